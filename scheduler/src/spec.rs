@@ -1,0 +1,139 @@
+//! What the world tells us about jobs and devices before anything happens to them.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{DeviceClassId, DeviceId, HostId, ModelId, Part, ShapeId, TenantId};
+use crate::time::Timestamp;
+
+/// Service level. The order of the variants is the order of importance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Runs when nobody else wants the device.
+    Batch,
+    /// The default.
+    #[default]
+    Normal,
+    /// Somebody is looking at the screen.
+    Interactive,
+}
+
+/// A job as the scheduler sees it. Small: a million of them wait in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobSpec {
+    /// Who pays.
+    pub tenant: TenantId,
+    /// The tenant's share against other tenants; at least 1.
+    pub weight: u32,
+    /// Most attempts of the tenant on devices at once; `u32::MAX` means no bound.
+    pub concurrency: u32,
+    /// Service level.
+    pub class: Class,
+    /// The caller's own order, binding within tenant and class; lower runs first, `None` counts as 0.
+    pub order: Option<i64>,
+    /// When it was accepted; the age that counts.
+    pub accepted_at: Timestamp,
+    /// It must have started by then, or it expires.
+    pub start_deadline: Option<Timestamp>,
+    /// It must have been executed by then, or it expires.
+    pub deadline: Timestamp,
+    /// What an instance must offer.
+    pub requirement: Arc<Requirement>,
+    /// What it costs.
+    pub shape: Shape,
+}
+
+/// What an instance must offer to run a workflow. Shared by all jobs that need the same.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Requirement {
+    /// Node classes and input values, sorted and without repeats.
+    pub parts: Box<[Part]>,
+    /// The model files among them that occupy VRAM, in the order of the graph.
+    pub models: Box<[ModelUse]>,
+}
+
+/// A model file that a workflow loads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ModelUse {
+    /// Which file.
+    pub id: ModelId,
+    /// What it is used as.
+    pub kind: ModelKind,
+}
+
+/// What a model file is used as; it decides what a switch costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelKind {
+    /// A checkpoint or a diffusion model: the weights that fill the card.
+    Checkpoint,
+    /// A ControlNet or another model beside the checkpoint.
+    Auxiliary,
+    /// A patch on the checkpoint's weights.
+    Lora,
+}
+
+/// The cost signature of a workflow, with a prior from the graph alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// The key under which real costs are learned.
+    pub id: ShapeId,
+    /// Predicted run time on the reference device class, milliseconds, before anything is learned.
+    pub prior_run_ms: u32,
+    /// Predicted peak VRAM, MiB, before anything is learned.
+    pub prior_vram_mib: u32,
+}
+
+/// Everything one kind of instance offers: the node classes and the values its inputs accept.
+/// Instances with the same `/object_info` share one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Catalogue {
+    /// Hash of the whole catalogue; equal ids mean equal contents.
+    pub id: u64,
+    /// Sorted and without repeats.
+    pub parts: Box<[Part]>,
+}
+
+impl Catalogue {
+    /// Whether the catalogue offers `part`.
+    #[must_use]
+    pub fn offers(&self, part: Part) -> bool {
+        self.parts.binary_search(&part).is_ok()
+    }
+}
+
+/// An instance as its runner presents it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceProfile {
+    /// The machine it runs on.
+    pub host: HostId,
+    /// The device it is bound to; `None` where the binding is unknown (DESIGN §3: NVML never places then).
+    pub device: Option<DeviceId>,
+    /// Devices that run alike.
+    pub device_class: DeviceClassId,
+    /// Speed in thousandths of the reference device class.
+    pub speed_milli: u32,
+    /// Total memory of the device in MiB; `None` when nobody could tell.
+    pub vram_mib: Option<u32>,
+    /// Memory kept free for others on the device, MiB.
+    pub reserve_mib: u32,
+    /// What it can run; `None` until its catalogue is known.
+    pub catalogue: Option<Arc<Catalogue>>,
+}
+
+/// One reading of a device (NVML, or what the instance reports of itself).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DeviceSample {
+    /// Total memory, MiB.
+    pub total_mib: u32,
+    /// Memory of processes that are not our instance, MiB.
+    pub foreign_mib: u32,
+    /// Share of the device's time that foreign processes take, thousandths.
+    pub foreign_load_milli: u32,
+    /// Share of the last period with any kernel running, thousandths; `None` where the driver does not say.
+    pub utilization_milli: Option<u32>,
+    /// The device must not be used (an XID, GPU lost, a reset is required: nvml FACTS §5).
+    pub faulty: bool,
+}
