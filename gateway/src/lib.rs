@@ -1,1 +1,12 @@
-//! Placeholder.
+//! One dependable door in front of a fleet of ComfyUI GPU servers.
+//!
+//! `http` takes requests in, `workflow` judges them, `engine` owns the scheduler and decides in durable turns, `link`
+//! carries its word to the `runner`s beside the instances, `artifacts` says where bytes go, `store` remembers.
+
+pub mod artifacts;
+pub mod engine;
+pub mod http;
+pub mod link;
+pub mod runner;
+pub mod store;
+pub mod workflow;

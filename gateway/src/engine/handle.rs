@@ -1,0 +1,181 @@
+//! The engine as everybody else sees it: a cheap handle. Reads go to the store and the board; whatever decides goes
+//! through the engine's inbox and is answered after its commit.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use scheduler::{Class, Explanation, Refusal};
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use super::board::{Board, LiveState, Watch};
+use super::fleet::FleetView;
+use crate::link::message::Secret;
+use crate::store::{AssetAnswer, AssetCall, NewJob, Store, StoredResponse};
+
+/// Why a submission was not accepted. Nothing of it is in the store.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// Not now: the queue is full or the process is going away. The idempotency key is free again.
+    #[error("not now: {0:?}")]
+    Refused(Refusal),
+    /// The idempotency key was used before.
+    #[error("the idempotency key was used before")]
+    DuplicateKey {
+        /// The earlier job, internal id.
+        job: Uuid,
+        /// Whether the body was the same.
+        same_body: bool,
+        /// The first answer, where the face replays.
+        response: Option<StoredResponse>,
+    },
+    /// A live job of the tenant has this public id.
+    #[error("the id belongs to a live job")]
+    DuplicateId,
+    /// References that name nothing the tenant holds.
+    #[error("missing assets: {0:?}")]
+    MissingAssets(Vec<String>),
+    /// The store failed: whether the job is in it is unknown; ask again with the same key.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// The engine cannot answer now: its store failed, or it is recovering or gone. Try again after a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the job store is not available")]
+pub struct Unavailable;
+
+/// Whether the engine can decide (DESIGN §13 `/readyz`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// Reading the store and asking the runners.
+    Recovering,
+    /// Serving.
+    Ready,
+    /// The store failed; it is being tried again.
+    StoreFailed,
+    /// Going away: no new work.
+    Draining,
+}
+
+/// A question or an order to the engine.
+pub(super) enum Input {
+    Submit { job: Box<NewJob>, partner_key: Option<Secret>, answer: oneshot::Sender<Result<(), SubmitError>> },
+    Cancel { job: Uuid, answer: oneshot::Sender<()> },
+    ChangeClass { job: Uuid, class: Class, answer: oneshot::Sender<()> },
+    Assets { call: AssetCall, answer: oneshot::Sender<AssetAnswer> },
+    Explain { job: Uuid, answer: oneshot::Sender<Option<Explanation>> },
+    Cordon { instance: Arc<str>, on: bool, answer: oneshot::Sender<bool> },
+    Drain,
+}
+
+/// The engine, from outside.
+#[derive(Clone)]
+pub struct EngineHandle {
+    pub(super) inbox: mpsc::Sender<Input>,
+    pub(super) board: Arc<Board>,
+    pub(super) fleet: Arc<ArcSwap<FleetView>>,
+    pub(super) readiness: watch::Receiver<Readiness>,
+    pub(super) store: Arc<dyn Store>,
+}
+
+impl std::fmt::Debug for EngineHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EngineHandle").field("readiness", &*self.readiness.borrow()).finish_non_exhaustive()
+    }
+}
+
+impl EngineHandle {
+    /// Submits a job; returns after it is on disk and admitted.
+    ///
+    /// # Errors
+    /// See [`SubmitError`]; in every case but `Unavailable` nothing was kept.
+    pub async fn submit(&self, job: NewJob, partner_key: Option<Secret>) -> Result<(), SubmitError> {
+        self.ask(|answer| Input::Submit { job: Box::new(job), partner_key, answer }).await?
+    }
+
+    /// Asks for the end of a job; returns after the intent is on disk. Does nothing to a job that has ended or is
+    /// collecting (DESIGN §5).
+    ///
+    /// # Errors
+    /// [`Unavailable`]: the intent may or may not be on disk.
+    pub async fn cancel(&self, job: Uuid) -> Result<(), Unavailable> {
+        self.ask(|answer| Input::Cancel { job, answer }).await
+    }
+
+    /// Moves a waiting job to another service level.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn change_class(&self, job: Uuid, class: Class) -> Result<(), Unavailable> {
+        self.ask(|answer| Input::ChangeClass { job, class, answer }).await
+    }
+
+    /// Carries out a call about assets in a turn.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn assets(&self, call: AssetCall) -> Result<AssetAnswer, Unavailable> {
+        self.ask(|answer| Input::Assets { call, answer }).await
+    }
+
+    /// Why a job waits; `None` for a job that is not open.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn explain(&self, job: Uuid) -> Result<Option<Explanation>, Unavailable> {
+        self.ask(|answer| Input::Explain { job, answer }).await
+    }
+
+    /// Takes an instance out of service for new work, or back in; `false` when there is none of that name.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn cordon(&self, instance: Arc<str>, on: bool) -> Result<bool, Unavailable> {
+        self.ask(|answer| Input::Cordon { instance, on, answer }).await
+    }
+
+    /// Closes the door: new submissions are refused, nothing more is placed, what runs may finish.
+    pub async fn drain(&self) {
+        let _ = self.inbox.send(Input::Drain).await;
+    }
+
+    /// The fleet as of the last turn that changed it.
+    #[must_use]
+    pub fn fleet(&self) -> Arc<FleetView> {
+        self.fleet.load_full()
+    }
+
+    /// The live state of a job, if it has one. Look here first, then read the row.
+    #[must_use]
+    pub fn live(&self, job: Uuid) -> Option<LiveState> {
+        self.board.look(job)
+    }
+
+    /// Watches a job for changes.
+    #[must_use]
+    pub fn watch(&self, job: Uuid) -> Watch {
+        self.board.watch(job)
+    }
+
+    /// Whether the engine can decide.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        *self.readiness.borrow()
+    }
+
+    /// The store, for reads.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    async fn ask<T>(&self, input: impl FnOnce(oneshot::Sender<T>) -> Input) -> Result<T, Unavailable> {
+        if matches!(self.readiness(), Readiness::Recovering | Readiness::StoreFailed) {
+            return Err(Unavailable);
+        }
+        let (tx, rx) = oneshot::channel();
+        self.inbox.send(input(tx)).await.map_err(|_| Unavailable)?;
+        rx.await.map_err(|_| Unavailable)
+    }
+}

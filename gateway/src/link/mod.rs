@@ -1,0 +1,4 @@
+//! The link: the only way between the engine and the runners.
+
+pub mod local;
+pub mod message;

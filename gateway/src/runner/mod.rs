@@ -1,0 +1,1 @@
+//! Beside the instances of one host: drives ComfyUI, reads NVML, moves outputs.

@@ -1,0 +1,109 @@
+//! The store, in domain words: one trait that every database adapter fills (DESIGN §8). Rows stay inside adapters.
+//!
+//! A *turn* is one transaction: submissions are inserted first, the scheduler decides about those that are new, and
+//! its records are written before the commit (DESIGN §4.3). Reads go beside it and see committed data only.
+//! All times are milliseconds since the epoch.
+
+pub mod sqlite;
+pub mod types;
+
+use futures_util::future::BoxFuture;
+use uuid::Uuid;
+
+pub use types::*;
+
+/// A store call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database does not answer, is full or refuses to write. Nothing of the call is in it, or all of it is:
+    /// whoever asked must read again.
+    #[error("store unavailable: {0}")]
+    Unavailable(String),
+    /// What was read does not make sense: another program wrote it, or a newer version of this one.
+    #[error("store damaged: {0}")]
+    Damaged(String),
+}
+
+/// The result of a store call.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// One open transaction of the single writer. Dropping it without [`Turn::commit`] rolls it back.
+pub trait Turn: Send {
+    /// Inserts new jobs with their bodies, keys and pins. One answer a submission, in order.
+    fn insert(&mut self, submissions: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Inserted>>>;
+    /// Writes what the scheduler decided, in order.
+    fn write(&mut self, records: Vec<JobRecord>) -> BoxFuture<'_, Result<()>>;
+    /// Asset calls of this turn, in order; one answer each.
+    fn assets(&mut self, calls: Vec<AssetCall>) -> BoxFuture<'_, Result<Vec<AssetAnswer>>>;
+    /// Remembers instances and their catalogues.
+    fn remember(&mut self, facts: Vec<FleetFact>) -> BoxFuture<'_, Result<()>>;
+    /// Makes all of it durable.
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<()>>;
+}
+
+/// A durable home for jobs, assets and what the fleet taught us.
+pub trait Store: Send + Sync + 'static {
+    /// The random id of this installation, minted when the store was made.
+    fn cell(&self) -> Uuid;
+
+    /// Begins a turn. There is one writer: a second turn waits for the first.
+    fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Turn>>>;
+
+    /// The highest time found anywhere in the store (DESIGN §4.17).
+    fn latest_time(&self) -> BoxFuture<'_, Result<i64>>;
+
+    /// All open jobs in the order of acceptance, handed over in batches.
+    fn open_jobs(&self) -> BoxFuture<'_, Result<Vec<OpenJob>>>;
+
+    /// All learned costs.
+    fn learned(&self) -> BoxFuture<'_, Result<Vec<scheduler::Learned>>>;
+
+    /// All remembered instances, with the hash of their catalogue.
+    fn instances(&self) -> BoxFuture<'_, Result<Vec<KnownInstance>>>;
+
+    /// The body of a catalogue (`/object_info` as received).
+    fn catalogue(&self, hash: String) -> BoxFuture<'_, Result<Option<String>>>;
+
+    /// A job by its public id; the newest one where an id was reused.
+    fn job_by_public_id(&self, tenant: u32, id: String) -> BoxFuture<'_, Result<Option<JobRow>>>;
+
+    /// A job by its internal id.
+    fn job(&self, job: Uuid) -> BoxFuture<'_, Result<Option<JobRow>>>;
+
+    /// The outputs of a job, in server order.
+    fn outputs(&self, job: Uuid) -> BoxFuture<'_, Result<Vec<OutputRow>>>;
+
+    /// What was submitted, for dispatch and for `GET …/workflow`.
+    fn body(&self, job: Uuid) -> BoxFuture<'_, Result<Option<JobBody>>>;
+
+    /// Jobs of a tenant, newest first.
+    fn list(&self, query: ListQuery) -> BoxFuture<'_, Result<Vec<JobRow>>>;
+
+    /// The job and the stored first answer under an idempotency key of a face, if the key is alive.
+    fn replay(&self, tenant: u32, face: Face, key: String) -> BoxFuture<'_, Result<Option<Replay>>>;
+
+    /// An asset record or an output by its id.
+    fn asset(&self, tenant: u32, id: Uuid) -> BoxFuture<'_, Result<Option<AssetRow>>>;
+
+    /// Whether the tenant holds the bytes of this hash (BLAKE3, lower-case hex), and extends their life to `until`
+    /// so that a mint right after it succeeds.
+    fn holds(&self, tenant: u32, hash: String) -> BoxFuture<'_, Result<bool>>;
+
+    /// All tenants.
+    fn tenants(&self) -> BoxFuture<'_, Result<Vec<TenantRow>>>;
+
+    /// All keys, revoked ones included.
+    fn keys(&self) -> BoxFuture<'_, Result<Vec<KeyRow>>>;
+
+    /// Writes a key (and its tenant, if new). Outside any turn.
+    fn put_key(&self, key: NewKey) -> BoxFuture<'_, Result<KeyRow>>;
+
+    /// Revokes a key by its id or its prefix; `false` when there is none.
+    fn revoke_key(&self, id: String, at: i64) -> BoxFuture<'_, Result<bool>>;
+
+    /// Housekeeping: forgets what is past its time and returns object keys whose bytes may go now.
+    fn sweep(&self, now: i64, limit: u32) -> BoxFuture<'_, Result<Swept>>;
+
+    /// Cheap check that the store can be written, for `/readyz`.
+    fn ping(&self) -> BoxFuture<'_, Result<()>>;
+}
