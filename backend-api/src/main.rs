@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow};
 use backend_api::app::App;
 use backend_api::config::{self, Config};
-use backend_api::{shutdown, telemetry};
+use backend_api::shutdown::StopSignals;
+use backend_api::telemetry;
 use clap::{Parser, Subcommand};
 use tracing::info;
 
@@ -64,9 +65,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     telemetry::init(&config.log)?;
+    let stop = StopSignals::listen().context("cannot listen for signals")?;
     let app = App::start(config).await?;
-    let signal = shutdown::signal().await.context("cannot listen for signals")?;
-    info!(signal, "draining");
+    info!(signal = stop.received().await, "draining");
     app.drain().await?;
     info!("stopped");
     Ok(())
