@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
 mod client;
+mod database;
 mod doors;
 mod ops;
 mod process;
