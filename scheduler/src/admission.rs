@@ -20,7 +20,6 @@ const SCALE: i64 = 1024;
 pub(crate) struct Asked {
     pub(crate) queued: u64,
     pub(crate) tenant_queued: u32,
-    pub(crate) active_tenants: u64,
     pub(crate) spool_full: bool,
 }
 
@@ -54,8 +53,13 @@ impl Door {
         self.last_departure = Some(now);
     }
 
-    /// `None` admits.
-    pub(crate) fn refusal(&mut self, config: &Config, asked: Asked) -> Option<Refusal> {
+    /// `None` admits. `active_tenants` is only counted when the answer needs it.
+    pub(crate) fn refusal(
+        &mut self,
+        config: &Config,
+        asked: Asked,
+        active_tenants: impl Fn() -> u64,
+    ) -> Option<Refusal> {
         self.full = if self.full {
             asked.queued > u64::from(config.low_watermark)
         } else {
@@ -68,7 +72,7 @@ impl Door {
             (RefusalReason::QueueFull, self.time_for(excess))
         } else if asked.tenant_queued >= config.tenant_queue {
             // One of the tenant's own has to leave; the others leave in between.
-            (RefusalReason::TenantQueueFull, self.time_for(asked.active_tenants.max(1)))
+            (RefusalReason::TenantQueueFull, self.time_for(active_tenants().max(1)))
         } else if asked.spool_full {
             (RefusalReason::SpoolFull, SPOOL_RETRY)
         } else {
@@ -88,18 +92,21 @@ mod tests {
     use super::*;
 
     fn asked(queued: u64) -> Asked {
-        Asked { queued, tenant_queued: 0, active_tenants: 1, spool_full: false }
+        Asked { queued, tenant_queued: 0, spool_full: false }
     }
 
     #[test]
     fn a_full_door_reopens_only_at_the_low_watermark() {
         let config = Config { high_watermark: 10, low_watermark: 5, ..Config::default() };
         let mut door = Door::default();
-        assert_eq!(door.refusal(&config, asked(9)), None);
-        assert_eq!(door.refusal(&config, asked(10)).map(|no| no.reason), Some(RefusalReason::QueueFull));
-        assert!(door.refusal(&config, asked(6)).is_some());
-        assert_eq!(door.refusal(&config, asked(5)), None);
-        assert_eq!(door.refusal(&config, asked(9)), None);
+        assert_eq!(door.refusal(&config, asked(9), || 1), None);
+        assert_eq!(
+            door.refusal(&config, asked(10), || 1).map(|no| no.reason),
+            Some(RefusalReason::QueueFull)
+        );
+        assert!(door.refusal(&config, asked(6), || 1).is_some());
+        assert_eq!(door.refusal(&config, asked(5), || 1), None);
+        assert_eq!(door.refusal(&config, asked(9), || 1), None);
     }
 
     #[test]
@@ -109,7 +116,7 @@ mod tests {
         for at in 0..64 {
             door.note_departure(Timestamp(at * 2_000));
         }
-        let refusal = door.refusal(&config, asked(100));
+        let refusal = door.refusal(&config, asked(100), || 1);
         assert_eq!(refusal.map(|no| no.retry_after), Some(Millis(100_000)));
     }
 }

@@ -1,6 +1,7 @@
 //! The scheduler itself: the only `match event`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::admission::{Asked, Door};
 use crate::backlog::Backlog;
@@ -18,7 +19,7 @@ use crate::kinds::Kinds;
 use crate::lease::Timers;
 use crate::life::Superseded;
 use crate::rng::Rng;
-use crate::spec::{Class, InstanceProfile, JobSpec};
+use crate::spec::{Class, InstanceProfile, JobSpec, Requirement, Shape};
 use crate::tenants::Tenants;
 use crate::time::Timestamp;
 
@@ -86,6 +87,8 @@ impl Scheduler {
             Event::Submitted { job, spec } => self.on_submitted(job, &spec, out),
             Event::Restored { job, spec, past } => self.on_restored(job, &spec, past, out),
             Event::CancelRequested { job } => self.on_cancel(job, out),
+            Event::Respecified { job, requirement, shape } => self.on_respecified(job, &requirement, shape),
+            Event::Unrunnable { job } => self.on_unrunnable(job, out),
             Event::ClassChanged { job, class } => self.on_class_changed(job, class, out),
             Event::Attempt { job, attempt, signal } => self.on_signal(job, attempt, signal, out),
             Event::InstanceJoined { instance, profile } => self.on_joined(instance, profile),
@@ -106,8 +109,7 @@ impl Scheduler {
                 self.dirty = true;
             }
             Event::Sampled { device, sample } => {
-                self.fleet.observe(device, sample);
-                self.dirty = true;
+                self.dirty |= self.fleet.observe(device, sample);
             }
             Event::Remembered(learned) => self.costs.remember(learned),
             Event::DrainRequested => self.door.drain(),
@@ -121,11 +123,15 @@ impl Scheduler {
     pub fn place(&mut self, now: Timestamp, out: &mut Decisions) {
         self.now = self.now.max(now);
         self.pass_time(out);
-        let due = self.reconsider_at.is_some_and(|at| at <= self.now);
-        if (self.dirty || due) && !self.door.is_draining() {
+        if self.reconsider_at.is_some_and(|at| at <= self.now) {
+            self.dirty = true;
+        }
+        if self.dirty {
             self.dirty = false;
             self.reconsider_at = None;
-            self.place_backlog(out);
+            if !self.door.is_draining() {
+                self.place_backlog(out);
+            }
         }
         self.assert_whole();
     }
@@ -140,6 +146,14 @@ impl Scheduler {
     #[must_use]
     pub fn state(&self, job: JobId) -> Option<JobState> {
         self.jobs.get(self.jobs.slot(job)?).map(Job::state)
+    }
+
+    /// Predicted load and run time of the open attempt, milliseconds; 0 when there is none.
+    #[must_use]
+    pub fn expected_ms(&self, job: JobId) -> u64 {
+        let job = self.jobs.slot(job).and_then(|slot| self.jobs.get(slot));
+        let predicted = job.and_then(Job::active).map_or(0, |active| active.predicted.total_ms());
+        u64::try_from(predicted).unwrap_or(0)
     }
 
     /// Why a job waits, device by device; `None` for a job that is not open.
@@ -177,10 +191,10 @@ impl Scheduler {
         let asked = Asked {
             queued: self.queued.iter().sum(),
             tenant_queued: self.tenants.get(spec.tenant).map_or(0, |tenant| tenant.queued),
-            active_tenants: self.tenants.active(),
             spool_full: self.fleet.is_spool_full(),
         };
-        if let Some(refusal) = self.door.refusal(&self.config, asked) {
+        let tenants = &self.tenants;
+        if let Some(refusal) = self.door.refusal(&self.config, asked, || tenants.active()) {
             out.records.push(Record::Refused { job: id });
             out.effects.push(Effect::Refused { job: id, refusal });
             return;
@@ -270,6 +284,27 @@ impl Scheduler {
     fn on_cancel(&mut self, id: JobId, out: &mut Decisions) {
         if let Some(slot) = self.jobs.slot(id) {
             self.stop(slot, StopReason::Canceled, out);
+        }
+    }
+
+    /// Only a waiting job takes new needs; one on an instance is judged by ComfyUI itself.
+    fn on_respecified(&mut self, id: JobId, requirement: &Arc<Requirement>, shape: Shape) {
+        let Some(slot) = self.jobs.slot(id) else { return };
+        if self.jobs.get(slot).is_none_or(|job| job.active().is_some()) {
+            return;
+        }
+        let reference_ms = self.costs.reference_ms(shape);
+        let kind = self.kinds.join(shape, requirement, reference_ms);
+        self.end_wait(slot);
+        self.change_kind(slot, kind);
+        self.begin_wait(slot);
+    }
+
+    fn on_unrunnable(&mut self, id: JobId, out: &mut Decisions) {
+        if let Some(slot) = self.jobs.slot(id)
+            && self.jobs.get(slot).is_some_and(|job| job.active().is_none())
+        {
+            self.step(slot, Step::Unrunnable, out);
         }
     }
 

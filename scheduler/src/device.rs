@@ -204,13 +204,18 @@ impl Fleet {
         self.instances.iter().filter(|instance| instance.profile.is_some())
     }
 
-    pub(crate) fn observe(&mut self, device: DeviceId, sample: DeviceSample) {
+    /// Takes in a reading; true when it says something new to a placement.
+    pub(crate) fn observe(&mut self, device: DeviceId, sample: DeviceSample) -> bool {
+        let mut news = false;
         for instance in &mut self.instances {
             if instance.profile.as_ref().is_some_and(|profile| profile.device == Some(device)) {
+                let old = DeviceSample { utilization_milli: sample.utilization_milli, ..instance.sample };
+                news |= old != sample || (instance.faulty && !sample.faulty);
                 instance.sample = sample;
                 instance.faulty &= sample.faulty;
             }
         }
+        news
     }
 
     /// The largest device that is known, in whatever state.

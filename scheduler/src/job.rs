@@ -83,6 +83,8 @@ pub(crate) enum Step {
     GraceOver,
     /// The output set of an earlier attempt is in the store: the first set wins.
     Overtaken,
+    /// Judged again, and no instance would run it.
+    Unrunnable,
 }
 
 /// What follows a lost attempt.
@@ -149,7 +151,7 @@ impl JobState {
             Accepted, ContactLost, Executed, InputUnavailable, Invalid, Lost, NodeFailed, OutputTooLarge,
             Progress, Published, Started, Stopped,
         };
-        use Step::{GraceOver, Heard, Over, Overtaken, Placed, Stop};
+        use Step::{GraceOver, Heard, Over, Overtaken, Placed, Stop, Unrunnable};
         Ok(match (self, step) {
             (Queued { .. }, Placed(on)) => Dispatching { on },
             // Accepted may be a prefetch; only ComfyUI's start makes it run. The socket may overtake the reply.
@@ -190,6 +192,7 @@ impl JobState {
                 }
             }
             (Queued { .. }, Stop(why)) => Ended(why.into()),
+            (Queued { .. }, Unrunnable) => Ended(Outcome::Failed(Failure::InvalidWorkflow)),
             (Dispatching { on } | InDoubt { on, .. } | Running { on }, Stop(why)) => Canceling { on, why },
             // Whatever ends the attempt ends the job, the way its stop was meant.
             (

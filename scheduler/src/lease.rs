@@ -200,6 +200,9 @@ impl Scheduler {
         if let Some(on) = active.state.placement_mut() {
             on.lease_until = on.lease_until.max(answer_by);
         }
-        out.effects.push(Effect::LookUp { job: id, attempt: active.attempt, instance: active.instance });
+        let (attempt, instance) = (active.attempt, active.instance);
+        if self.fleet.get(instance).is_some_and(|known| known.profile.is_some()) {
+            out.effects.push(Effect::LookUp { job: id, attempt, instance });
+        }
     }
 }

@@ -21,8 +21,7 @@ use crate::time::{Millis, Timestamp};
 
 /// Never think again about the same wait more often than this.
 const RECONSIDER: Millis = Millis::from_secs(1);
-/// A running prompt that is over its prediction is believed to need this share of it more, and this long at least.
-const OVERDUE_SHARE: i64 = 8;
+/// A running prompt is believed to need at least this long.
 const OVERDUE_LEAST: Millis = Millis(50);
 /// A withdrawn prompt is believed to be gone within this.
 const STOP_TAKES: Millis = Millis(1_000);
@@ -212,8 +211,9 @@ impl Scheduler {
             JobState::Dispatching { on } | JobState::Running { on } | JobState::InDoubt { on, .. } => {
                 match on.started_at.or(is_first.then_some(on.placed_at)) {
                     Some(begun) => {
-                        let overdue = (total / OVERDUE_SHARE).max(OVERDUE_LEAST.0);
-                        Millis((total - self.now.since(begun).0).max(overdue))
+                        let rest = total - self.now.since(begun).0;
+                        // Over its time: believed to need as long again as it is over.
+                        Millis(rest.max(-rest).max(OVERDUE_LEAST.0))
                     }
                     None => Millis(total),
                 }
@@ -308,6 +308,7 @@ impl Scheduler {
         let Ok(state) = job.state().next(self.moment(), Step::Placed(on)) else { return };
         let total = u64::try_from(offer.predicted.total_ms()).unwrap_or(0);
         self.end_wait(slot);
+        self.door.note_departure(now);
         self.seat(
             slot,
             Active {
