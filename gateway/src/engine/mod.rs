@@ -84,7 +84,7 @@ pub struct Parts {
     /// One link a host.
     pub links: Vec<EngineEnd>,
     /// What is counted.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Metrics,
     /// How it is set.
     pub settings: Settings,
 }
@@ -92,7 +92,7 @@ pub struct Parts {
 /// The engine, to be run by one task.
 pub struct Engine {
     store: Arc<dyn Store>,
-    metrics: Arc<Metrics>,
+    metrics: Metrics,
     settings: Settings,
     cell: Uuid,
     clock: Clock,
