@@ -4,9 +4,12 @@
 //! carries its word to the `runner`s beside the instances, `artifacts` says where bytes go, `store` remembers.
 
 pub mod artifacts;
+pub mod config;
 pub mod engine;
 pub mod http;
 pub mod link;
+pub mod metrics;
 pub mod runner;
 pub mod store;
+pub mod telemetry;
 pub mod workflow;

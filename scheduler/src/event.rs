@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::ids::{AttemptNo, DeviceId, InstanceId, JobId};
 use crate::job::Signal;
 use crate::learned::Learned;
-use crate::spec::{Catalogue, Class, DeviceSample, InstanceProfile, JobSpec};
+use crate::spec::{Catalogue, Class, DeviceSample, InstanceProfile, JobSpec, Requirement, Shape};
 use crate::time::Timestamp;
 
 /// One thing that happened. Events are applied in the order given.
@@ -29,6 +29,20 @@ pub enum Event {
     },
     /// The user's will to end it.
     CancelRequested {
+        /// Which job.
+        job: JobId,
+    },
+    /// A waiting job was judged again: it was accepted before any catalogue was known.
+    Respecified {
+        /// Which job.
+        job: JobId,
+        /// What an instance must offer, as known now.
+        requirement: Arc<Requirement>,
+        /// What it costs, as known now.
+        shape: Shape,
+    },
+    /// A waiting job was judged again, and no instance would run it.
+    Unrunnable {
         /// Which job.
         job: JobId,
     },

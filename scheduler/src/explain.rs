@@ -112,6 +112,8 @@ pub struct Summary {
     pub backlog_ms: u64,
     /// The instances, by id.
     pub instances: Vec<InstanceSummary>,
+    /// Words that moved nothing since the start: late, doubled, or of a job that had ended.
+    pub strays: u64,
 }
 
 /// One instance, as the scheduler sees it.

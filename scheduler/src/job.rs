@@ -61,6 +61,163 @@ pub enum JobState {
     Ended(Outcome),
 }
 
+/// The instant of a step, and how far a sign of life would renew the lease.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) now: Timestamp,
+    pub(crate) lease_until: Timestamp,
+}
+
+/// What may move a job: a word of its attempt, or a decision of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It was given to an instance.
+    Placed(Placement),
+    /// Word of its current attempt; a loss comes as [`Step::Over`], after its verdict.
+    Heard(Signal),
+    /// Its attempt is over: wait for the next one, or fail.
+    Over(AfterLoss),
+    /// It is not wanted any more.
+    Stop(StopReason),
+    /// No answer to the withdrawal within its grace.
+    GraceOver,
+    /// The output set of an earlier attempt is in the store: the first set wins.
+    Overtaken,
+    /// Judged again, and no instance would run it.
+    Unrunnable,
+}
+
+/// What follows a lost attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AfterLoss {
+    /// Again, not before this.
+    Wait(Timestamp),
+    /// Never again.
+    Fail(Failure),
+}
+
+/// A step that the table of [`JobState::next`] does not list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no step from {from:?} by {step:?}")]
+pub(crate) struct IllegalStep {
+    pub(crate) from: JobState,
+    pub(crate) step: Step,
+}
+
+impl Placement {
+    fn renewed(self, at: Moment) -> Self {
+        Self { lease_until: at.lease_until.max(self.lease_until), ..self }
+    }
+
+    fn started(self, at: Moment) -> Self {
+        Self { started_at: self.started_at.or(Some(at.now)), ..self.renewed(at) }
+    }
+}
+
+impl JobState {
+    /// Where the job is on an instance, if it is.
+    #[must_use]
+    pub fn placement(&self) -> Option<&Placement> {
+        match self {
+            Self::Dispatching { on }
+            | Self::Running { on }
+            | Self::InDoubt { on, .. }
+            | Self::Collecting { on }
+            | Self::Canceling { on, .. } => Some(on),
+            Self::Queued { .. } | Self::Ended(_) => None,
+        }
+    }
+
+    pub(crate) fn placement_mut(&mut self) -> Option<&mut Placement> {
+        match self {
+            Self::Dispatching { on }
+            | Self::Running { on }
+            | Self::InDoubt { on, .. }
+            | Self::Collecting { on }
+            | Self::Canceling { on, .. } => Some(on),
+            Self::Queued { .. } | Self::Ended(_) => None,
+        }
+    }
+
+    /// Whether it is the running prompt, as far as is known: then a fault is its own.
+    pub(crate) fn was_running(&self) -> bool {
+        matches!(self, Self::Running { .. } | Self::InDoubt { was_running: true, .. })
+    }
+
+    /// Every legal step. What is not listed is illegal, and a stray when it came from outside.
+    pub(crate) fn next(self, at: Moment, step: Step) -> Result<Self, IllegalStep> {
+        use JobState::{Canceling, Collecting, Dispatching, Ended, InDoubt, Queued, Running};
+        use Signal::{
+            Accepted, ContactLost, Executed, InputUnavailable, Invalid, Lost, NodeFailed, OutputTooLarge,
+            Progress, Published, Started, Stopped,
+        };
+        use Step::{GraceOver, Heard, Over, Overtaken, Placed, Stop, Unrunnable};
+        Ok(match (self, step) {
+            (Queued { .. }, Placed(on)) => Dispatching { on },
+            // Accepted may be a prefetch; only ComfyUI's start makes it run. The socket may overtake the reply.
+            (Dispatching { on } | InDoubt { on, .. }, Heard(Accepted)) => Dispatching { on: on.renewed(at) },
+            (Running { on }, Heard(Accepted)) => Running { on: on.renewed(at) },
+            (Dispatching { on } | InDoubt { on, .. } | Running { on }, Heard(Started | Progress)) => {
+                Running { on: on.started(at) }
+            }
+            // The lease goes on: it says how long a doubt may last.
+            (Dispatching { on }, Heard(ContactLost)) => InDoubt { on, was_running: false },
+            (Running { on }, Heard(ContactLost)) => InDoubt { on, was_running: true },
+            (doubt @ InDoubt { .. }, Heard(ContactLost)) => doubt,
+            (Dispatching { on } | InDoubt { on, .. } | Running { on }, Heard(Executed)) => Collecting { on },
+            (late @ Collecting { .. }, Heard(Accepted | Started | Progress | ContactLost | Executed)) => late,
+            (Dispatching { .. } | InDoubt { .. } | Running { .. } | Collecting { .. }, Heard(Published))
+            | (
+                Queued { .. } | Dispatching { .. } | InDoubt { .. } | Running { .. } | Collecting { .. },
+                Overtaken,
+            ) => Ended(Outcome::Succeeded),
+            (Dispatching { .. } | InDoubt { .. } | Running { .. }, Heard(Invalid)) => {
+                Ended(Outcome::Failed(Failure::InvalidWorkflow))
+            }
+            (Dispatching { .. } | InDoubt { .. } | Running { .. }, Heard(NodeFailed)) => {
+                Ended(Outcome::Failed(Failure::NodeError))
+            }
+            (Dispatching { .. } | InDoubt { .. } | Running { .. }, Heard(InputUnavailable)) => {
+                Ended(Outcome::Failed(Failure::InputUnavailable))
+            }
+            (
+                Dispatching { .. } | InDoubt { .. } | Running { .. } | Collecting { .. },
+                Heard(OutputTooLarge),
+            ) => Ended(Outcome::Failed(Failure::OutputTooLarge)),
+            // Sets of two attempts are never mixed: what a lost one had collected is void.
+            (Dispatching { .. } | InDoubt { .. } | Running { .. } | Collecting { .. }, Over(after)) => {
+                match after {
+                    AfterLoss::Wait(not_before) => Queued { not_before },
+                    AfterLoss::Fail(failure) => Ended(Outcome::Failed(failure)),
+                }
+            }
+            (Queued { .. }, Stop(why)) => Ended(why.into()),
+            (Queued { .. }, Unrunnable) => Ended(Outcome::Failed(Failure::InvalidWorkflow)),
+            (Dispatching { on } | InDoubt { on, .. } | Running { on }, Stop(why)) => Canceling { on, why },
+            // Whatever ends the attempt ends the job, the way its stop was meant.
+            (
+                Canceling { why, .. },
+                GraceOver
+                | Heard(
+                    Stopped | Executed | Published | Invalid | NodeFailed | OutputTooLarge | InputUnavailable
+                    | Lost(_),
+                ),
+            ) => Ended(why.into()),
+            (late @ Canceling { .. }, Heard(Accepted | Started | Progress | ContactLost)) => late,
+            (from, step) => return Err(IllegalStep { from, step }),
+        })
+    }
+}
+
+impl From<StopReason> for Outcome {
+    fn from(why: StopReason) -> Self {
+        match why {
+            StopReason::Canceled => Self::Canceled,
+            StopReason::Expired => Self::Expired,
+        }
+    }
+}
+
 /// Why an attempt is being stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

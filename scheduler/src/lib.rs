@@ -1,15 +1,42 @@
 //! Darkroom's brain: events with time in, decisions out.
+//!
+//! **The contract.** One task owns a [`Scheduler`]. It hands in each [`Event`] of a turn with [`Scheduler::handle`],
+//! then calls [`Scheduler::place`] once, writes the [`Record`]s of [`Decisions`] durably and only then carries out its
+//! [`Effect`]s. It sends [`Event::Woke`] when [`Scheduler::next_wakeup`] has come. After a crash a new scheduler is fed
+//! with [`Event::Restored`] for each open job and goes on.
+//!
+//! **The invariants** (checked by [`first_broken`] after every event of a debug build): no instance holds more than its
+//! running prompt and one prefetched; every open attempt is on the list of its instance; a job waits in exactly one lane
+//! or sits in exactly one place; whatever holds a seat has a time at which it will lose it.
+//!
+//! **Deliberately absent**: a clock, threads, logging, I/O, hash order, floating point and randomness other than the
+//! seed. The same events give the same decisions, on every platform.
 #![warn(missing_docs)]
 
+mod admission;
+mod backlog;
 mod config;
 mod core;
+mod costs;
 mod decision;
+mod device;
 mod event;
 mod explain;
 mod ids;
+mod invariants;
 mod job;
+mod jobs;
+mod kinds;
 mod learned;
+mod lease;
+mod life;
+mod loss;
+mod placement;
+mod report;
+mod rng;
+mod seating;
 mod spec;
+mod tenants;
 mod time;
 
 pub use config::{Config, Mistake};
@@ -20,6 +47,7 @@ pub use explain::{Cause, Explanation, InstanceSummary, InstanceVerdict, Obstacle
 pub use ids::{
     AttemptNo, DeviceClassId, DeviceId, HostId, InstanceId, JobId, ModelId, Part, ShapeId, TenantId,
 };
+pub use invariants::first_broken;
 pub use job::{AttemptEnd, Failure, JobState, Outcome, Phase, Placement, Signal, StopReason};
 pub use learned::Learned;
 pub use spec::{

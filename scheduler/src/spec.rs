@@ -46,7 +46,7 @@ pub struct JobSpec {
 }
 
 /// What an instance must offer to run a workflow. Shared by all jobs that need the same.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Requirement {
     /// Node classes and input values, sorted and without repeats.
     pub parts: Box<[Part]>,
@@ -55,7 +55,7 @@ pub struct Requirement {
 }
 
 /// A model file that a workflow loads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModelUse {
     /// Which file.
     pub id: ModelId,
@@ -76,7 +76,7 @@ pub enum ModelKind {
 }
 
 /// The cost signature of a workflow, with a prior from the graph alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shape {
     /// The key under which real costs are learned.
     pub id: ShapeId,

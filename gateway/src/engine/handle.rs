@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use super::board::{Board, LiveState, Watch};
+use super::clock::Clock;
 use super::fleet::FleetView;
 use crate::link::message::Secret;
 use crate::store::{AssetAnswer, AssetCall, NewJob, Store, StoredResponse};
@@ -77,6 +78,7 @@ pub struct EngineHandle {
     pub(super) fleet: Arc<ArcSwap<FleetView>>,
     pub(super) readiness: watch::Receiver<Readiness>,
     pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Clock,
 }
 
 impl std::fmt::Debug for EngineHandle {
@@ -162,6 +164,12 @@ impl EngineHandle {
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         *self.readiness.borrow()
+    }
+
+    /// The engine's time, milliseconds since the epoch: the time of every row.
+    #[must_use]
+    pub fn now(&self) -> i64 {
+        self.clock.now().0
     }
 
     /// The store, for reads.

@@ -1,12 +1,32 @@
 //! Workflows: checked, judged against the fleet's catalogues, analysed for the scheduler, rewritten for an instance.
 //! Pure: text and values in, values out; no I/O.
+//!
+//! The road of a graph: [`Graph::parse`] reads it within bounds → [`judge`] checks it against each distinct
+//! [`Catalogue`] as ComfyUI would, and says what it needs and costs → [`prepare`] makes an attempt's prompt of it.
 
 mod catalogue;
+mod check;
 mod graph;
+mod hostile;
 mod judge;
+mod malformed;
+mod models;
+mod nesting;
+mod object_info;
+mod parts;
+mod plan;
+mod problems;
+mod python;
+mod references;
+mod refusal;
 mod rewrite;
+mod shape;
+mod trial;
 
 pub use catalogue::{Catalogue, CatalogueError};
-pub use graph::{Graph, Limits, Malformed, Node, NodeInput};
-pub use judge::{Judged, NodeProblem, Refused, judge};
+pub use graph::{Graph, Limits, Node, NodeInput};
+pub use judge::{Judged, judge};
+pub use malformed::Malformed;
+pub use parts::names;
+pub use problems::{NodeProblem, Refused};
 pub use rewrite::{Original, PrepareError, Prepared, prepare};

@@ -1,0 +1,90 @@
+//! Composition root: opens the database, builds the gateway client, serves, and owns the drain order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::db::Database;
+use crate::gateway_client::GatewayClient;
+use crate::http;
+use crate::works::Works;
+
+/// A running backend-api.
+pub struct App {
+    address: SocketAddr,
+    close_door: oneshot::Sender<()>,
+    server: JoinHandle<std::io::Result<()>>,
+    drain_timeout: Duration,
+    database: Database,
+}
+
+impl App {
+    /// Migrates the database, binds the listener and starts to serve.
+    ///
+    /// # Errors
+    /// When the database cannot be opened or migrated, the gateway client cannot be built, or the address is taken.
+    /// An unreachable gateway is no error: `/readyz` says `degraded`.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let database = Database::open(&config.database)
+            .await
+            .with_context(|| format!("cannot open the database {}", config.database.file.display()))?;
+        let gateway = GatewayClient::new(&config.gateway).context("cannot build the gateway client")?;
+        if config.service_token.is_none() {
+            warn!("no service token is configured, so the works routes are not served");
+        }
+        let router = http::router(http::Services {
+            works: Arc::new(Works::new(database.clone(), gateway)),
+            service_token: config.service_token.as_ref().map(http::ServiceToken::new),
+            options: config.http,
+        });
+
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", config.listen))?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        let (close_door, closed) = oneshot::channel::<()>();
+        let server = tokio::spawn(async move {
+            axum::serve(listener, router)
+                .with_graceful_shutdown(async move {
+                    let _ = closed.await; // a dropped sender closes the door too
+                })
+                .await
+        });
+        info!(%address, "listening");
+        Ok(Self { address, close_door, server, drain_timeout: config.drain_timeout, database })
+    }
+
+    /// The address it serves on, with the real port when 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no more connections, lets open requests finish until the drain deadline, then closes the database.
+    ///
+    /// A request cut off by the deadline loses nothing: its work is recorded and resumed by the next reader.
+    ///
+    /// # Errors
+    /// When the server had failed or the database does not close cleanly.
+    pub async fn drain(self) -> anyhow::Result<()> {
+        let Self { close_door, mut server, drain_timeout, database, .. } = self;
+        let _ = close_door.send(()); // a server that already ended has no receiver
+        let served = match tokio::time::timeout(drain_timeout, &mut server).await {
+            Ok(joined) => joined.context("the server task died")?.context("the server failed"),
+            Err(_) => {
+                server.abort();
+                warn!("requests were cut off at the drain deadline");
+                Ok(())
+            }
+        };
+        let closed =
+            database.close().await.map_err(|error| anyhow!(error)).context("cannot close the database");
+        served.and(closed)
+    }
+}

@@ -1,0 +1,112 @@
+//! Text to values. Messages never repeat the text: it may be secret.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::Url;
+use secrecy::SecretString;
+use tracing_subscriber::EnvFilter;
+
+use crate::telemetry::Format;
+
+/// Shorter tokens can be guessed.
+const TOKEN_MIN_BYTES: usize = 16;
+/// No bound in seconds is longer than a day.
+const SECONDS_MAX: u64 = 86_400;
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an address and port such as 127.0.0.1:8191 is expected".to_owned())
+}
+
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    Ok(PathBuf::from(text))
+}
+
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    whole_number(text, 1, SECONDS_MAX).map(Duration::from_secs)
+}
+
+pub(super) fn bytes(text: &str) -> Result<usize, String> {
+    let bytes = whole_number(text, 1, 1 << 30)?;
+    usize::try_from(bytes).map_err(|_| "too large for this machine".to_owned())
+}
+
+pub(super) fn count(text: &str) -> Result<u32, String> {
+    let count = whole_number(text, 1, 1_000)?;
+    u32::try_from(count).map_err(|_| "too large".to_owned())
+}
+
+pub(super) fn http_url(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => {
+            Err("an http or https URL is expected".to_owned())
+        }
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+            Err("a URL without query is expected".to_owned())
+        }
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            Err("credentials belong into gateway.key, not into the URL".to_owned())
+        }
+        Ok(url) => Ok(url),
+        Err(error) => Err(format!("not a URL: {error}")),
+    }
+}
+
+/// `sqlite:<path>` or `sqlite://<path>`; other databases are refused by name until they are built.
+pub(super) fn sqlite_file(text: &str) -> Result<PathBuf, String> {
+    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+    if matches!(scheme, "mysql" | "postgres" | "postgresql") {
+        return Err(format!("{scheme} is not supported by this version, only sqlite"));
+    }
+    let Some(rest) = text.strip_prefix("sqlite:") else {
+        return Err("sqlite:<path of a file> is expected".to_owned());
+    };
+    match rest.strip_prefix("//").unwrap_or(rest) {
+        "" => Err("the path of the file is missing".to_owned()),
+        path if path.contains(":memory:") => {
+            Err("works have to survive a restart, so a file is expected".to_owned())
+        }
+        path if path.contains('?') => {
+            Err("parameters are not taken, WAL and time-outs are set for you".to_owned())
+        }
+        path => Ok(PathBuf::from(path)),
+    }
+}
+
+pub(super) fn header_secret(text: &str) -> Result<SecretString, String> {
+    match text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(SecretString::from(text.to_owned())),
+        false => Err("printable ASCII characters without spaces are expected".to_owned()),
+    }
+}
+
+pub(super) fn service_token(text: &str) -> Result<SecretString, String> {
+    match text.len() {
+        length if length < TOKEN_MIN_BYTES => {
+            Err(format!("at least {TOKEN_MIN_BYTES} characters are expected"))
+        }
+        _ => header_secret(text),
+    }
+}
+
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
+    EnvFilter::try_new(text)
+        .map(|_| text.to_owned())
+        .map_err(|_| "a level or directives such as info,backend_api=debug are expected".to_owned())
+}
+
+pub(super) fn log_format(text: &str) -> Result<Format, String> {
+    match text {
+        "json" => Ok(Format::Json),
+        "pretty" => Ok(Format::Pretty),
+        _ => Err("json or pretty is expected".to_owned()),
+    }
+}
+
+fn whole_number(text: &str, least: u64, most: u64) -> Result<u64, String> {
+    match text.parse::<u64>() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("a whole number from {least} to {most} is expected")),
+    }
+}

@@ -1,0 +1,155 @@
+//! Client of the gateway's private face `/v1`, with its own small view of the contract.
+//!
+//! One call is one attempt: who calls decides about repeats, because only the caller knows whether a work is recorded.
+//! Every call is bounded in time and in the size of its reply.
+
+mod error;
+mod transport;
+mod wire;
+
+use std::time::Duration;
+
+use reqwest::{Method, Url};
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+pub use error::{AskError, FollowError, Refusal, SubmitError, TransportError};
+pub use wire::{Class, Job, JobError, JobStatus, Output, Progress, SubmitJob};
+
+use transport::{Reply, Transport};
+
+/// How long a readiness question to the gateway may take.
+const READY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Following starts with this pause between polls …
+const POLL_FIRST: Duration = Duration::from_millis(250);
+/// … makes it half as long again each time, up to this.
+const POLL_MAX: Duration = Duration::from_secs(5);
+
+/// Where the gateway is and within what bounds it is asked.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its base URL; `/v1/…` is appended to its path.
+    pub url: Url,
+    /// Sent as a bearer token; `None` for a gateway without keys.
+    pub key: Option<SecretString>,
+    /// Bound of one call, connecting and reading the reply included.
+    pub request_timeout: Duration,
+    /// The largest reply that is read.
+    pub max_reply_bytes: usize,
+}
+
+/// What the gateway says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It takes jobs.
+    Ready,
+    /// It answers, but does not serve now (recovering, draining, wrong address).
+    NotReady,
+    /// No answer in time.
+    Unreachable,
+}
+
+/// Speaks `/v1`. Cheap to clone; clones share connections.
+#[derive(Debug, Clone)]
+pub struct GatewayClient {
+    transport: Transport,
+}
+
+impl GatewayClient {
+    /// Prepares a client; connects to nothing yet.
+    ///
+    /// # Errors
+    /// When the key cannot be a header or no TLS roots are found for an `https` gateway.
+    pub fn new(options: &Options) -> Result<Self, TransportError> {
+        Ok(Self { transport: Transport::new(options)? })
+    }
+
+    /// Submits a job under `idempotency_key` (1–255 printable ASCII characters).
+    ///
+    /// # Errors
+    /// See [`SubmitError`]: its variants say whether to repeat, and with which key.
+    pub async fn submit(&self, job: &SubmitJob, idempotency_key: &str) -> Result<Job, SubmitError> {
+        self.submit_encoded(job.encode(), idempotency_key).await
+    }
+
+    /// Submits a body made by [`SubmitJob::encode`], perhaps long ago: a repeat has to carry the very same bytes.
+    ///
+    /// # Errors
+    /// As for [`Self::submit`].
+    pub async fn submit_encoded(&self, body: String, idempotency_key: &str) -> Result<Job, SubmitError> {
+        let request = self
+            .transport
+            .request(Method::POST, &["v1", "jobs"])
+            .header("idempotency-key", idempotency_key)
+            .header("content-type", "application/json")
+            .body(body);
+        let reply = self.transport.send(request).await?;
+        match reply.status {
+            status if status.is_success() => Ok(decode(&reply)?),
+            status => Err(SubmitError::from_refusal(status, reply.retry_after, reply.refusal())),
+        }
+    }
+
+    /// The job as it is now.
+    ///
+    /// # Errors
+    /// See [`AskError`]; asking again is always safe.
+    pub async fn job(&self, id: &str) -> Result<Job, AskError> {
+        self.ask(Method::GET, &["v1", "jobs", id]).await
+    }
+
+    /// Wants the job canceled; the answer is the job, perhaps still `canceling`. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn cancel(&self, id: &str) -> Result<Job, AskError> {
+        self.ask(Method::POST, &["v1", "jobs", id, "cancel"]).await
+    }
+
+    /// Polls the job until it ended. Asks at least once, even when `deadline` is past; the last poll starts at the
+    /// deadline at the latest. A gateway that is away for a while is waited for.
+    ///
+    /// # Errors
+    /// [`FollowError::StillOpen`] at the deadline, [`FollowError::Ask`] when the last poll was
+    /// not answered or no poll ever will be.
+    pub async fn follow(&self, id: &str, deadline: Instant) -> Result<Job, FollowError> {
+        let mut pause = POLL_FIRST;
+        loop {
+            let not_ended = match self.job(id).await {
+                Ok(job) if job.status.is_ended() => return Ok(job),
+                Ok(job) => FollowError::StillOpen { last: Box::new(job) },
+                Err(error @ AskError::Unavailable { .. }) => error.into(),
+                Err(error) => return Err(error.into()),
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(not_ended);
+            }
+            tokio::time::sleep(pause.min(left)).await;
+            pause = (pause * 3 / 2).min(POLL_MAX);
+        }
+    }
+
+    /// Whether the gateway would take a job now.
+    pub async fn readiness(&self) -> Readiness {
+        let request = self.transport.request(Method::GET, &["readyz"]).timeout(READY_TIMEOUT);
+        match self.transport.send(request).await {
+            Ok(reply) if reply.status.is_success() => Readiness::Ready,
+            Ok(_) => Readiness::NotReady,
+            Err(_) => Readiness::Unreachable,
+        }
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &[&str]) -> Result<T, AskError> {
+        let reply = self.transport.send(self.transport.request(method, path)).await?;
+        match reply.status {
+            status if status.is_success() => Ok(decode(&reply)?),
+            status => Err(AskError::from_refusal(status, reply.retry_after, reply.refusal())),
+        }
+    }
+}
+
+fn decode<T: DeserializeOwned>(reply: &Reply) -> Result<T, TransportError> {
+    serde_json::from_slice(&reply.body).map_err(TransportError::Unreadable)
+}

@@ -1,0 +1,192 @@
+//! The JSON of `/v1`, as far as we use it. Fields and words we do not know are ignored, so a newer gateway stays readable.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// Service level of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Runs when nobody else wants the device.
+    Batch,
+    /// The usual one.
+    #[default]
+    Normal,
+    /// A person is waiting.
+    Interactive,
+}
+
+/// Body of `POST /v1/jobs`.
+#[derive(Debug, Clone, Serialize)]
+pub struct SubmitJob {
+    /// The graph in ComfyUI's API format, byte for byte as the caller wrote it.
+    pub workflow: Box<RawValue>,
+    /// Service level.
+    pub class: Class,
+    /// Expire the job unless it runs this soon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_within_seconds: Option<u64>,
+    /// Expire the job unless it ended this soon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finish_within_seconds: Option<u64>,
+    /// The caller's own words about the job.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Order among the caller's own jobs of this class; lower runs first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<i64>,
+}
+
+impl SubmitJob {
+    /// A job of class `normal` without further wishes.
+    pub fn new(workflow: Box<RawValue>) -> Self {
+        Self {
+            workflow,
+            class: Class::default(),
+            start_within_seconds: None,
+            finish_within_seconds: None,
+            labels: BTreeMap::new(),
+            order: None,
+        }
+    }
+
+    /// The exact bytes to send, now and in any repeat under the same idempotency key.
+    pub fn encode(&self) -> String {
+        serde_json::to_string(self).expect("all map keys are strings and no field's Serialize can fail")
+    }
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobStatus {
+    /// In the backlog.
+    Queued,
+    /// On its way to an instance.
+    Dispatching,
+    /// An instance works on it.
+    Running,
+    /// Its fate is being looked up.
+    InDoubt,
+    /// Its files are being stored.
+    Collecting,
+    /// Its owner wants it to stop.
+    Canceling,
+    /// Ended with its files.
+    Succeeded,
+    /// Ended with an error.
+    Failed,
+    /// Ended by its owner's will.
+    Canceled,
+    /// Ended by its deadline, or past retention.
+    Expired,
+    /// A word of a newer gateway.
+    #[serde(other)]
+    Unknown,
+}
+
+impl JobStatus {
+    /// Whether the job will never change again.
+    pub fn is_ended(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Canceled | Self::Expired)
+    }
+}
+
+/// A job as `/v1` shows it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Job {
+    /// Its id, unique for our key.
+    pub id: String,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// Grows with each durable change.
+    #[serde(default)]
+    pub revision: u64,
+    /// When it was accepted.
+    pub created_at: Option<Timestamp>,
+    /// When the current attempt started to run.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// The current or last try, from 1.
+    #[serde(default)]
+    pub attempt: u32,
+    /// Tries that failed by themselves.
+    #[serde(default)]
+    pub faults: u32,
+    /// Tries that were lost with their instance or connection.
+    #[serde(default)]
+    pub losses: u32,
+    /// As submitted.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Jobs before it in the backlog, while queued.
+    pub position: Option<u64>,
+    /// How far the current attempt is, while it runs.
+    pub progress: Option<Progress>,
+    /// Its files; complete once it succeeded.
+    #[serde(default)]
+    pub outputs: Vec<Output>,
+    /// Why it failed.
+    pub error: Option<JobError>,
+}
+
+/// How far an attempt is.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Progress {
+    /// From 0 to 1.
+    #[serde(default)]
+    pub value: f64,
+    /// Nodes finished or cached.
+    pub nodes_done: Option<u64>,
+    /// Nodes of the graph.
+    pub nodes_total: Option<u64>,
+    /// The node that runs.
+    pub current_node: Option<String>,
+    /// Step of that node.
+    pub step: Option<u64>,
+    /// Its steps.
+    pub steps: Option<u64>,
+}
+
+/// One file of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Output {
+    /// Identifies the file.
+    pub id: String,
+    /// The node that made it.
+    pub node_id: Option<String>,
+    /// File name.
+    #[serde(default)]
+    pub name: String,
+    /// `output` or `temp`, ComfyUI's folders.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// Media type.
+    pub content_type: Option<String>,
+    /// Size in bytes.
+    pub size_bytes: Option<u64>,
+    /// Content hash with its algorithm.
+    pub hash: Option<String>,
+    /// Key in the artifact store.
+    pub object_key: Option<String>,
+    /// Where to fetch the bytes.
+    pub url: Option<String>,
+}
+
+/// Why a job failed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct JobError {
+    /// Stable, for programs.
+    pub code: String,
+    /// For people.
+    #[serde(default)]
+    pub message: String,
+    /// The node at fault.
+    pub node_id: Option<String>,
+    /// Its class.
+    pub class_type: Option<String>,
+}

@@ -1,0 +1,202 @@
+//! The configuration file, setting by setting. `gateway.example.toml` is checked against these defaults.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+    };
+}
+
+section! {
+    /// The whole file.
+    File {
+        /// Address and port.
+        listen: String = "127.0.0.1:8190".to_owned(),
+        /// Folder of SQLite, spool and local artifacts.
+        data_dir: PathBuf = PathBuf::from("data"),
+        /// Base of absolute URLs in answers.
+        public_url: Option<String> = None,
+        /// `sqlite:<path>`; unset: in `data_dir`.
+        database_url: Option<String> = None,
+        /// `file:<folder>` or `s3://<bucket>/<prefix>?endpoint=…&region=…`; unset: in `data_dir`.
+        artifacts: Option<String> = None,
+        /// How long jobs that run may take to finish when the process is asked to end, seconds.
+        drain_seconds: u64 = 30,
+        /// The ComfyUI servers.
+        instances: Vec<Instance> = Vec::new(),
+        /// Logs.
+        log: Log = Log::default(),
+        /// The HTTP faces.
+        http: Http = Http::default(),
+        /// Bounds of a workflow.
+        workflow: Workflow = Workflow::default(),
+        /// Who waits, who runs, where.
+        scheduler: Scheduler = Scheduler::default(),
+        /// The engine.
+        engine: Engine = Engine::default(),
+        /// The runner beside the instances.
+        runner: Runner = Runner::default(),
+        /// Readings of the GPUs.
+        nvml: Nvml = Nvml::default(),
+        /// How long things are kept.
+        retention: Retention = Retention::default(),
+    }
+}
+
+section! {
+    /// One ComfyUI server.
+    Instance {
+        /// Name in logs, metrics and answers; unset: its URL.
+        name: String = String::new(),
+        /// Its base URL.
+        url: String = String::new(),
+        /// Class of its device (`t4`, `v100`, `a100` …); unset: from the name ComfyUI reports.
+        device_class: Option<String> = None,
+        /// Speed in thousandths of the reference class; unset: a prior by class.
+        speed_milli: Option<u32> = None,
+        /// Memory it may use, MiB; unset: what it reports.
+        vram_mib: Option<u32> = None,
+        /// UUID of its device (`GPU-…`); unset: found through the process that listens on its port.
+        device_uuid: Option<String> = None,
+        /// Its output folder, where it can be reached: stored files are removed from it.
+        output_folder: Option<PathBuf> = None,
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+section! {
+    /// Logs.
+    Log {
+        /// `tracing` filter, such as `info,gateway=debug`.
+        filter: String = "info".to_owned(),
+        /// `json` or `pretty`.
+        format: LogFormat = LogFormat::Json,
+    }
+}
+
+section! {
+    /// The HTTP faces.
+    Http {
+        /// A JSON body, bytes.
+        max_body_bytes: usize = 8 << 20,
+        /// An uploaded file, bytes.
+        max_asset_bytes: u64 = 100 << 20,
+        /// Event streams of one key at once.
+        max_streams_per_key: usize = 10_000,
+        /// How long a request may take, seconds (uploads and streams have their own clocks).
+        request_timeout_seconds: u64 = 30,
+        /// Web origins that may call from a browser.
+        allowed_origins: Vec<String> = Vec::new(),
+    }
+}
+
+section! {
+    /// Bounds of a workflow.
+    Workflow {
+        /// JSON text, bytes.
+        max_bytes: usize = 4 << 20,
+        /// Nodes.
+        max_nodes: usize = 2_000,
+        /// Longest chain of nodes: ComfyUI's work for one grows with its square.
+        max_chain: usize = 400,
+        /// Nesting of the JSON text.
+        max_depth: usize = 64,
+        /// Input files that lie on every instance and may be named by anyone.
+        shared_inputs: Vec<String> = Vec::new(),
+    }
+}
+
+section! {
+    /// Who waits, who runs, where.
+    Scheduler {
+        /// The backlog is full at this many jobs …
+        high_watermark: u32 = 1_000_000,
+        /// … and opens again at this many.
+        low_watermark: u32 = 950_000,
+        /// Waiting jobs of one tenant.
+        tenant_queue: u32 = 500_000,
+        /// Length of a placement lease, seconds.
+        lease_seconds: u32 = 60,
+        /// Prompts given to an instance behind the one it runs: 0 or 1.
+        prefetch: u32 = 1,
+        /// Deaths of its instance that make a running job poison.
+        fault_limit: u32 = 3,
+        /// Waiting this long lifts a job by one class, seconds.
+        ageing_seconds: u32 = 300,
+        /// How long a job may wait for a busy instance that holds its models, seconds.
+        affinity_delay_seconds: u32 = 120,
+        /// Memory kept free on every device, MiB.
+        reserve_mib: u32 = 512,
+    }
+}
+
+section! {
+    /// The engine.
+    Engine {
+        /// Messages that may wait for it.
+        inbox: usize = 4_096,
+        /// Workflows kept in memory between submit and dispatch, bytes.
+        body_cache_bytes: u64 = 16 << 20,
+        /// One output file, bytes.
+        max_output_bytes: u64 = 4 << 30,
+    }
+}
+
+section! {
+    /// The runner beside the instances.
+    Runner {
+        /// Name of this host; unset: the machine's.
+        host: Option<String> = None,
+        /// Outputs on disk that wait for their store, bytes.
+        spool_max_bytes: u64 = 20 << 30,
+        /// One WebSocket message of ComfyUI, bytes.
+        max_frame_bytes: usize = 64 << 20,
+        /// Least time without progress that counts as hanging, seconds.
+        hang_seconds: u64 = 600,
+        /// How often an instance's catalogue is read again, seconds.
+        catalogue_refresh_seconds: u64 = 600,
+        /// Put every message of the link through JSON, as between machines.
+        serialise_link: bool = false,
+    }
+}
+
+section! {
+    /// Readings of the GPUs.
+    Nvml {
+        /// Whether to read them at all.
+        enabled: bool = true,
+        /// The library; unset: `libnvidia-ml.so.1`.
+        library: Option<PathBuf> = None,
+    }
+}
+
+section! {
+    /// How long things are kept.
+    Retention {
+        /// Jobs and their outputs after their end, seconds.
+        jobs_seconds: u64 = 7 * 24 * 3600,
+        /// Total deadline of a job that asks for none, seconds.
+        deadline_seconds: u64 = 24 * 3600,
+    }
+}

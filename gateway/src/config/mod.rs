@@ -1,0 +1,261 @@
+//! Settings: a TOML file if one is given, then the environment (DESIGN §11). Every mistake is found before anything
+//! starts, and all are reported at once. `gateway.example.toml` shows every setting with its default.
+
+mod file;
+mod read;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use scheduler::Millis;
+
+pub use file::{Engine, File, Http, Instance, Log, LogFormat, Nvml, Retention, Runner, Scheduler, Workflow};
+
+/// The gateway's settings, checked and complete.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where SQLite, spool and local artifacts live.
+    pub data_dir: PathBuf,
+    /// Base of absolute URLs; `None`: the request's own host.
+    pub public_url: Option<String>,
+    /// Where artifacts go, as a URL (`file:…`, `s3://…`).
+    pub artifacts: String,
+    /// The job database, as a path.
+    pub database: PathBuf,
+    /// All other settings, as in the file.
+    pub file: File,
+}
+
+/// The settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Everything that is wrong, in the order of the file.
+    #[error("{} in the configuration:\n  - {}", count(.0.len()), .0.join("\n  - "))]
+    Mistakes(Vec<String>),
+}
+
+fn count(mistakes: usize) -> String {
+    if mistakes == 1 { "1 mistake".to_owned() } else { format!("{mistakes} mistakes") }
+}
+
+impl Config {
+    /// Reads the file, if one is given, and the environment.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with all mistakes at once.
+    pub fn load(path: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let text = match path {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?,
+            None => String::new(),
+        };
+        Self::from_text(&text, env)
+    }
+
+    /// As [`Config::load`], with the file's text.
+    ///
+    /// # Errors
+    /// [`ConfigError::Mistakes`].
+    pub fn from_text(text: &str, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut mistakes = Vec::new();
+        let mut file: File = read::file(text, &mut mistakes);
+        overrides(&mut file, env, &mut mistakes);
+        let config = resolve(file, &mut mistakes);
+        match (config, mistakes.is_empty()) {
+            (Some(config), true) => Ok(config),
+            _ => Err(ConfigError::Mistakes(mistakes)),
+        }
+    }
+
+    /// The scheduler's settings.
+    #[must_use]
+    pub fn scheduler(&self) -> scheduler::Config {
+        scheduler_config(&self.file.scheduler)
+    }
+
+    /// How long a drain may take.
+    #[must_use]
+    pub fn drain_deadline(&self) -> Duration {
+        Duration::from_secs(self.file.drain_seconds)
+    }
+}
+
+/// The environment wins over the file. These names stay (DESIGN §11).
+fn overrides(file: &mut File, env: impl Fn(&str) -> Option<String>, mistakes: &mut Vec<String>) {
+    let text = |name: &str| env(name).filter(|value| !value.is_empty());
+    if let Some(listen) = text("GATEWAY_LISTEN") {
+        file.listen = listen;
+    }
+    if let Some(instances) = text("GATEWAY_INSTANCES") {
+        file.instances = instances
+            .split(',')
+            .map(str::trim)
+            .filter(|url| !url.is_empty())
+            .map(|url| Instance { url: url.to_owned(), ..Instance::default() })
+            .collect();
+    }
+    if let Some(folder) = text("GATEWAY_DATA_DIR") {
+        file.data_dir = PathBuf::from(folder);
+    }
+    if let Some(filter) = text("GATEWAY_LOG") {
+        file.log.filter = filter;
+    }
+    if let Some(format) = text("GATEWAY_LOG_FORMAT") {
+        match format.as_str() {
+            "json" => file.log.format = LogFormat::Json,
+            "pretty" => file.log.format = LogFormat::Pretty,
+            _ => mistakes.push(format!("GATEWAY_LOG_FORMAT: \"{format}\" is neither json nor pretty")),
+        }
+    }
+    if let Some(url) = text("GATEWAY_PUBLIC_URL") {
+        file.public_url = Some(url);
+    }
+    if let Some(url) = text("GATEWAY_DATABASE_URL") {
+        file.database_url = Some(url);
+    }
+    if let Some(url) = text("GATEWAY_ARTIFACTS") {
+        file.artifacts = Some(url);
+    }
+    if let Some(path) = text("GATEWAY_NVML_LIBRARY") {
+        file.nvml.library = Some(PathBuf::from(path));
+    }
+}
+
+fn resolve(mut file: File, mistakes: &mut Vec<String>) -> Option<Config> {
+    let listen = file.listen.parse::<SocketAddr>();
+    if listen.is_err() {
+        mistakes.push(format!("listen: \"{}\" is not an address with a port, such as 127.0.0.1:8190", file.listen));
+    }
+    let public_url = file.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
+    if let Some(url) = &public_url {
+        if !is_http_url(url) {
+            mistakes.push(format!("public_url: \"{url}\" is not an http or https URL"));
+        }
+    }
+    check_instances(&mut file.instances, mistakes);
+    let data_dir = std::path::absolute(&file.data_dir).unwrap_or_else(|_| file.data_dir.clone());
+    let database = database(file.database_url.as_deref(), &data_dir, mistakes);
+    let artifacts =
+        file.artifacts.clone().unwrap_or_else(|| format!("file:{}", data_dir.join("artifacts").display()));
+    check_artifacts(&artifacts, mistakes);
+    mistakes.extend(scheduler_config(&file.scheduler).mistakes().iter().map(ToString::to_string));
+    check_bounds(&file, mistakes);
+    Some(Config { listen: listen.ok()?, data_dir, public_url, artifacts, database: database?, file })
+}
+
+fn check_instances(instances: &mut [Instance], mistakes: &mut Vec<String>) {
+    let mut names = BTreeSet::new();
+    for (index, instance) in instances.iter_mut().enumerate() {
+        instance.url = instance.url.trim_end_matches('/').to_owned();
+        if !is_http_url(&instance.url) {
+            mistakes.push(format!(
+                "instances[{index}].url: \"{}\" is not a URL such as http://127.0.0.1:8188",
+                instance.url
+            ));
+        }
+        if instance.name.is_empty() {
+            instance.name.clone_from(&instance.url);
+        }
+        if !names.insert(instance.name.clone()) {
+            mistakes.push(format!("instances[{index}]: \"{}\" is there twice", instance.name));
+        }
+        if instance.speed_milli == Some(0) {
+            mistakes.push(format!("instances[{index}].speed_milli: must be at least 1 (1000 is the reference)"));
+        }
+    }
+}
+
+fn database(url: Option<&str>, data_dir: &Path, mistakes: &mut Vec<String>) -> Option<PathBuf> {
+    let Some(url) = url else { return Some(data_dir.join("gateway.sqlite3")) };
+    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+        mistakes.push(
+            "database_url: PostgreSQL, for several gateways on one store, is not in this version; \
+             leave it out for SQLite in data_dir"
+                .to_owned(),
+        );
+        return None;
+    }
+    let path = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+    match path.filter(|path| !path.is_empty()) {
+        Some(path) => Some(std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path))),
+        None => {
+            mistakes.push("database_url: expected sqlite:<path>".to_owned());
+            None
+        }
+    }
+}
+
+fn check_artifacts(url: &str, mistakes: &mut Vec<String>) {
+    let scheme = url.split(':').next().unwrap_or_default();
+    match scheme {
+        "file" | "s3" => {}
+        "cos" | "gs" => mistakes.push(format!(
+            "artifacts: {scheme}: is not in this version; use file:<folder> or s3://<bucket>/<prefix>"
+        )),
+        _ => mistakes.push(format!("artifacts: \"{url}\" is neither file:<folder> nor s3://<bucket>/<prefix>")),
+    }
+}
+
+fn check_bounds(file: &File, mistakes: &mut Vec<String>) {
+    let positive = [
+        ("http.max_body_bytes", file.http.max_body_bytes as u64),
+        ("http.max_asset_bytes", file.http.max_asset_bytes),
+        ("http.max_streams_per_key", file.http.max_streams_per_key as u64),
+        ("workflow.max_bytes", file.workflow.max_bytes as u64),
+        ("workflow.max_nodes", file.workflow.max_nodes as u64),
+        ("workflow.max_chain", file.workflow.max_chain as u64),
+        ("workflow.max_depth", file.workflow.max_depth as u64),
+        ("engine.inbox", file.engine.inbox as u64),
+        ("engine.max_output_bytes", file.engine.max_output_bytes),
+        ("runner.spool_max_bytes", file.runner.spool_max_bytes),
+        ("runner.max_frame_bytes", file.runner.max_frame_bytes as u64),
+        ("retention.jobs_seconds", file.retention.jobs_seconds),
+        ("retention.deadline_seconds", file.retention.deadline_seconds),
+        ("drain_seconds", file.drain_seconds),
+    ];
+    for (name, value) in positive {
+        if value == 0 {
+            mistakes.push(format!("{name}: must be above 0"));
+        }
+    }
+    for (index, origin) in file.http.allowed_origins.iter().enumerate() {
+        if !is_http_url(origin) {
+            mistakes.push(format!("http.allowed_origins[{index}]: \"{origin}\" is not an origin such as https://a.example"));
+        }
+    }
+}
+
+fn is_http_url(url: &str) -> bool {
+    reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some())
+}
+
+fn scheduler_config(file: &Scheduler) -> scheduler::Config {
+    let seconds = |seconds: u32| Millis::from_secs(i64::from(seconds));
+    scheduler::Config {
+        high_watermark: file.high_watermark,
+        low_watermark: file.low_watermark,
+        tenant_queue: file.tenant_queue,
+        lease: seconds(file.lease_seconds),
+        prefetch: file.prefetch,
+        fault_limit: file.fault_limit,
+        ageing: seconds(file.ageing_seconds),
+        affinity_delay: seconds(file.affinity_delay_seconds),
+        ..scheduler::Config::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

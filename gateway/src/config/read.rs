@@ -1,0 +1,80 @@
+//! Reads a file setting by setting, so that one mistake does not hide the next.
+
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use super::file::{File, Instance};
+
+/// Reads what can be read and notes what cannot.
+pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
+    let table = match text.parse::<Table>() {
+        Ok(table) => table,
+        Err(error) => {
+            mistakes.push(format!("the file is not TOML: {}", error.to_string().trim_end()));
+            return File::default();
+        }
+    };
+    let mut plain = Table::new();
+    let mut file = File::default();
+    for (name, value) in table {
+        match (name.as_str(), value) {
+            ("log", value) => file.log = section("log", value, mistakes),
+            ("http", value) => file.http = section("http", value, mistakes),
+            ("workflow", value) => file.workflow = section("workflow", value, mistakes),
+            ("scheduler", value) => file.scheduler = section("scheduler", value, mistakes),
+            ("engine", value) => file.engine = section("engine", value, mistakes),
+            ("runner", value) => file.runner = section("runner", value, mistakes),
+            ("nvml", value) => file.nvml = section("nvml", value, mistakes),
+            ("retention", value) => file.retention = section("retention", value, mistakes),
+            ("instances", Value::Array(list)) => file.instances = instances(list, mistakes),
+            ("instances", _) => mistakes.push("instances: expected [[instances]] tables".to_owned()),
+            ("tls" | "listeners" | "runners" | "tenants" | "webhooks", _) => {
+                mistakes.push(format!("{name}: not in this version"));
+            }
+            (_, value) => {
+                plain.insert(name, value);
+            }
+        }
+    }
+    let top: File = section("", Value::Table(plain), mistakes);
+    File {
+        log: file.log,
+        http: file.http,
+        workflow: file.workflow,
+        scheduler: file.scheduler,
+        engine: file.engine,
+        runner: file.runner,
+        nvml: file.nvml,
+        retention: file.retention,
+        instances: file.instances,
+        ..top
+    }
+}
+
+fn instances(list: Vec<Value>, mistakes: &mut Vec<String>) -> Vec<Instance> {
+    list.into_iter()
+        .enumerate()
+        .map(|(index, value)| section(&format!("instances[{index}]"), value, mistakes))
+        .collect()
+}
+
+fn section<T: DeserializeOwned + Default>(name: &str, value: Value, mistakes: &mut Vec<String>) -> T {
+    let Value::Table(table) = value else {
+        mistakes.push(format!("{name}: expected a table"));
+        return T::default();
+    };
+    let mut good = Table::new();
+    for (key, value) in table {
+        let alone = Table::from_iter([(key.clone(), value.clone())]);
+        match alone.try_into::<T>() {
+            Ok(_) => {
+                good.insert(key, value);
+            }
+            Err(error) => {
+                let path = if name.is_empty() { key } else { format!("{name}.{key}") };
+                mistakes.push(format!("{path}: {}", error.message()));
+            }
+        }
+    }
+    good.try_into().unwrap_or_default()
+}

@@ -1,0 +1,97 @@
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
+use super::*;
+
+fn nothing(_: &str) -> Option<String> {
+    None
+}
+
+fn mistakes(text: &str) -> Vec<String> {
+    match Config::from_text(text, nothing) {
+        Err(ConfigError::Mistakes(mistakes)) => mistakes,
+        other => panic!("expected mistakes, got {other:?}"),
+    }
+}
+
+#[test]
+fn nothing_at_all_is_a_complete_configuration() {
+    let config = Config::from_text("", nothing).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8190");
+    assert!(config.database.ends_with("data/gateway.sqlite3"));
+    assert!(config.artifacts.starts_with("file:/"));
+}
+
+#[test]
+fn the_example_file_shows_the_defaults() {
+    let text = include_str!("../../gateway.example.toml");
+    let uncommented: String = text
+        .lines()
+        .map(|line| line.strip_prefix("#: ").unwrap_or(line))
+        .filter(|line| !line.starts_with("# "))
+        .fold(String::new(), |all, line| all + line + "\n");
+    let mut found = Vec::new();
+    let mut file = read::file(&uncommented, &mut found);
+    assert_eq!(found, Vec::<String>::new());
+    let example = std::mem::take(&mut file.instances);
+    assert_eq!(example.len(), 1, "the example shows one instance");
+    assert_eq!(file, File::default());
+}
+
+#[test]
+fn every_setting_is_in_the_example_file() {
+    let text = include_str!("../../gateway.example.toml");
+    let all = toml::Table::try_from(File::default()).unwrap();
+    for (name, value) in all {
+        assert!(text.contains(&name), "{name} is not in gateway.example.toml");
+        let toml::Value::Table(section) = value else { continue };
+        for key in section.keys() {
+            assert!(text.contains(key.as_str()), "{name}.{key} is not in gateway.example.toml");
+        }
+    }
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let found = mistakes(
+        r#"
+        listen = "nowhere"
+        lisen = "127.0.0.1:1"
+        database_url = "postgres://db/darkroom"
+        artifacts = "cos://bucket"
+        [http]
+        max_body_bytes = "many"
+        colour = 1
+        [scheduler]
+        prefetch = 7
+        [workflow]
+        max_nodes = 0
+        [[instances]]
+        url = "not a url"
+        "#,
+    );
+    for word in [
+        "listen:", "lisen", "PostgreSQL", "cos:", "http.max_body_bytes", "http.colour", "prefetch", "max_nodes",
+        "instances[0].url",
+    ] {
+        assert!(found.iter().any(|mistake| mistake.contains(word)), "{word} is not among {found:#?}");
+    }
+    assert_eq!(found.len(), 9, "{found:#?}");
+}
+
+#[test]
+fn the_environment_alone_is_enough_and_wins() {
+    let env = |name: &str| match name {
+        "GATEWAY_INSTANCES" => Some("http://127.0.0.1:8188/, http://127.0.0.1:8189".to_owned()),
+        "GATEWAY_LISTEN" => Some("127.0.0.1:9000".to_owned()),
+        _ => None,
+    };
+    let config = Config::from_text("listen = \"127.0.0.1:1\"", env).unwrap();
+    assert_eq!(config.listen.port(), 9000);
+    let names: Vec<_> = config.file.instances.iter().map(|instance| instance.name.as_str()).collect();
+    assert_eq!(names, ["http://127.0.0.1:8188", "http://127.0.0.1:8189"]);
+}
+
+#[test]
+fn one_instance_twice_is_a_mistake() {
+    let env = |name: &str| (name == "GATEWAY_INSTANCES").then(|| "http://a:1,http://a:1/".to_owned());
+    assert!(matches!(Config::from_text("", env), Err(ConfigError::Mistakes(found)) if found.len() == 1));
+}

@@ -1,0 +1,189 @@
+//! One async function per effect that is more than a word to the board. Each may be repeated after a crash and is
+//! idempotent by (job, attempt, index); what it turned into comes back to the engine as a message of its own.
+
+use std::sync::Arc;
+
+use moka::sync::Cache;
+use scheduler::AttemptEnd;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::artifacts::{ArtifactError, Artifacts};
+use crate::link::local::Sender;
+use crate::link::message::{Attempt, Command, Dispatch, Input, InstanceName, Secret, Signal, Ticket};
+use crate::store::{JobBody, PinnedInput, Store, StoreError};
+use crate::workflow::Catalogue;
+
+/// What comes back from work that was started outside the loop.
+pub(super) enum Returned {
+    /// An effect could not be carried out: said as the runner would say it.
+    Signal(Attempt, Signal),
+    /// A catalogue was read, and the jobs that waited for one were judged by it.
+    Catalogue { catalogue: Arc<Catalogue>, body: Arc<str>, judged: Vec<(Uuid, super::rejudge::Verdict)> },
+    /// A catalogue's body was no catalogue.
+    BadCatalogue { hash: String, problem: String },
+}
+
+/// What effects need.
+#[derive(Clone)]
+pub(super) struct Hands {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) artifacts: Artifacts,
+    pub(super) bodies: Bodies,
+    pub(super) returned: mpsc::UnboundedSender<Returned>,
+    pub(super) max_output_bytes: u64,
+}
+
+/// Bodies of jobs on their way to an instance, bounded by bytes: the common case reads nothing back.
+pub(super) type Bodies = Cache<Uuid, Arc<JobBody>>;
+
+/// A cache of bodies that holds about `bytes`.
+pub(super) fn bodies(bytes: u64) -> Bodies {
+    Cache::builder()
+        .max_capacity(bytes)
+        .weigher(|_, body: &Arc<JobBody>| u32::try_from(body.workflow.len() + 256).unwrap_or(u32::MAX))
+        .build()
+}
+
+/// Where an attempt goes.
+pub(super) struct Target {
+    pub(super) attempt: Attempt,
+    pub(super) prompt: Uuid,
+    pub(super) name: InstanceName,
+    pub(super) link: Sender<Command>,
+    pub(super) partner_key: Option<Secret>,
+    pub(super) expected_ms: u64,
+}
+
+/// Why an attempt cannot be sent.
+enum Unsendable {
+    /// Never: the job fails.
+    Unreadable(String),
+    /// Not now: elsewhere or later.
+    NotNow(String),
+}
+
+impl Hands {
+    /// Sends an attempt to its instance.
+    pub(super) async fn dispatch(self, target: Target) {
+        let (attempt, link) = (target.attempt, target.link.clone());
+        match self.prepare(target).await {
+            Ok(dispatch) => self.send(&link, attempt, Command::Dispatch(Box::new(dispatch))).await,
+            Err(problem) => self.unsendable(attempt, problem),
+        }
+    }
+
+    /// Has an attempt looked up, with all that is needed to go on with it.
+    pub(super) async fn look_up(self, target: Target) {
+        let (attempt, link) = (target.attempt, target.link.clone());
+        match self.prepare(target).await {
+            // The reply of its POST may have been lost with an earlier life of this process.
+            Ok(dispatch) => {
+                let command = Command::LookUp { dispatch: Box::new(dispatch), maybe_in_flight: true };
+                self.send(&link, attempt, command).await;
+            }
+            Err(problem) => self.unsendable(attempt, problem),
+        }
+    }
+
+    /// Gives tickets for the files an attempt listed.
+    pub(super) async fn grant(self, attempt: Attempt, keys: Vec<(String, String)>, link: Sender<Command>) {
+        let mut tickets = Vec::with_capacity(keys.len());
+        for (key, content_type) in keys {
+            match self.artifacts.put_ticket(&key, &content_type).await {
+                Ok(ticket) => tickets.push(ticket),
+                Err(error) => {
+                    // The runner asks again: its tickets did not come.
+                    tracing::warn!(%error, job = %attempt.job, "no upload ticket");
+                    return;
+                }
+            }
+        }
+        self.send(&link, attempt, Command::Grant { attempt, tickets }).await;
+    }
+
+    /// Removes the objects of an attempt whose set does not count.
+    pub(super) async fn sweep(self, keys: Vec<String>) {
+        for key in keys {
+            if let Err(error) = self.artifacts.delete(&key).await {
+                tracing::warn!(%error, key, "an object that is not needed could not be deleted");
+            }
+        }
+    }
+
+    async fn send(&self, link: &Sender<Command>, attempt: Attempt, command: Command) {
+        if link.send(command).await.is_err() {
+            let lost = Signal::Lost { end: AttemptEnd::Unreachable, message: "its runner is gone".to_owned() };
+            self.give_back(attempt, lost);
+        }
+    }
+
+    fn unsendable(&self, attempt: Attempt, problem: Unsendable) {
+        self.give_back(
+            attempt,
+            match problem {
+                Unsendable::Unreadable(message) => Signal::InputUnavailable { message },
+                Unsendable::NotNow(message) => Signal::Lost { end: AttemptEnd::HostFault, message },
+            },
+        );
+    }
+
+    fn give_back(&self, attempt: Attempt, signal: Signal) {
+        // The engine is gone only when the process is going away.
+        let _ = self.returned.send(Returned::Signal(attempt, signal));
+    }
+
+    async fn prepare(&self, target: Target) -> Result<Dispatch, Unsendable> {
+        let Target { attempt, prompt, name, partner_key, expected_ms, .. } = target;
+        let body = self.body(attempt.job).await?;
+        let mut inputs = Vec::with_capacity(body.inputs.len());
+        for input in &body.inputs {
+            inputs.push(self.input(input).await?);
+        }
+        Ok(Dispatch {
+            attempt,
+            instance: name,
+            prompt,
+            workflow: body.workflow.clone(),
+            inputs,
+            extra_pnginfo: body.extra_pnginfo.clone(),
+            partner_key,
+            strict: body.strict,
+            max_output_bytes: self.max_output_bytes,
+            expected_ms,
+        })
+    }
+
+    async fn body(&self, job: Uuid) -> Result<Arc<JobBody>, Unsendable> {
+        if let Some(body) = self.bodies.get(&job) {
+            return Ok(body);
+        }
+        match self.store.body(job).await {
+            Ok(Some(body)) => Ok(Arc::new(body)),
+            Ok(None) => Err(Unsendable::Unreadable("the stored workflow is gone".to_owned())),
+            Err(StoreError::Damaged(why)) => Err(Unsendable::Unreadable(why)),
+            Err(StoreError::Unavailable(why)) => Err(Unsendable::NotNow(why)),
+        }
+    }
+
+    async fn input(&self, input: &PinnedInput) -> Result<Input, Unsendable> {
+        let source: Ticket = match self.artifacts.get_ticket(&input.object_key).await {
+            Ok(ticket) => ticket,
+            Err(ArtifactError::Unavailable(why)) => return Err(Unsendable::NotNow(why)),
+            Err(error) => return Err(Unsendable::Unreadable(format!("input {}: {error}", input.name))),
+        };
+        Ok(Input {
+            pointer: input.pointer.clone(),
+            hash: input.hash.clone(),
+            size_bytes: input.size_bytes,
+            extension: extension(&input.name),
+            content_type: input.content_type.clone(),
+            source,
+        })
+    }
+}
+
+fn extension(name: &str) -> String {
+    let Some((_, extension)) = name.rsplit_once('.') else { return String::new() };
+    extension.chars().filter(char::is_ascii_alphanumeric).take(8).collect::<String>().to_ascii_lowercase()
+}

@@ -1,0 +1,225 @@
+//! What reports said of attempts, until the job ends: the payload of decisions. The scheduler decides by ids alone.
+
+use std::collections::HashMap;
+
+use scheduler::{Failure, InstanceId};
+use uuid::Uuid;
+
+use super::names;
+use crate::link::message::{Attempt, ListedFile, NodeError, Rejection, Signal, StoredFile};
+use crate::store::{JobError, NewOutput};
+
+/// Notes on the attempts of open jobs.
+#[derive(Default)]
+pub(super) struct Notes {
+    by_job: HashMap<Uuid, Vec<Note>>,
+    /// Why jobs without an attempt cannot run.
+    refused: HashMap<Uuid, JobError>,
+}
+
+/// Notes on one attempt.
+pub(super) struct Note {
+    pub(super) number: u32,
+    pub(super) instance: InstanceId,
+    pub(super) prompt: Uuid,
+    files: Vec<ListedFile>,
+    stored: Vec<StoredFile>,
+    error: Option<JobError>,
+    message: Option<String>,
+}
+
+impl Notes {
+    pub(super) fn open(&mut self, job: Uuid, number: u32, instance: InstanceId, prompt: Uuid) {
+        let notes = self.by_job.entry(job).or_default();
+        if notes.iter().all(|note| note.number != number) {
+            notes.push(Note {
+                number,
+                instance,
+                prompt,
+                files: Vec::new(),
+                stored: Vec::new(),
+                error: None,
+                message: None,
+            });
+        }
+    }
+
+    /// Notes why a job that was never placed cannot run.
+    pub(super) fn refuse(&mut self, job: Uuid, error: JobError) {
+        self.refused.insert(job, error);
+    }
+
+    /// Why a job that was never placed cannot run.
+    pub(super) fn refusal(&self, job: Uuid) -> Option<&JobError> {
+        self.refused.get(&job)
+    }
+
+    /// Forgets a job that has ended.
+    pub(super) fn close(&mut self, job: Uuid) -> Vec<Note> {
+        self.refused.remove(&job);
+        self.by_job.remove(&job).unwrap_or_default()
+    }
+
+    pub(super) fn get(&self, job: Uuid, number: u32) -> Option<&Note> {
+        self.by_job.get(&job)?.iter().find(|note| note.number == number)
+    }
+
+    pub(super) fn newest(&self, job: Uuid) -> Option<&Note> {
+        self.by_job.get(&job)?.last()
+    }
+
+    fn get_mut(&mut self, attempt: Attempt) -> Option<&mut Note> {
+        self.by_job.get_mut(&attempt.job)?.iter_mut().find(|note| note.number == attempt.number)
+    }
+
+    /// Keeps the payload of a signal and returns what the scheduler has to hear; `None`: nothing.
+    pub(super) fn take(&mut self, attempt: Attempt, signal: Signal) -> Option<scheduler::Signal> {
+        use scheduler::Signal as Heard;
+        let note = self.get_mut(attempt)?;
+        Some(match signal {
+            Signal::Accepted => Heard::Accepted,
+            Signal::Started => Heard::Started,
+            Signal::ContactLost => Heard::ContactLost,
+            Signal::Stopped => Heard::Stopped,
+            Signal::Executed { files } => {
+                note.files = files;
+                note.stored = Vec::new();
+                Heard::Executed
+            }
+            Signal::Stored { files } => {
+                if files.len() != note.files.len() {
+                    tracing::error!(job = %attempt.job, listed = note.files.len(), stored = files.len(),
+                        "a runner stored another number of files than it listed");
+                    return None;
+                }
+                note.stored = files;
+                Heard::Published
+            }
+            Signal::Invalid(rejection) => {
+                note.error = Some(rejected(rejection));
+                Heard::Invalid
+            }
+            Signal::NodeFailed(error) => {
+                note.error = Some(node_failed(error));
+                Heard::NodeFailed
+            }
+            Signal::OutputTooLarge { message } => {
+                note.error = Some(JobError { code: "output_too_large".into(), message, ..JobError::default() });
+                Heard::OutputTooLarge
+            }
+            Signal::InputUnavailable { message } => {
+                note.error = Some(JobError { code: "input_unavailable".into(), message, ..JobError::default() });
+                Heard::InputUnavailable
+            }
+            Signal::Lost { end, message } => {
+                note.message = Some(message);
+                Heard::Lost(end)
+            }
+            // Not for the scheduler: the board and the lanes take these.
+            Signal::Progress(_) => Heard::Progress,
+            Signal::Preview(_) | Signal::NeedTickets => return None,
+        })
+    }
+}
+
+impl Note {
+    /// Where the files of this attempt go, in the order of its list: key and media type.
+    pub(super) fn keys(&self, job: Uuid) -> Vec<(String, String)> {
+        self.files
+            .iter()
+            .enumerate()
+            .map(|(index, file)| {
+                (names::object_key(job, self.number, index, &file.name), file.content_type.clone())
+            })
+            .collect()
+    }
+
+    /// The outputs to be committed with the end of the job.
+    pub(super) fn outputs(&self, job: Uuid) -> Vec<NewOutput> {
+        self.files
+            .iter()
+            .zip(&self.stored)
+            .enumerate()
+            .map(|(index, (listed, stored))| NewOutput {
+                id: names::output_id(job, self.number, index),
+                blob: names::blob_id(job, self.number, index),
+                node_id: listed.node_id.clone(),
+                kind: listed.kind,
+                name: listed.name.clone(),
+                content_type: stored.content_type.clone(),
+                size_bytes: stored.size_bytes,
+                hash: stored.hash.clone(),
+                object_key: names::object_key(job, self.number, index, &listed.name),
+            })
+            .collect()
+    }
+
+    pub(super) fn message(&self) -> Option<String> {
+        self.message.clone()
+    }
+
+    /// The error of a failed job, in words a person can act on.
+    pub(super) fn error(&self, failure: Failure) -> JobError {
+        if let Some(error) = &self.error {
+            return error.clone();
+        }
+        let last = self.message.as_deref().unwrap_or("no particulars were reported");
+        let (code, message) = explain(failure, last);
+        JobError { code: code.to_owned(), message, ..JobError::default() }
+    }
+}
+
+/// The error of a job that failed without an attempt.
+pub(super) fn error_without_attempt(failure: Failure) -> JobError {
+    let (code, message) = explain(failure, "it was never placed");
+    JobError { code: code.to_owned(), message, ..JobError::default() }
+}
+
+/// The error of a job whose deadline passed.
+pub(super) fn deadline_error() -> JobError {
+    JobError {
+        code: "deadline_exceeded".into(),
+        message: "a deadline of the job passed before it was done".into(),
+        ..JobError::default()
+    }
+}
+
+fn explain(failure: Failure, last: &str) -> (&'static str, String) {
+    match failure {
+        Failure::NodeError => ("node_execution_error", format!("a node raised an error: {last}")),
+        Failure::InvalidWorkflow => ("invalid_workflow", format!("ComfyUI refused the workflow: {last}")),
+        Failure::PoisonJob => (
+            "poison_job",
+            format!("it was running each time an instance died, hung or ran out of memory; the last time: {last}"),
+        ),
+        Failure::OutputTooLarge => ("output_too_large", format!("an output is over its bound: {last}")),
+        Failure::OutOfMemory => {
+            ("out_of_memory", format!("it needs more memory than any device of the fleet has: {last}"))
+        }
+        Failure::InputUnavailable => ("input_unavailable", format!("an input cannot be read any more: {last}")),
+    }
+}
+
+fn rejected(rejection: Rejection) -> JobError {
+    JobError {
+        code: "invalid_workflow".into(),
+        message: rejection.message,
+        node_errors: rejection.node_errors,
+        ..JobError::default()
+    }
+}
+
+fn node_failed(error: NodeError) -> JobError {
+    let message = match &error.exception_type {
+        Some(kind) => format!("{kind}: {}", error.message),
+        None => error.message,
+    };
+    JobError {
+        code: "node_execution_error".into(),
+        message,
+        node_id: error.node_id,
+        class_type: error.class_type,
+        traceback: error.traceback,
+        node_errors: None,
+    }
+}

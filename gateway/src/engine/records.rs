@@ -1,0 +1,61 @@
+//! The scheduler's records, with the payload that reports brought, as the store keeps them.
+
+use scheduler::{Outcome, Record, Timestamp};
+use uuid::Uuid;
+
+use super::names;
+use super::notes::{self, Notes};
+use crate::store::{JobError, JobRecord};
+
+/// Turns what was decided at `now` into rows.
+pub(super) fn durable(records: Vec<Record>, notes: &mut Notes, cell: Uuid, now: Timestamp) -> Vec<JobRecord> {
+    records.into_iter().map(|record| one(record, notes, cell, now.0)).collect()
+}
+
+fn one(record: Record, notes: &mut Notes, cell: Uuid, now: i64) -> JobRecord {
+    match record {
+        Record::Refused { job } => JobRecord::Refused { job: names::uuid(job) },
+        Record::Placed { job, attempt, instance, at } => {
+            let job = names::uuid(job);
+            let prompt = names::prompt_id(cell, job, attempt.0);
+            notes.open(job, attempt.0, instance, prompt);
+            JobRecord::Placed { job, attempt: attempt.0, instance: instance.0, prompt, at: at.0 }
+        }
+        Record::AttemptEnded { job, attempt, end, faults, losses } => {
+            let job = names::uuid(job);
+            let message = notes.get(job, attempt.0).and_then(notes::Note::message);
+            JobRecord::AttemptEnded { job, attempt: attempt.0, end, message, faults, losses, at: now }
+        }
+        Record::CancelIntended { job } => JobRecord::CancelIntended { job: names::uuid(job) },
+        Record::ClassChanged { job, class } => JobRecord::ClassChanged { job: names::uuid(job), class },
+        Record::Ended { job, attempt, started_at, outcome } => {
+            let job = names::uuid(job);
+            let note = attempt.and_then(|attempt| notes.get(job, attempt.0));
+            JobRecord::Ended {
+                job,
+                attempt: attempt.map(|attempt| attempt.0),
+                outcome,
+                error: error(outcome, note, notes.refusal(job)),
+                outputs: match (outcome, note) {
+                    (Outcome::Succeeded, Some(note)) => note.outputs(job),
+                    _ => Vec::new(),
+                },
+                started_at: started_at.map(|at| at.0),
+                at: now,
+            }
+        }
+        Record::Learned(learned) => JobRecord::Learned(learned),
+    }
+}
+
+fn error(outcome: Outcome, note: Option<&notes::Note>, refusal: Option<&JobError>) -> Option<JobError> {
+    match outcome {
+        Outcome::Succeeded | Outcome::Canceled => None,
+        Outcome::Expired => Some(notes::deadline_error()),
+        Outcome::Failed(failure) => Some(match (refusal, note) {
+            (Some(refusal), _) => refusal.clone(),
+            (None, Some(note)) => note.error(failure),
+            (None, None) => notes::error_without_attempt(failure),
+        }),
+    }
+}

@@ -1,0 +1,261 @@
+//! Submissions: keys are claimed, ids checked, references resolved and pinned, all in the turn (DESIGN §4.3, §4.8).
+//!
+//! Everything is checked before the first row is written, so a submission that fails leaves nothing behind.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use uuid::Uuid;
+
+use super::error::StoreFault;
+use super::writer::{Fresh, Writer};
+use super::{blobs, codec};
+use crate::store::{
+    Face, IdempotencyKey, Inserted, Named, NewJob, PinnedInput, Reference, Result, StoredResponse,
+};
+
+/// Inserts one submission.
+pub(super) fn submission(writer: &mut Writer, job: NewJob) -> Result<Inserted> {
+    writer.note_time(job.accepted_at);
+    let connection = &writer.connection;
+    if let Some(key) = &job.idempotency
+        && let Some(duplicate) = used_key(connection, &job, key)?
+    {
+        return Ok(duplicate);
+    }
+    if is_live(connection, job.tenant, &job.public_id)? {
+        return Ok(Inserted::DuplicateId);
+    }
+    let found = match resolve(connection, &job)? {
+        Ok(found) => found,
+        Err(missing) => return Ok(Inserted::MissingAssets(missing)),
+    };
+    let seq = write_job(connection, &job)?;
+    write_body(connection, seq, &job, &found)?;
+    for held in &found {
+        pin(connection, seq, held)?;
+    }
+    let key = claim_key(connection, &job)?;
+    writer.fresh.insert(job.id, Fresh { seq, key });
+    Ok(Inserted::Fresh)
+}
+
+/// A reference after its resolution.
+struct Held {
+    blob: i64,
+    asset: Uuid,
+    input: PinnedInput,
+}
+
+fn used_key(connection: &Connection, job: &NewJob, key: &IdempotencyKey) -> Result<Option<Inserted>> {
+    let row = connection
+        .prepare_cached(
+            "SELECT job, body_hash, status, response FROM idempotency
+             WHERE tenant = ?1 AND face = ?2 AND key = ?3 AND expires_at > ?4",
+        )
+        .or_fault()?
+        .query_row(params![job.tenant, codec::face_code(job.face), key.key, job.accepted_at], |row| {
+            let earlier: [u8; 16] = row.get(0)?;
+            let body_hash: [u8; 32] = row.get(1)?;
+            Ok((Uuid::from_bytes(earlier), body_hash, row.get(2)?, row.get(3)?))
+        })
+        .optional()
+        .or_fault()?;
+    Ok(row.map(|(earlier, body_hash, status, body)| Inserted::DuplicateKey {
+        job: earlier,
+        same_body: body_hash == key.body_hash,
+        response: stored_response(status, body),
+    }))
+}
+
+/// The stored answer in its two columns, if any.
+pub(super) fn stored_response(status: Option<u16>, body: Option<String>) -> Option<StoredResponse> {
+    Some(StoredResponse { status: status?, body: body? })
+}
+
+fn is_live(connection: &Connection, tenant: u32, public_id: &str) -> Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM jobs WHERE tenant = ?1 AND public_id = ?2 AND state < 3")
+        .and_then(|mut select| select.exists(params![tenant, public_id]))
+        .or_fault()
+}
+
+fn write_job(connection: &Connection, job: &NewJob) -> Result<i64> {
+    let plan = &job.plan;
+    connection
+        .prepare_cached(
+            "INSERT INTO jobs (id, public_id, tenant, face, state, revision, class, weight, concurrency,
+                sort_order, accepted_at, start_deadline, deadline, retention_ms, expires_at, attempt, placed_at,
+                faults, losses, cancel_requested, provisional, shape, prior_run_ms, prior_vram_mib, parts, models,
+                labels)
+             VALUES (?1, ?2, ?3, ?4, 0, 1, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, 0, 0, 0, 0, ?14, ?15, ?16,
+                ?17, ?18, ?19, ?20)",
+        )
+        .or_fault()?
+        .execute(params![
+            job.id.as_bytes(),
+            job.public_id,
+            job.tenant,
+            codec::face_code(job.face),
+            codec::class_code(plan.class),
+            plan.weight,
+            plan.concurrency,
+            plan.order,
+            job.accepted_at,
+            plan.start_deadline,
+            plan.deadline,
+            job.retention_ms,
+            plan.deadline.saturating_add(job.retention_ms),
+            plan.provisional,
+            plan.shape.id.0.cast_signed(),
+            plan.shape.prior_run_ms,
+            plan.shape.prior_vram_mib,
+            codec::parts_bytes(&plan.requirement),
+            codec::models_bytes(&plan.requirement),
+            codec::labels_text(&job.labels)?,
+        ])
+        .or_fault()?;
+    let seq = connection.last_insert_rowid();
+    for (name, value) in &job.labels {
+        connection
+            .prepare_cached("INSERT INTO job_labels (tenant, name, value, job) VALUES (?1, ?2, ?3, ?4)")
+            .and_then(|mut insert| insert.execute(params![job.tenant, name, value, job.id.as_bytes()]))
+            .or_fault()?;
+    }
+    Ok(seq)
+}
+
+fn write_body(connection: &Connection, seq: i64, job: &NewJob, found: &[Held]) -> Result<()> {
+    let inputs: Vec<&PinnedInput> = found.iter().map(|held| &held.input).collect();
+    let inputs = if inputs.is_empty() { None } else { Some(codec::json(&inputs)?) };
+    connection
+        .prepare_cached(
+            "INSERT INTO job_bodies (job, workflow, extra_pnginfo, inputs, strict) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )
+        .or_fault()?
+        .execute(params![
+            seq,
+            &*job.body.workflow,
+            job.body.extra_pnginfo.as_deref(),
+            inputs,
+            job.body.strict,
+        ])
+        .or_fault()?;
+    Ok(())
+}
+
+fn pin(connection: &Connection, seq: i64, held: &Held) -> Result<()> {
+    connection
+        .prepare_cached("INSERT INTO pins (job, blob, asset) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")
+        .and_then(|mut insert| insert.execute(params![seq, held.blob, held.asset.as_bytes()]))
+        .or_fault()?;
+    blobs::unmark(connection, held.blob)
+}
+
+fn claim_key(connection: &Connection, job: &NewJob) -> Result<Option<(u32, Face, String)>> {
+    let Some(key) = &job.idempotency else { return Ok(None) };
+    let response = key.response.as_ref();
+    // Only a dead key can stand in the way: a live one was answered before.
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO idempotency (tenant, face, key, job, body_hash, expires_at, status, response)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )
+        .or_fault()?
+        .execute(params![
+            job.tenant,
+            codec::face_code(job.face),
+            key.key,
+            job.id.as_bytes(),
+            key.body_hash,
+            key.expires_at,
+            response.map(|response| response.status),
+            response.map(|response| &response.body),
+        ])
+        .or_fault()?;
+    Ok(Some((job.tenant, job.face, key.key.clone())))
+}
+
+/// All references, or the names of those that lead nowhere, each once.
+fn resolve(connection: &Connection, job: &NewJob) -> Result<Result<Vec<Held>, Vec<String>>> {
+    let mut found = Vec::with_capacity(job.references.len());
+    let mut missing: Vec<String> = Vec::new();
+    for reference in &job.references {
+        match look_up(connection, job, reference)? {
+            Some(held) => found.push(held),
+            None => {
+                let name = as_written(&reference.names);
+                if !missing.contains(&name) {
+                    missing.push(name);
+                }
+            }
+        }
+    }
+    Ok(if missing.is_empty() { Ok(found) } else { Err(missing) })
+}
+
+fn as_written(names: &Named) -> String {
+    match names {
+        Named::Asset(id) => id.to_string(),
+        Named::Upload(name) => name.clone(),
+        Named::Output(name) => format!("{name} [output]"),
+    }
+}
+
+const ASSET_BY_ID: &str =
+    "SELECT b.seq, a.id, b.id, b.hash, b.size_bytes, a.content_type, a.file_path, b.object_key
+     FROM assets a JOIN blobs b ON b.seq = a.blob
+     WHERE a.id = ?2 AND a.tenant = ?1 AND (a.expires_at IS NULL OR a.expires_at > ?3)";
+const ASSET_BY_NAME: &str =
+    "SELECT b.seq, a.id, b.id, b.hash, b.size_bytes, a.content_type, a.file_path, b.object_key
+     FROM assets a JOIN blobs b ON b.seq = a.blob
+     WHERE a.tenant = ?1 AND a.file_path = ?2 AND (a.expires_at IS NULL OR a.expires_at > ?3)
+     ORDER BY a.minted DESC LIMIT 1";
+const OUTPUT_BY_ID: &str =
+    "SELECT b.seq, o.id, b.id, b.hash, b.size_bytes, o.content_type, o.name, b.object_key
+     FROM outputs o JOIN jobs j ON j.seq = o.job JOIN blobs b ON b.seq = o.blob
+     WHERE o.id = ?2 AND o.tenant = ?1 AND j.state = 3 AND j.expires_at > ?3";
+const OUTPUT_BY_NAME: &str =
+    "SELECT b.seq, o.id, b.id, b.hash, b.size_bytes, o.content_type, o.name, b.object_key
+     FROM outputs o JOIN jobs j ON j.seq = o.job JOIN blobs b ON b.seq = o.blob
+     WHERE o.tenant = ?1 AND o.name = ?2 AND j.state = 3 AND j.expires_at > ?3
+     ORDER BY o.seq DESC LIMIT 1";
+
+fn look_up(connection: &Connection, job: &NewJob, reference: &Reference) -> Result<Option<Held>> {
+    let find = |sql, name: &dyn rusqlite::ToSql| query(connection, sql, job, name, &reference.pointer);
+    match &reference.names {
+        Named::Upload(name) => find(ASSET_BY_NAME, name),
+        Named::Output(name) => find(OUTPUT_BY_NAME, name),
+        Named::Asset(id) => match find(ASSET_BY_ID, id.as_bytes())? {
+            None => find(OUTPUT_BY_ID, id.as_bytes()),
+            held => Ok(held),
+        },
+    }
+}
+
+fn query(
+    connection: &Connection,
+    sql: &str,
+    job: &NewJob,
+    name: &dyn rusqlite::ToSql,
+    pointer: &str,
+) -> Result<Option<Held>> {
+    connection
+        .prepare_cached(sql)
+        .or_fault()?
+        .query_row(params![job.tenant, name, job.accepted_at], |row| {
+            Ok(Held {
+                blob: row.get(0)?,
+                asset: Uuid::from_bytes(row.get(1)?),
+                input: PinnedInput {
+                    pointer: pointer.to_owned(),
+                    blob: Uuid::from_bytes(row.get(2)?),
+                    hash: row.get(3)?,
+                    size_bytes: row.get::<_, i64>(4)?.unsigned_abs(),
+                    content_type: row.get(5)?,
+                    name: row.get(6)?,
+                    object_key: row.get(7)?,
+                },
+            })
+        })
+        .optional()
+        .or_fault()
+}

@@ -1,0 +1,213 @@
+//! Questions about jobs.
+
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+use scheduler::{Shape, ShapeId};
+use uuid::Uuid;
+
+use super::codec::{self, Requirements};
+use super::error::StoreFault;
+use super::insert;
+use crate::store::{
+    Face, JobBody, JobPlan, JobRow, ListQuery, OpenJob, OutputRow, Replay, Result, StoredState,
+};
+
+const JOB: &str =
+    "SELECT id, public_id, tenant, face, state, revision, class, attempt, instance, faults, losses,
+        labels, accepted_at, started_at, ended_at, start_deadline, deadline, expires_at, error FROM jobs";
+
+/// The newest job of that public id; a tombstone among them reads as `expired`.
+pub(super) fn job_by_public_id(connection: &Connection, tenant: u32, id: &str) -> Result<Option<JobRow>> {
+    let sql = format!("{JOB} WHERE tenant = ?1 AND public_id = ?2 ORDER BY seq DESC LIMIT 1");
+    Ok(jobs(connection, &sql, &[&tenant, &id])?.pop())
+}
+
+/// A job by its internal id.
+pub(super) fn job(connection: &Connection, id: Uuid) -> Result<Option<JobRow>> {
+    Ok(jobs(connection, &format!("{JOB} WHERE id = ?1"), &[id.as_bytes()])?.pop())
+}
+
+/// A tenant's jobs, newest first; tombstones are not listed.
+pub(super) fn list(connection: &Connection, query: &ListQuery) -> Result<Vec<JobRow>> {
+    let before = query.before.unwrap_or(Uuid::max());
+    let mut values: Vec<&dyn ToSql> = vec![&query.tenant, before.as_bytes(), &query.limit];
+    let mut sql = format!("{JOB} WHERE tenant = ?1 AND id < ?2 AND tombstone_until IS NULL");
+    if !query.states.is_empty() {
+        let codes: Vec<String> =
+            query.states.iter().map(|state| codec::state_code(*state).to_string()).collect();
+        sql += &format!(" AND +state IN ({})", codes.join(", "));
+    }
+    for (name, value) in &query.labels {
+        let at = values.len() + 1;
+        sql += &format!(
+            " AND id IN (SELECT job FROM job_labels WHERE tenant = ?1 AND name = ?{at} AND value = ?{})",
+            at + 1
+        );
+        values.extend([name as &dyn ToSql, value as &dyn ToSql]);
+    }
+    sql += " ORDER BY id DESC LIMIT ?3";
+    jobs(connection, &sql, &values)
+}
+
+fn jobs(connection: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<Vec<JobRow>> {
+    let mut statement = connection.prepare_cached(sql).or_fault()?;
+    let mut rows = statement.query(values).or_fault()?;
+    let mut jobs = Vec::new();
+    while let Some(row) = rows.next().or_fault()? {
+        jobs.push(job_row(row)?);
+    }
+    Ok(jobs)
+}
+
+fn job_row(row: &Row<'_>) -> Result<JobRow> {
+    let labels: Option<String> = row.get(11).or_fault()?;
+    let error: Option<String> = row.get(18).or_fault()?;
+    Ok(JobRow {
+        id: Uuid::from_bytes(row.get(0).or_fault()?),
+        public_id: row.get(1).or_fault()?,
+        tenant: row.get(2).or_fault()?,
+        face: codec::face(row.get(3).or_fault()?)?,
+        state: codec::state(row.get(4).or_fault()?)?,
+        revision: row.get::<_, i64>(5).or_fault()?.unsigned_abs(),
+        class: codec::class(row.get(6).or_fault()?)?,
+        attempt: row.get(7).or_fault()?,
+        instance: row.get(8).or_fault()?,
+        faults: row.get(9).or_fault()?,
+        losses: row.get(10).or_fault()?,
+        labels: codec::labels(labels.as_deref())?,
+        accepted_at: row.get(12).or_fault()?,
+        started_at: row.get(13).or_fault()?,
+        ended_at: row.get(14).or_fault()?,
+        start_deadline: row.get(15).or_fault()?,
+        deadline: row.get(16).or_fault()?,
+        expires_at: row.get(17).or_fault()?,
+        error: error.as_deref().map(codec::from_json).transpose()?,
+    })
+}
+
+/// All open jobs in the order of acceptance.
+pub(super) fn open_jobs(connection: &Connection) -> Result<Vec<OpenJob>> {
+    let mut statement = connection
+        .prepare(
+            "SELECT id, tenant, class, weight, concurrency, sort_order, start_deadline, deadline, provisional, shape,
+                prior_run_ms, prior_vram_mib, parts, models, accepted_at, attempt, state, instance, placed_at,
+                faults, losses, cancel_requested
+             FROM jobs WHERE state < 3 ORDER BY seq",
+        )
+        .or_fault()?;
+    let mut rows = statement.query([]).or_fault()?;
+    let mut requirements = Requirements::default();
+    let mut jobs = Vec::new();
+    while let Some(row) = rows.next().or_fault()? {
+        jobs.push(open_job(row, &mut requirements)?);
+    }
+    Ok(jobs)
+}
+
+fn open_job(row: &Row<'_>, requirements: &mut Requirements) -> Result<OpenJob> {
+    let blob = |at| row.get_ref(at).or_fault()?.as_blob().map_err(rusqlite::Error::from).or_fault();
+    let plan = JobPlan {
+        class: codec::class(row.get(2).or_fault()?)?,
+        weight: row.get(3).or_fault()?,
+        concurrency: row.get(4).or_fault()?,
+        order: row.get(5).or_fault()?,
+        start_deadline: row.get(6).or_fault()?,
+        deadline: row.get(7).or_fault()?,
+        provisional: row.get(8).or_fault()?,
+        shape: Shape {
+            id: ShapeId(row.get::<_, i64>(9).or_fault()?.cast_unsigned()),
+            prior_run_ms: row.get(10).or_fault()?,
+            prior_vram_mib: row.get(11).or_fault()?,
+        },
+        requirement: requirements.read(blob(12)?, blob(13)?)?,
+    };
+    let state = codec::state(row.get(16).or_fault()?)?;
+    let instance: Option<u32> = row.get(17).or_fault()?;
+    Ok(OpenJob {
+        id: Uuid::from_bytes(row.get(0).or_fault()?),
+        tenant: row.get(1).or_fault()?,
+        plan,
+        accepted_at: row.get(14).or_fault()?,
+        attempt: row.get(15).or_fault()?,
+        open_on: instance.filter(|_| matches!(state, StoredState::Placed | StoredState::Canceling)),
+        placed_at: row.get(18).or_fault()?,
+        faults: row.get(19).or_fault()?,
+        losses: row.get(20).or_fault()?,
+        cancel_requested: row.get(21).or_fault()?,
+    })
+}
+
+/// The outputs of a job, in server order.
+pub(super) fn outputs(connection: &Connection, job: Uuid) -> Result<Vec<OutputRow>> {
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT o.id, o.node_id, o.kind, o.name, o.content_type, b.size_bytes, b.hash, b.object_key
+             FROM jobs j JOIN outputs o ON o.job = j.seq JOIN blobs b ON b.seq = o.blob
+             WHERE j.id = ?1 ORDER BY o.seq",
+        )
+        .or_fault()?;
+    let mut rows = statement.query([job.as_bytes()]).or_fault()?;
+    let mut outputs = Vec::new();
+    while let Some(row) = rows.next().or_fault()? {
+        outputs.push(OutputRow {
+            id: Uuid::from_bytes(row.get(0).or_fault()?),
+            job,
+            node_id: row.get(1).or_fault()?,
+            kind: codec::from_word(row.get(2).or_fault()?)?,
+            name: row.get(3).or_fault()?,
+            content_type: row.get(4).or_fault()?,
+            size_bytes: row.get::<_, i64>(5).or_fault()?.unsigned_abs(),
+            hash: row.get(6).or_fault()?,
+            object_key: row.get(7).or_fault()?,
+        });
+    }
+    Ok(outputs)
+}
+
+/// What was submitted, with its references resolved.
+pub(super) fn body(connection: &Connection, job: Uuid) -> Result<Option<JobBody>> {
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT b.workflow, b.extra_pnginfo, b.inputs, b.strict
+             FROM jobs j JOIN job_bodies b ON b.job = j.seq WHERE j.id = ?1",
+        )
+        .or_fault()?;
+    let mut rows = statement.query([job.as_bytes()]).or_fault()?;
+    let Some(row) = rows.next().or_fault()? else { return Ok(None) };
+    let inputs: Option<String> = row.get(2).or_fault()?;
+    Ok(Some(JobBody {
+        workflow: row.get(0).or_fault()?,
+        extra_pnginfo: row.get(1).or_fault()?,
+        inputs: inputs.as_deref().map_or_else(|| Ok(Vec::new()), codec::from_json)?,
+        strict: row.get(3).or_fault()?,
+    }))
+}
+
+/// What a live key leads to.
+pub(super) fn replay(
+    connection: &Connection,
+    tenant: u32,
+    face: Face,
+    key: &str,
+    now: i64,
+) -> Result<Option<Replay>> {
+    connection
+        .prepare_cached(
+            "SELECT job, body_hash, status, response FROM idempotency
+             WHERE tenant = ?1 AND face = ?2 AND key = ?3 AND expires_at > ?4",
+        )
+        .or_fault()?
+        .query_row(params![tenant, codec::face_code(face), key, now], |row| {
+            Ok(Replay {
+                job: Uuid::from_bytes(row.get(0)?),
+                body_hash: row.get(1)?,
+                response: insert::stored_response(row.get(2)?, row.get(3)?),
+            })
+        })
+        .optional()
+        .or_fault()
+}
+
+/// The highest time the store was told of.
+pub(super) fn latest_time(connection: &Connection) -> Result<i64> {
+    connection.query_row("SELECT value FROM meta WHERE name = 'latest_time'", [], |row| row.get(0)).or_fault()
+}

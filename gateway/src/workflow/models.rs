@@ -1,0 +1,58 @@
+//! The model files that a workflow loads.
+
+use scheduler::{ModelId, ModelKind, ModelUse};
+use serde_json::Value;
+
+use super::parts;
+
+/// Extensions of model files.
+const EXTENSIONS: [&str; 8] = ["safetensors", "sft", "ckpt", "pt", "pth", "bin", "gguf", "onnx"];
+
+/// A model file that a workflow loads.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Model<'a> {
+    /// Its name as the workflow gives it, folders included.
+    pub(super) file: &'a str,
+    /// The scheduler's view of it.
+    pub(super) model: ModelUse,
+}
+
+/// The model file that a literal names, judged by its extension.
+pub(super) fn find<'a>(class: &str, input: &str, value: &'a Value) -> Option<Model<'a>> {
+    let file = value.as_str().filter(|text| is_model_file(text))?;
+    let (folder, kind) = place(class, input);
+    // Instances on Windows list the same file with the other slash.
+    let id = ModelId(parts::hash(&[folder, &file.replace('\\', "/")]));
+    Some(Model { file, model: ModelUse { id, kind } })
+}
+
+/// Whether a text ends like the name of a model file.
+pub(super) fn is_model_file(text: &str) -> bool {
+    let extension = text.rsplit_once('.').map(|(_, extension)| extension);
+    extension.is_some_and(|it| EXTENSIONS.iter().any(|known| it.eq_ignore_ascii_case(known)))
+}
+
+/// The folder that an input reads from, and what the file is used as, judged by the names of class and input: the
+/// same file read by two loaders is one model.
+fn place(class: &str, input: &str) -> (&'static str, ModelKind) {
+    let (class, input) = (class.to_ascii_lowercase(), input.to_ascii_lowercase());
+    let named = |words: &[&str]| words.iter().any(|word| input.contains(word));
+    let loads = |words: &[&str]| words.iter().any(|word| class.contains(word));
+    if named(&["lora"]) || (input == "model_name" && loads(&["lora"])) {
+        ("loras", ModelKind::Lora)
+    } else if named(&["ckpt"]) {
+        ("checkpoints", ModelKind::Checkpoint)
+    } else if named(&["unet", "diffusion_model"]) {
+        ("diffusion_models", ModelKind::Checkpoint)
+    } else if named(&["vae"]) {
+        ("vae", ModelKind::Auxiliary)
+    } else if named(&["clip", "text_encoder"]) {
+        ("text_encoders", ModelKind::Auxiliary)
+    } else if named(&["control"]) {
+        ("controlnet", ModelKind::Auxiliary)
+    } else if named(&["model"]) && loads(&["checkpoint", "unet", "diffusionmodel", "diffusion_model"]) {
+        ("diffusion_models", ModelKind::Checkpoint)
+    } else {
+        ("models", ModelKind::Auxiliary)
+    }
+}

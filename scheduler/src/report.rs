@@ -1,0 +1,224 @@
+//! The scheduler's account of itself: why a job waits, and the fleet in numbers.
+
+use crate::core::Scheduler;
+use crate::device::Instance;
+use crate::explain::{Cause, Explanation, InstanceSummary, InstanceVerdict, Obstacle, Summary};
+use crate::job::JobState;
+use crate::jobs::{Job, Slot, Stage};
+use crate::kinds::Kind;
+use crate::time::{Millis, Timestamp};
+
+/// Instances named in one explanation.
+const MOST_VERDICTS: usize = 64;
+/// Up to this many waiting jobs a position is counted on request.
+const COUNTED_UP_TO: u64 = 10_000;
+
+impl Scheduler {
+    pub(crate) fn explain_job(&self, now: Timestamp, slot: Slot) -> Option<Explanation> {
+        let job = self.jobs.get(slot)?;
+        let kind = self.kinds.get(job.kind)?;
+        let active = job.active();
+        let mut instances: Vec<InstanceVerdict> =
+            self.fleet.joined().map(|instance| self.verdict_of(instance, kind)).collect();
+        instances.sort_by_key(|verdict| {
+            (verdict.predicted_end.is_none(), verdict.predicted_end, verdict.instance)
+        });
+        let waits = active.is_none();
+        let cause = if waits { Some(self.cause(now, job, kind, &instances)) } else { None };
+        let (predicted_start, predicted_end) = self.predict_times(now, job, kind, &instances);
+        instances.truncate(MOST_VERDICTS);
+        Some(Explanation {
+            phase: job.state().into(),
+            attempt: job.last_attempt(),
+            instance: active.map(|active| active.instance),
+            faults: job.faults,
+            losses: job.losses,
+            position: if waits { self.position(job, kind, slot) } else { None },
+            cause,
+            instances,
+            predicted_start,
+            predicted_end,
+        })
+    }
+
+    fn verdict_of(&self, instance: &Instance, kind: &Kind) -> InstanceVerdict {
+        let free_at = self.free_at(instance);
+        let predicted = self.predict(kind, instance.id);
+        let obstacle = self.obstacle(instance, kind, free_at);
+        let predictable = matches!(obstacle, None | Some(Obstacle::Busy { .. }));
+        InstanceVerdict {
+            instance: instance.id,
+            predicted_end: predictable.then(|| free_at.plus(Millis(predicted.total_ms()))),
+            obstacle,
+            warm: kind.requirement.models.iter().all(|used| instance.is_warm(used.id)),
+        }
+    }
+
+    /// What stands between a kind and an instance; what lasts longest first.
+    fn obstacle(&self, instance: &Instance, kind: &Kind, free_at: Timestamp) -> Option<Obstacle> {
+        let Some(catalogue) = instance.catalogue() else { return Some(Obstacle::CatalogueUnknown) };
+        if !kind.is_offered_by(catalogue.id) {
+            return Some(Obstacle::Lacks(kind.lacks(catalogue)));
+        }
+        let need_mib = self.costs.need_mib(kind.shape, self.fleet.largest_mib());
+        let have_mib = instance.room_mib();
+        if need_mib > have_mib {
+            return Some(Obstacle::Room { need_mib, have_mib });
+        }
+        if !instance.up || instance.restart_by.is_some() {
+            return Some(Obstacle::Down);
+        }
+        if instance.is_faulty() {
+            return Some(Obstacle::DeviceFaulty);
+        }
+        if instance.cordoned || self.door.is_draining() {
+            return Some(Obstacle::Drained);
+        }
+        if instance.spool_full {
+            return Some(Obstacle::SpoolFull);
+        }
+        let seats = 1 + self.config.prefetch as usize;
+        (instance.held.len() >= seats).then_some(Obstacle::Busy { free_at })
+    }
+
+    fn cause(&self, now: Timestamp, job: &Job, kind: &Kind, instances: &[InstanceVerdict]) -> Cause {
+        if matches!(job.stage, Stage::Waiting { not_before } if not_before > now) {
+            return Cause::Backoff;
+        }
+        let any = |wanted: fn(&Obstacle) -> bool| {
+            instances.iter().any(|verdict| verdict.obstacle.as_ref().is_some_and(wanted))
+        };
+        if instances.iter().any(|verdict| verdict.obstacle.is_none()) {
+            let at_bound = self.tenants.get(job.tenant).is_some_and(|tenant| tenant.is_at_bound());
+            let poisonous = kind.suspects > 0 && kind.in_flight > 0;
+            let model = self.reconsider_at.is_some() && !at_bound && !poisonous;
+            return if model { Cause::Model } else { Cause::Share };
+        }
+        // The nearest to a placement first: that is the one thing whose change would move it.
+        if any(|obstacle| matches!(obstacle, Obstacle::Busy { .. })) {
+            let others = self.tenants.active() > 1 || self.queued.iter().sum::<u64>() > 1;
+            return if others && self.is_behind_others(job) { Cause::Share } else { Cause::Busy };
+        }
+        if any(|obstacle| matches!(obstacle, Obstacle::Drained)) {
+            Cause::Drain
+        } else if any(|obstacle| {
+            matches!(obstacle, Obstacle::Down | Obstacle::DeviceFaulty | Obstacle::SpoolFull)
+        }) {
+            Cause::Device
+        } else if any(|obstacle| matches!(obstacle, Obstacle::Room { .. })) {
+            Cause::Room
+        } else if any(|obstacle| matches!(obstacle, Obstacle::Lacks(_) | Obstacle::CatalogueUnknown)) {
+            Cause::Catalogue
+        } else {
+            Cause::Device
+        }
+    }
+
+    fn is_behind_others(&self, job: &Job) -> bool {
+        self.tenants.get(job.tenant).is_some_and(|tenant| tenant.is_at_bound())
+            || self.tenants.iter().any(|(id, other)| {
+                id != job.tenant
+                    && other.queued > 0
+                    && self.tenants.usage(id) < self.tenants.usage(job.tenant)
+            })
+    }
+
+    /// Jobs before it among those that want one of the same instances.
+    fn position(&self, job: &Job, kind: &Kind, slot: Slot) -> Option<u64> {
+        if self.queued.iter().sum::<u64>() > COUNTED_UP_TO {
+            return None;
+        }
+        let seat = crate::backlog::Seat::of(job, slot);
+        let own = self.rank(job, (job.class, job.tenant), (seat, job.kind));
+        let shares = |other: &Kind| {
+            self.fleet
+                .joined()
+                .filter_map(Instance::catalogue)
+                .any(|catalogue| kind.is_offered_by(catalogue.id) && other.is_offered_by(catalogue.id))
+        };
+        let ahead = self.backlog.seats().filter(|(class, tenant, kind, seat)| {
+            let Some(other) = self.jobs.get(seat.slot) else { return false };
+            self.rank(other, (*class, *tenant), (*seat, *kind)) < own
+                && self.kinds.get(*kind).is_some_and(shares)
+        });
+        Some(ahead.count() as u64)
+    }
+
+    /// For a waiting job the best instance, after its share of the work that waits.
+    fn predict_times(
+        &self,
+        now: Timestamp,
+        job: &Job,
+        kind: &Kind,
+        instances: &[InstanceVerdict],
+    ) -> (Option<Timestamp>, Option<Timestamp>) {
+        match job.active() {
+            Some(active) => {
+                let started = active.placement().and_then(|on| on.started_at);
+                let total = Millis(active.predicted.total_ms());
+                match active.state {
+                    JobState::Running { on } | JobState::InDoubt { on, .. } => {
+                        let begun = on.started_at.unwrap_or(on.placed_at);
+                        (started, Some(begun.plus(total).max(now)))
+                    }
+                    JobState::Dispatching { .. } => {
+                        let free_at = self.fleet.get(active.instance).map(|instance| self.free_at(instance));
+                        (free_at.map(|at| at.plus(Millis(-total.0)).max(now)), free_at)
+                    }
+                    _ => (started, None),
+                }
+            }
+            None => {
+                let Some(best) = instances.iter().find(|verdict| verdict.predicted_end.is_some()) else {
+                    return (None, None);
+                };
+                let speed: u64 = instances
+                    .iter()
+                    .filter(|verdict| verdict.predicted_end.is_some())
+                    .filter_map(|verdict| self.fleet.get(verdict.instance))
+                    .map(|instance| u64::from(instance.speed().milli))
+                    .sum();
+                let before = self.backlog_ms.saturating_sub(u64::from(kind.reference_ms));
+                let wait = Millis(i64::try_from(before * 1000 / speed.max(1)).unwrap_or(i64::MAX));
+                let end = best.predicted_end.map(|end| end.plus(wait));
+                let total = Millis(-self.predict(kind, best.instance).total_ms());
+                (end.map(|end| end.plus(total).max(now)), end)
+            }
+        }
+    }
+
+    pub(crate) fn summarize(&self) -> Summary {
+        let mut summary = Summary {
+            queued: self.queued,
+            backlog_ms: self.backlog_ms,
+            strays: self.strays,
+            ..Summary::default()
+        };
+        for instance in self.fleet.iter() {
+            for slot in instance.held.iter().chain(&instance.collecting) {
+                match self.jobs.get(*slot).map(Job::state) {
+                    Some(JobState::Dispatching { .. }) => summary.dispatching += 1,
+                    Some(JobState::Running { .. }) => summary.running += 1,
+                    Some(JobState::InDoubt { .. }) => summary.in_doubt += 1,
+                    Some(JobState::Collecting { .. }) => summary.collecting += 1,
+                    Some(JobState::Canceling { .. }) => summary.canceling += 1,
+                    Some(JobState::Queued { .. } | JobState::Ended(_)) | None => {}
+                }
+            }
+        }
+        summary.instances = self.fleet.joined().map(|instance| self.summary_of(instance)).collect();
+        summary
+    }
+
+    fn summary_of(&self, instance: &Instance) -> InstanceSummary {
+        InstanceSummary {
+            instance: instance.id,
+            up: instance.up,
+            cordoned: instance.cordoned,
+            faulty: instance.is_faulty(),
+            holds: u32::try_from(instance.held.len()).unwrap_or(u32::MAX),
+            free_at: (!instance.held.is_empty()).then(|| self.free_at(instance)),
+            warm: instance.resident.iter().map(|resident| resident.model).collect(),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The books of who waits and who holds a seat: each count changes here and nowhere else.
+
+use crate::core::Scheduler;
+use crate::costs::Prediction;
+use crate::decision::{Decisions, Record};
+use crate::ids::InstanceId;
+use crate::jobs::{Active, Job, Slot, Stage};
+use crate::kinds::{Kind, KindId};
+use crate::spec::Requirement;
+
+impl Scheduler {
+    /// Counts a job among those that wait, and gives it its seat when no pause holds it back.
+    pub(crate) fn begin_wait(&mut self, slot: Slot) {
+        let Some(job) = self.jobs.get(slot) else { return };
+        let (tenant, kind, class) = (job.tenant, job.kind, job.class);
+        let ready = matches!(job.stage, Stage::Waiting { not_before } if not_before <= self.now);
+        self.tenants.enqueue(tenant);
+        self.kinds.enqueue(kind);
+        self.queued[class as usize] += 1;
+        self.backlog_ms += self.kinds.get(kind).map_or(0, |kind| u64::from(kind.reference_ms));
+        if ready {
+            self.enter_lane(slot);
+        }
+        self.rearm(slot);
+    }
+
+    /// The reverse of [`Self::begin_wait`].
+    pub(crate) fn end_wait(&mut self, slot: Slot) {
+        self.leave_lane(slot);
+        let Some(job) = self.jobs.get(slot) else { return };
+        let (tenant, kind, class) = (job.tenant, job.kind, job.class);
+        if let Some(tenant) = self.tenants.get_mut(tenant) {
+            tenant.queued = tenant.queued.saturating_sub(1);
+        }
+        self.backlog_ms = self
+            .backlog_ms
+            .saturating_sub(self.kinds.get(kind).map_or(0, |kind| u64::from(kind.reference_ms)));
+        self.kinds.dequeue(kind);
+        self.queued[class as usize] -= 1;
+    }
+
+    /// A job turns out to be of another kind while it waits; it keeps its age.
+    pub(crate) fn change_kind(&mut self, slot: Slot, new: KindId) {
+        let Some(job) = self.jobs.get_mut(slot) else { return };
+        let old = std::mem::replace(&mut job.kind, new);
+        if job.suspect {
+            for (id, step) in [(old, -1), (new, 1)] {
+                if let Some(kind) = self.kinds.get_mut(id) {
+                    kind.suspects = kind.suspects.saturating_add_signed(step);
+                }
+            }
+        }
+        self.kinds.leave(old);
+    }
+
+    pub(crate) fn enter_lane(&mut self, slot: Slot) {
+        if let Some(job) = self.jobs.get_mut(slot)
+            && !job.in_lane
+        {
+            job.in_lane = true;
+            self.backlog.insert(job, slot);
+            self.dirty = true;
+        }
+    }
+
+    pub(crate) fn leave_lane(&mut self, slot: Slot) {
+        if let Some(job) = self.jobs.get_mut(slot)
+            && job.in_lane
+        {
+            job.in_lane = false;
+            self.backlog.remove(job, slot);
+        }
+    }
+
+    /// Seats an attempt on its instance, new or adopted.
+    pub(crate) fn seat(&mut self, slot: Slot, active: Active) {
+        let Some(job) = self.jobs.get_mut(slot) else { return };
+        let (tenant, kind) = (job.tenant, job.kind);
+        let (instance, charged) = (active.instance, active.charged_ms);
+        job.attempts = active.attempt.0;
+        job.stage = Stage::Active(Box::new(active));
+        self.fleet.entry(self.now, instance).held.push(slot);
+        self.tenants.charge(self.now, tenant, charged);
+        if let Some(tenant) = self.tenants.get_mut(tenant) {
+            tenant.occupied += 1;
+        }
+        if let Some(kind) = self.kinds.get_mut(kind) {
+            kind.in_flight += 1;
+        }
+        self.rearm(slot);
+    }
+
+    /// What a kind of work is believed to take on an instance now.
+    pub(crate) fn predict(&self, kind: &Kind, id: InstanceId) -> Prediction {
+        let Some(instance) = self.fleet.get(id) else { return Prediction::default() };
+        let speed = instance.speed();
+        let run_ms = instance.slowed(self.costs.run_ms(kind.shape, speed));
+        self.costs.predict(kind, speed, run_ms, |model| instance.is_warm(model))
+    }
+
+    /// The models of a kind are on their way into an instance.
+    pub(crate) fn bring_in(&mut self, id: InstanceId, requirement: &Requirement, need_mib: u32) {
+        if let Some(instance) = self.fleet.get_mut(id) {
+            instance.load(&requirement.models, need_mib);
+        }
+    }
+
+    /// A finished run teaches its time and that it fits.
+    pub(crate) fn learn(&mut self, slot: Slot, out: &mut Decisions) {
+        let Some(job) = self.jobs.get(slot) else { return };
+        let (Some(active), Some(kind)) = (job.active(), self.kinds.get(job.kind)) else { return };
+        let Some(instance) = self.fleet.get(active.instance) else { return };
+        let shape = kind.shape;
+        let size = instance.capacity_mib();
+        if size < u32::MAX && instance.profile.is_some() {
+            out.records.extend(self.costs.learn_fits(shape.id, size).map(Record::Learned));
+        }
+        if active.exact {
+            let (class, predicted, took) = (instance.speed().class, active.predicted, self.device_ms(active));
+            let took = u32::try_from(took).unwrap_or(u32::MAX);
+            out.records.extend(self.costs.learn_time(shape, class, took, predicted).map(Record::Learned));
+        }
+    }
+
+    /// How long an attempt has had the device. One that was never seen to start and is done all the same had it
+    /// since its placement, or since the prompt before it left.
+    fn device_ms(&self, active: &Active) -> u64 {
+        let Some(on) = active.placement() else { return 0 };
+        let freed_at = self.fleet.get(active.instance).map_or(on.placed_at, |instance| instance.freed_at);
+        let begun = on.started_at.unwrap_or_else(|| on.placed_at.max(freed_at));
+        u64::try_from(self.now.since(begun).0).unwrap_or(0)
+    }
+
+    /// The seat of an attempt becomes free, and its tenant pays what it took.
+    pub(crate) fn vacate(&mut self, slot: Slot) {
+        let Some(job) = self.jobs.get(slot) else { return };
+        let (tenant, kind) = (job.tenant, job.kind);
+        let Some(active) = job.active() else { return };
+        let Some(instance) = self.fleet.get(active.instance) else { return };
+        if !instance.held.contains(&slot) {
+            return;
+        }
+        let started = active.placement().is_some_and(|on| on.started_at.is_some());
+        let had_it = started || !active.occupies();
+        let took = if had_it { self.device_ms(active) * u64::from(instance.speed().milli) / 1000 } else { 0 };
+        let (charged, id) = (active.charged_ms, active.instance);
+        if took > charged {
+            self.tenants.charge(self.now, tenant, took - charged);
+        } else {
+            self.tenants.refund(self.now, tenant, charged - took);
+        }
+        if let Some(tenant) = self.tenants.get_mut(tenant) {
+            tenant.occupied = tenant.occupied.saturating_sub(1);
+        }
+        if let Some(kind) = self.kinds.get_mut(kind) {
+            kind.in_flight = kind.in_flight.saturating_sub(1);
+        }
+        if let Some(instance) = self.fleet.get_mut(id) {
+            instance.held.retain(|held| *held != slot);
+            instance.freed_at = self.now;
+        }
+        self.dirty = true;
+    }
+
+    /// Nothing of the attempt is left on its instance.
+    pub(crate) fn leave_instance(&mut self, slot: Slot) {
+        self.vacate(slot);
+        let Some(active) = self.jobs.get(slot).and_then(Job::active) else { return };
+        let id = active.instance;
+        if let Some(instance) = self.fleet.get_mut(id) {
+            instance.collecting.retain(|collecting| *collecting != slot);
+        }
+        self.fleet.forget_if_empty(id);
+    }
+}
