@@ -72,6 +72,19 @@ impl Notes {
         self.by_job.get_mut(&attempt.job)?.iter_mut().find(|note| note.number == attempt.number)
     }
 
+    /// An attempt cannot be sent: the partner key that its job came with was lost with an earlier life.
+    pub(super) fn partner_key_lost(&mut self, attempt: Attempt) -> Option<scheduler::Signal> {
+        let note = self.get_mut(attempt)?;
+        note.error = Some(JobError {
+            code: "partner_key_lost".into(),
+            message: "the job needs its partner API key, which is kept in memory only and was lost with a restart; \
+                      submit it again"
+                .into(),
+            ..JobError::default()
+        });
+        Some(scheduler::Signal::InputUnavailable)
+    }
+
     /// Keeps the payload of a signal and returns what the scheduler has to hear; `None`: nothing.
     pub(super) fn take(&mut self, attempt: Attempt, signal: Signal) -> Option<scheduler::Signal> {
         use scheduler::Signal as Heard;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use scheduler::{AttemptNo, Event};
+use scheduler::Event;
 use uuid::Uuid;
 
 use super::effects::Returned;
@@ -99,16 +99,16 @@ impl Engine {
             _ => {}
         }
         let heard = self.world.notes.take(attempt, signal);
-        work.events.extend(heard.map(|signal| Event::Attempt {
-            job: names::job_id(attempt.job),
-            attempt: AttemptNo(attempt.number),
-            signal,
-        }));
+        work.hear(attempt, heard);
     }
 
     fn sort_returned(&mut self, returned: Returned, work: &mut Work) {
         match returned {
             Returned::Signal(attempt, signal) => self.sort_signal(attempt, signal, work),
+            Returned::PartnerKeyLost(attempt) => {
+                let heard = self.world.notes.partner_key_lost(attempt);
+                work.hear(attempt, heard);
+            }
             Returned::BadCatalogue { hash, problem } => {
                 self.reading.remove(&hash);
                 tracing::error!(hash, problem, "an instance's object_info cannot be read; it takes no work");

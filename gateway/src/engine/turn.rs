@@ -62,6 +62,17 @@ pub(super) struct Work {
     pub(super) catalogues_changed: bool,
 }
 
+impl Work {
+    /// Notes what the scheduler has to hear of an attempt.
+    pub(super) fn hear(&mut self, attempt: Attempt, signal: Option<scheduler::Signal>) {
+        self.events.extend(signal.map(|signal| Event::Attempt {
+            job: names::job_id(attempt.job),
+            attempt: scheduler::AttemptNo(attempt.number),
+            signal,
+        }));
+    }
+}
+
 /// What watchers see of a prompt that runs; never persisted.
 pub(super) enum Glimpse {
     Progress(message::Progress),

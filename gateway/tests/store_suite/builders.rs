@@ -47,6 +47,7 @@ pub fn new_job() -> NewJob {
             extra_pnginfo: Some("{}".into()),
             inputs: Vec::new(),
             strict: true,
+            needs_partner_key: false,
         },
         references: Vec::new(),
         labels: BTreeMap::new(),

@@ -74,7 +74,8 @@ CREATE TABLE job_bodies (
     workflow      TEXT NOT NULL,
     extra_pnginfo TEXT,
     inputs        TEXT,
-    strict        INTEGER NOT NULL
+    strict        INTEGER NOT NULL,
+    needs_partner_key INTEGER NOT NULL
 );
 
 -- Labels again, for listing by them; jobs.labels is the truth.

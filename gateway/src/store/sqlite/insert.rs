@@ -128,7 +128,8 @@ fn write_body(connection: &Connection, seq: i64, job: &NewJob, found: &[Held]) -
     let inputs = if inputs.is_empty() { None } else { Some(codec::json(&inputs)?) };
     connection
         .prepare_cached(
-            "INSERT INTO job_bodies (job, workflow, extra_pnginfo, inputs, strict) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO job_bodies (job, workflow, extra_pnginfo, inputs, strict, needs_partner_key)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )
         .or_fault()?
         .execute(params![
@@ -137,6 +138,7 @@ fn write_body(connection: &Connection, seq: i64, job: &NewJob, found: &[Held]) -
             job.body.extra_pnginfo.as_deref(),
             inputs,
             job.body.strict,
+            job.body.needs_partner_key,
         ])
         .or_fault()?;
     Ok(())

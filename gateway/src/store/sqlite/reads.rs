@@ -167,7 +167,7 @@ pub(super) fn outputs(connection: &Connection, job: Uuid) -> Result<Vec<OutputRo
 pub(super) fn body(connection: &Connection, job: Uuid) -> Result<Option<JobBody>> {
     let mut statement = connection
         .prepare_cached(
-            "SELECT b.workflow, b.extra_pnginfo, b.inputs, b.strict
+            "SELECT b.workflow, b.extra_pnginfo, b.inputs, b.strict, b.needs_partner_key
              FROM jobs j JOIN job_bodies b ON b.job = j.seq WHERE j.id = ?1",
         )
         .or_fault()?;
@@ -179,6 +179,7 @@ pub(super) fn body(connection: &Connection, job: Uuid) -> Result<Option<JobBody>
         extra_pnginfo: row.get(1).or_fault()?,
         inputs: inputs.as_deref().map_or_else(|| Ok(Vec::new()), codec::from_json)?,
         strict: row.get(3).or_fault()?,
+        needs_partner_key: row.get(4).or_fault()?,
     }))
 }
 
