@@ -575,6 +575,35 @@ fn whatever_ends_an_attempt_that_is_being_canceled_ends_its_job_canceled() {
 }
 
 #[test]
+fn outputs_of_an_earlier_attempt_do_not_win_over_a_cancel() {
+    let mut world = World::with(&[T4, T4]);
+    let job = world.running(sdxl(), 0);
+    world.hear(job, 1, lost(AttemptEnd::Unreachable));
+    world.expect(AttemptEnded(job, AttemptEnd::Unreachable));
+    world.expect(Dispatch(job, 1, attempt(2)));
+    world.cancel(job);
+    world.expect(CancelIntended(job));
+    world.expect(Withdraw(job, 1, attempt(2)));
+    world.hear(job, 1, Signal::Executed);
+    world.hear(job, 1, Signal::Published);
+    assert_eq!(world.phase(job), Some(Phase::Canceling));
+    world.hear(job, 2, Signal::Stopped);
+    world.expect(Ended(job, Some(attempt(2)), Outcome::Canceled));
+}
+
+#[test]
+fn outputs_of_an_earlier_attempt_end_a_job_that_waits_again() {
+    let mut world = World::with(&[T4]);
+    let job = world.running(sdxl(), 0);
+    world.hear(job, 1, lost(AttemptEnd::HostFault));
+    world.expect(AttemptEnded(job, AttemptEnd::HostFault));
+    world.publish(job, 1);
+    world.expect(succeeded(job, 1));
+    world.expect(Settle(job, 0, attempt(1)));
+    assert_eq!(world.scheduler.summary().queued, [0, 0, 0]);
+}
+
+#[test]
 fn a_cancel_without_an_answer_ends_after_its_grace() {
     let mut world = World::with(&[T4]);
     let job = world.running(sdxl(), 0);

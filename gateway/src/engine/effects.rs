@@ -113,7 +113,8 @@ impl Hands {
 
     async fn send(&self, link: &Sender<Command>, attempt: Attempt, command: Command) {
         if link.send(command).await.is_err() {
-            let lost = Signal::Lost { end: AttemptEnd::Unreachable, message: "its runner is gone".to_owned() };
+            let lost =
+                Signal::Lost { end: AttemptEnd::Unreachable, message: "its runner is gone".to_owned() };
             self.give_back(attempt, lost);
         }
     }

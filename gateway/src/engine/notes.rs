@@ -104,11 +104,13 @@ impl Notes {
                 Heard::NodeFailed
             }
             Signal::OutputTooLarge { message } => {
-                note.error = Some(JobError { code: "output_too_large".into(), message, ..JobError::default() });
+                note.error =
+                    Some(JobError { code: "output_too_large".into(), message, ..JobError::default() });
                 Heard::OutputTooLarge
             }
             Signal::InputUnavailable { message } => {
-                note.error = Some(JobError { code: "input_unavailable".into(), message, ..JobError::default() });
+                note.error =
+                    Some(JobError { code: "input_unavailable".into(), message, ..JobError::default() });
                 Heard::InputUnavailable
             }
             Signal::Lost { end, message } => {
@@ -190,13 +192,17 @@ fn explain(failure: Failure, last: &str) -> (&'static str, String) {
         Failure::InvalidWorkflow => ("invalid_workflow", format!("ComfyUI refused the workflow: {last}")),
         Failure::PoisonJob => (
             "poison_job",
-            format!("it was running each time an instance died, hung or ran out of memory; the last time: {last}"),
+            format!(
+                "it was running each time an instance died, hung or ran out of memory; the last time: {last}"
+            ),
         ),
         Failure::OutputTooLarge => ("output_too_large", format!("an output is over its bound: {last}")),
         Failure::OutOfMemory => {
             ("out_of_memory", format!("it needs more memory than any device of the fleet has: {last}"))
         }
-        Failure::InputUnavailable => ("input_unavailable", format!("an input cannot be read any more: {last}")),
+        Failure::InputUnavailable => {
+            ("input_unavailable", format!("an input cannot be read any more: {last}"))
+        }
     }
 }
 

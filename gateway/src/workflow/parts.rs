@@ -23,7 +23,8 @@ pub(super) fn value(class: &str, input: &str, value: &Value) -> Option<Part> {
             Number::Float(float) => format!("{float:?}"),
         },
     };
-    Some(Part(hash(&["value", class, input, &text])))
+    // One field more than a text has: the text "1" is no number.
+    Some(Part(hash(&["value", class, input, "", &text])))
 }
 
 /// First 8 bytes of the BLAKE3 of `fields` with NUL between them.

@@ -1,0 +1,152 @@
+//! The link's end on a host: commands go to the instances, the host's own word goes to the engine.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::StartError;
+use super::comfy::{Comfy, http};
+use super::config::Config;
+use super::instance::{self, Handle, Host};
+use super::outputs::deliver::bucket_client;
+use super::outputs::spool::{Level, Spool};
+use crate::link::local::{Receiver, RunnerEnd, Sender};
+use crate::link::message::{Command, DeviceReport, InstanceName, Report};
+
+/// Starts all tasks of a host.
+pub(super) fn start(
+    config: Config,
+    link: RunnerEnd,
+    closing: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Result<(), StartError> {
+    let spool = Spool::open(&config.spool_dir, config.spool_max_bytes)
+        .map_err(|source| StartError::Spool { dir: config.spool_dir.clone(), source })?;
+    let config = Arc::new(config);
+    let (cell, cell_seen) = watch::channel(None);
+    let host = Host {
+        lanes: Arc::new(Semaphore::new(config.max_deliveries.max(1))),
+        bucket: bucket_client(&config)?,
+        catalogues: Arc::default(),
+        reports: link.reports.clone(),
+        cell: cell_seen,
+        spool: Arc::new(spool),
+        config: config.clone(),
+    };
+    let names = config.instances.iter().map(|instance| instance.name.as_str().into()).collect();
+    let hello = Report::Hello { host: config.host.clone(), instances: names };
+    let instances = start_instances(&host, closing, tasks)?;
+    let level = host.spool.level();
+    let reports = link.reports;
+    let nvml = config.nvml.clone();
+    let closing = closing.clone();
+    tasks.spawn(async move {
+        let serving = async {
+            if reports.send(hello).await.is_err() {
+                return;
+            }
+            tokio::select! {
+                () = take_commands(link.commands, cell, &instances) => {}
+                () = tell_level(level, &reports) => {}
+                () = tell_devices(nvml, &reports) => {}
+            }
+        };
+        tokio::select! {
+            () = closing.cancelled() => {}
+            // the engine is gone: there is nobody to work for
+            () = serving => closing.cancel(),
+        }
+    });
+    Ok(())
+}
+
+/// Instances over plain HTTP share a connection pool.
+fn start_instances(
+    host: &Host,
+    closing: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Result<HashMap<InstanceName, Handle>, StartError> {
+    let plain = http::client(&host.config, "http:")?;
+    let mut instances = HashMap::new();
+    for config in &host.config.instances {
+        let client = if config.url.starts_with("https:") {
+            http::client(&host.config, &config.url)?
+        } else {
+            plain.clone()
+        };
+        let comfy = Comfy::new(client, &config.url, &host.config);
+        let handle = instance::start(host.clone(), config.clone(), comfy, closing, tasks);
+        instances.insert(handle.name.clone(), handle);
+    }
+    Ok(instances)
+}
+
+async fn take_commands(
+    mut commands: Receiver<Command>,
+    cell: watch::Sender<Option<Uuid>>,
+    instances: &HashMap<InstanceName, Handle>,
+) {
+    while let Some(command) = commands.recv().await {
+        match target(&command) {
+            Target::Host(id) => {
+                cell.send_replace(Some(id));
+            }
+            Target::One(name) => match instances.get(&name) {
+                Some(handle) => drop(handle.commands.send(command).await),
+                None => tracing::warn!(instance = %name, "command for an instance that is not here"),
+            },
+            // the attempt is on one of them, the others do not know it
+            Target::All => {
+                for handle in instances.values() {
+                    drop(handle.commands.send(command.clone()).await);
+                }
+            }
+        }
+    }
+}
+
+enum Target {
+    Host(Uuid),
+    One(InstanceName),
+    All,
+}
+
+fn target(command: &Command) -> Target {
+    match command {
+        Command::Welcome { cell } => Target::Host(*cell),
+        Command::Dispatch(dispatch) | Command::LookUp { dispatch, .. } => {
+            Target::One(dispatch.instance.clone())
+        }
+        Command::Withdraw { instance, .. }
+        | Command::Free { instance }
+        | Command::Restart { instance }
+        | Command::SendCatalogue { instance } => Target::One(instance.clone()),
+        Command::Grant { .. } | Command::Settle { .. } => Target::All,
+    }
+}
+
+async fn tell_level(mut level: watch::Receiver<Level>, reports: &Sender<Report>) {
+    loop {
+        let Level { full, bytes } = *level.borrow_and_update();
+        if reports.send(Report::Spool { full, bytes }).await.is_err() || level.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn tell_devices(nvml: Option<watch::Receiver<DeviceReport>>, reports: &Sender<Report>) {
+    let Some(mut nvml) = nvml else { return std::future::pending().await };
+    loop {
+        let report = nvml.borrow_and_update().clone();
+        if reports.send(Report::Devices(report)).await.is_err() {
+            return;
+        }
+        if nvml.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Watches a prompt that ComfyUI has: frames make it fast, look-ups make it true (PROTOCOL §8.2-8.3).
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use scheduler::AttemptEnd;
+
+use super::board::Hint;
+use super::drive::{Driver, Stop};
+use super::find;
+use super::shared::Stuck;
+use crate::link::message::{Preview, Report, Signal};
+use crate::runner::attempt::{Verdict, Whereabouts};
+use crate::runner::comfy::ComfyError;
+use crate::runner::comfy::wire::{FrameEvent, HistoryEntry, Picture};
+use crate::runner::outputs::list::SavedFrame;
+use crate::runner::outputs::sink::{FileSink, SinkError};
+
+/// What a batch of hints changed.
+#[derive(Default)]
+struct Heard {
+    started: bool,
+    progressed: bool,
+}
+
+impl Driver {
+    /// Returns the history entry of a prompt that succeeded.
+    pub(super) async fn follow(&mut self) -> Result<Box<HistoryEntry>, Stop> {
+        let mut contact = self.shared.contact.subscribe();
+        loop {
+            let socket = contact.borrow_and_update().socket.clone();
+            if socket != self.client_id {
+                self.socket_lost().await?;
+            }
+            let due = tokio::time::Instant::from_std(self.due());
+            tokio::select! {
+                biased;
+                () = self.slot.withdrawn.cancelled() => return Err(Stop::Withdrawn),
+                Some(hint) = self.hints.recv() => self.hear(hint).await?,
+                Ok(()) = contact.changed() => {}
+                Ok(()) = self.orders.changed() => self.tell_whereabouts().await,
+                () = tokio::time::sleep_until(due) => {
+                    if let Some(entry) = self.look().await? {
+                        return Ok(entry);
+                    }
+                }
+            }
+        }
+    }
+
+    fn expected(&self) -> Duration {
+        Duration::from_millis(self.dispatch.expected_ms)
+    }
+
+    fn due(&self) -> Instant {
+        let times = &self.shared.host.config.times;
+        let mut due = self.seen.look_at(times);
+        if self.seen.may_hang() {
+            due = due.min(self.seen.hangs_at(times, self.expected()));
+        }
+        if let Some(since) = self.unheard_since {
+            due = due.min(since + times.deaf_after);
+        }
+        due
+    }
+
+    /// Asked again: the state is all there is to tell.
+    async fn tell_whereabouts(&self) {
+        let signal = if self.seen.is_started() { Signal::Started } else { Signal::Accepted };
+        self.tell(signal).await;
+    }
+
+    /// Its events go to a socket that is gone (PROTOCOL §3): from now on it is polled.
+    async fn socket_lost(&mut self) -> Result<(), Stop> {
+        if self.sketch.saves_by_socket() && !self.seen.has_left() {
+            return Err(self.void("the socket broke off while pictures came over it").await);
+        }
+        self.unheard_since = None;
+        self.seen.blind();
+        Ok(())
+    }
+
+    async fn hear(&mut self, first: Hint) -> Result<(), Stop> {
+        let mut heard = Heard::default();
+        self.take(first, &mut heard).await?;
+        while let Ok(hint) = self.hints.try_recv() {
+            self.take(hint, &mut heard).await?;
+        }
+        if heard.started {
+            self.tell(Signal::Started).await;
+        }
+        if heard.progressed && !self.seen.has_left() {
+            let progress = Signal::Progress(self.tracker.snapshot(&self.sketch));
+            self.offer(progress);
+        }
+        Ok(())
+    }
+
+    fn offer(&self, signal: Signal) {
+        self.shared.host.reports.offer(Report::Attempt { attempt: self.attempt, signal });
+    }
+
+    async fn take(&mut self, hint: Hint, heard: &mut Heard) -> Result<(), Stop> {
+        match hint {
+            Hint::Event(event) => {
+                heard.started |= self.seen.hear(&event, Instant::now());
+                heard.progressed |= self.tracker.take(&event);
+                Ok(())
+            }
+            Hint::Picture { node, picture, .. } => {
+                heard.started |= self.seen.hear(&FrameEvent::Interrupted, Instant::now());
+                if self.sketch.is_socket_saver(&node) {
+                    return self.save(node, &picture).await;
+                }
+                self.preview(node, picture);
+                Ok(())
+            }
+            Hint::Oversize => self.oversize().await,
+        }
+    }
+
+    async fn oversize(&mut self) -> Result<(), Stop> {
+        if !(self.sketch.saves_by_socket() && self.seen.is_started()) {
+            return Ok(());
+        }
+        self.get_rid().await;
+        let max = self.shared.host.config.max_frame_bytes;
+        let message = format!("a picture over the socket is larger than {max} bytes");
+        Err(Stop::Over(Signal::OutputTooLarge { message }))
+    }
+
+    fn preview(&mut self, node: String, picture: Picture) {
+        let now = Instant::now();
+        let every = self.shared.host.config.times.preview_every;
+        if self.preview_at.is_some_and(|at| now < at + every) {
+            return;
+        }
+        self.preview_at = Some(now);
+        self.offer(Signal::Preview(Preview {
+            node_id: Some(node),
+            content_type: picture.content_type,
+            bytes: picture.bytes,
+        }));
+    }
+
+    /// A picture of a `SaveImageWebsocket` node: into the spool at once, it exists nowhere else.
+    async fn save(&mut self, node: String, picture: &Picture) -> Result<(), Stop> {
+        let spool = self.shared.host.spool.clone();
+        let size = picture.bytes.len() as u64;
+        if spool.take(size).is_err() {
+            self.get_rid().await;
+            return Err(Stop::lost(AttemptEnd::HostFault, "the spool of the host is full"));
+        }
+        let file = format!("frame-{}", self.frames.len());
+        let place = spool.folder(self.attempt).join(&file);
+        let saved = async {
+            let mut sink = FileSink::new(&place, self.dispatch.max_output_bytes);
+            sink.write(&picture.bytes).await?;
+            sink.finish(false, &picture.content_type).await
+        };
+        let saved = saved.await;
+        match saved {
+            Ok(facts) => {
+                self.frames.push(SavedFrame { node, file, facts });
+                Ok(())
+            }
+            Err(error) => {
+                spool.give_back(size);
+                self.get_rid().await;
+                Err(match error {
+                    SinkError::TooLarge(_) => {
+                        let message = format!("a picture over the socket is {error}");
+                        Stop::Over(Signal::OutputTooLarge { message })
+                    }
+                    SinkError::Io(error) => {
+                        Stop::lost(AttemptEnd::HostFault, format!("the spool cannot be written: {error}"))
+                    }
+                })
+            }
+        }
+    }
+
+    /// Looks the prompt up.
+    async fn look(&mut self) -> Result<Option<Box<HistoryEntry>>, Stop> {
+        self.listen_check();
+        let times = self.shared.host.config.times.clone();
+        let now = Instant::now();
+        if self.seen.may_hang() && now >= self.seen.hangs_at(&times, self.expected()) {
+            return Err(self.hung().await);
+        }
+        if now < self.seen.look_at(&times) {
+            return Ok(None);
+        }
+        let found = match find::by_id(&self.shared, &self.prompt).await {
+            Ok(found) => found,
+            Err(error) => return self.not_found_out(&error).await.map(|()| None),
+        };
+        self.regained(&found).await;
+        match self.seen.judge(found, &times, Instant::now()) {
+            Verdict::GoOn => Ok(None),
+            Verdict::Started => {
+                self.tell(Signal::Started).await;
+                Ok(None)
+            }
+            Verdict::Succeeded(entry) => self.complete(entry, times.history_grace),
+            Verdict::Over(signal) => Err(Stop::Over(signal)),
+            Verdict::DeadWorker => Err(self.dead_worker().await),
+        }
+    }
+
+    /// A POST without a `status` after it: nobody speaks on this socket any more (PROTOCOL §8.3).
+    fn listen_check(&mut self) {
+        let Some(since) = self.unheard_since else { return };
+        if self.shared.status_since(since) {
+            self.unheard_since = None;
+        } else if since.elapsed() >= self.shared.host.config.times.deaf_after {
+            self.unheard_since = None;
+            if self.shared.contact.borrow().socket == self.client_id {
+                self.shared.deaf.notify_one();
+            }
+        }
+    }
+
+    async fn not_found_out(&mut self, error: &ComfyError) -> Result<(), Stop> {
+        tracing::debug!(instance = %self.shared.name, error = error.words(), "look-up failed");
+        if error.is_silence() {
+            self.contact_lost().await;
+        } else if let (ComfyError::TooLarge(max), true) = (error, self.seen.has_left()) {
+            let message = format!("its history entry is larger than {max} bytes");
+            return Err(Stop::Over(Signal::OutputTooLarge { message }));
+        }
+        self.seen.looked(Instant::now());
+        Ok(())
+    }
+
+    async fn regained(&mut self, found: &Whereabouts) {
+        if !std::mem::replace(&mut self.out_of_contact, false) {
+            return;
+        }
+        match found {
+            Whereabouts::Running => self.tell(Signal::Started).await,
+            Whereabouts::Pending { .. } => self.tell(Signal::Accepted).await,
+            Whereabouts::Ended(_) | Whereabouts::Nowhere => {}
+        }
+    }
+
+    /// History may be faster than the frames that are outputs.
+    fn complete(
+        &mut self,
+        entry: Box<HistoryEntry>,
+        grace: Duration,
+    ) -> Result<Option<Box<HistoryEntry>>, Stop> {
+        if !self.sketch.saves_by_socket() {
+            return Ok(Some(entry));
+        }
+        let gap = self.slot.gap.load(Ordering::Relaxed);
+        let late = self.ended_at.get_or_insert_with(Instant::now).elapsed() > grace;
+        match (gap, self.seen.has_left(), late) {
+            (false, true, _) => Ok(Some(entry)),
+            (false, false, false) => Ok(None),
+            _ => Err(Stop::lost(AttemptEnd::OutputsGone, "pictures over the socket are missing")),
+        }
+    }
+
+    async fn hung(&mut self) -> Stop {
+        if !self.get_rid().await {
+            self.shared.stuck.send_replace(Some(Stuck::Hung(self.prompt.clone())));
+        }
+        Stop::lost(AttemptEnd::Hung, "it made no progress for too long")
+    }
+
+    async fn dead_worker(&mut self) -> Stop {
+        self.shared.stuck.send_replace(Some(Stuck::DeadWorker));
+        self.get_rid().await;
+        Stop::lost(AttemptEnd::Hung, "the instance's worker is dead: prompts wait and nothing runs")
+    }
+}

@@ -1,0 +1,302 @@
+//! One file from where it is to where its ticket says.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::io::AsyncReadExt;
+use tokio::sync::Semaphore;
+
+use super::list::Source;
+use super::png::Restorer;
+use super::sink::{FileSink, SinkError};
+use super::spool::{Full, Item, Spool, Spooled};
+use super::upload::{self, UploadError};
+use crate::link::message::{Attempt, StoredFile, Ticket};
+use crate::runner::comfy::http::FileRef;
+use crate::runner::comfy::{Comfy, ComfyError};
+use crate::runner::config::{Config, Times};
+use crate::workflow::Original;
+
+/// How often a file that broke off is fetched again before its set counts as gone.
+const FETCHES: u32 = 4;
+
+/// Why a file is not where it should be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DeliveryError {
+    /// ComfyUI does not have it any more: the set is void.
+    #[error("{0}")]
+    Gone(String),
+    /// Over a bound.
+    #[error("{0}")]
+    TooLarge(String),
+    /// Its ticket is worth nothing any more.
+    #[error("the ticket has expired")]
+    Expired,
+    /// A disk of this host.
+    #[error("{0}")]
+    Host(String),
+}
+
+/// Moves the files of one attempt.
+#[derive(Debug)]
+pub(crate) struct Courier {
+    pub comfy: Comfy,
+    pub spool: Arc<Spool>,
+    pub attempt: Attempt,
+    pub original: Original,
+    pub max_output_bytes: u64,
+    pub max_png_text_bytes: usize,
+    /// Bounds how many files of the host are on their way.
+    pub lanes: Arc<Semaphore>,
+    pub bucket: reqwest::Client,
+    pub times: Times,
+}
+
+/// Why one fetch did not work.
+enum PourError {
+    Comfy(ComfyError),
+    Sink(SinkError),
+    Full,
+    Read(io::Error),
+}
+
+impl From<ComfyError> for PourError {
+    fn from(error: ComfyError) -> Self {
+        Self::Comfy(error)
+    }
+}
+
+impl From<SinkError> for PourError {
+    fn from(error: SinkError) -> Self {
+        Self::Sink(error)
+    }
+}
+
+impl Courier {
+    /// Delivers the file; may be repeated.
+    pub(crate) async fn deliver(
+        &self,
+        index: usize,
+        item: &mut Item,
+        ticket: &Ticket,
+    ) -> Result<StoredFile, DeliveryError> {
+        if let Some(stored) = &item.stored {
+            return Ok(stored.clone());
+        }
+        let stored = match ticket {
+            Ticket::File { path } => self.to_file(item, path).await?,
+            Ticket::Http { .. } => {
+                let spooled = self.ensure_spooled(index, item).await?;
+                self.to_bucket(&spooled, ticket).await?;
+                spooled.facts
+            }
+        };
+        item.stored = Some(stored.clone());
+        Ok(stored)
+    }
+
+    /// Brings the file into the spool.
+    pub(crate) async fn ensure_spooled(
+        &self,
+        index: usize,
+        item: &mut Item,
+    ) -> Result<Spooled, DeliveryError> {
+        if let Some(spooled) = &item.spooled {
+            return Ok(spooled.clone());
+        }
+        let spooled = match &item.found.source {
+            Source::Frame(file, facts) => Spooled { file: file.clone(), facts: facts.clone() },
+            Source::View(_) | Source::Text(_) => {
+                let file = format!("file-{index}");
+                let place = self.spool.folder(self.attempt).join(&file);
+                let facts = self.fetch(item, &Place { path: place, durable: false, counted: true }).await?;
+                Spooled { file, facts }
+            }
+        };
+        item.spooled = Some(spooled.clone());
+        Ok(spooled)
+    }
+
+    async fn to_file(&self, item: &Item, path: &Path) -> Result<StoredFile, DeliveryError> {
+        self.fetch(item, &Place { path: path.to_owned(), durable: true, counted: false }).await
+    }
+
+    /// Fetches until it works, for as long as that makes sense.
+    async fn fetch(&self, item: &Item, place: &Place) -> Result<StoredFile, DeliveryError> {
+        let name = &item.found.listed.name;
+        let mut tries = 0;
+        loop {
+            let error = match self.pour(item, place).await {
+                Ok(stored) => return Ok(stored),
+                Err(error) => error,
+            };
+            tries += 1;
+            match error {
+                PourError::Sink(SinkError::TooLarge(max)) => {
+                    return Err(DeliveryError::TooLarge(format!("{name} is larger than {max} bytes")));
+                }
+                PourError::Sink(error @ SinkError::Io(_)) => {
+                    return Err(DeliveryError::Host(words(&error)));
+                }
+                PourError::Read(error) => {
+                    return Err(DeliveryError::Gone(format!("{name} left the spool: {error}")));
+                }
+                PourError::Full => self.wait_for_room().await,
+                PourError::Comfy(ComfyError::Status { status, .. }) if status.is_client_error() => {
+                    return Err(DeliveryError::Gone(format!("{name} is listed, but /view answers {status}")));
+                }
+                PourError::Comfy(error) if tries >= FETCHES => {
+                    return Err(DeliveryError::Gone(format!("{name} cannot be fetched: {}", error.words())));
+                }
+                PourError::Comfy(_) => tokio::time::sleep(self.times.blind_poll * tries).await,
+            }
+        }
+    }
+
+    async fn wait_for_room(&self) {
+        let mut level = self.spool.level();
+        let _ = level.wait_for(|level| !level.full).await;
+        // room for some is not room for all who wait
+        tokio::time::sleep(self.times.poll_after).await;
+    }
+
+    async fn pour(&self, item: &Item, place: &Place) -> Result<StoredFile, PourError> {
+        let Ok(_lane) = self.lanes.acquire().await else {
+            return Err(PourError::Read(io::Error::other("the runner is closing")));
+        };
+        let max = if place.counted {
+            self.max_output_bytes.min(self.spool.max_bytes())
+        } else {
+            self.max_output_bytes
+        };
+        let mut pour = Pour {
+            sink: FileSink::new(&place.path, max),
+            restorer: Restorer::new(self.original.clone(), self.max_png_text_bytes),
+            ready: Vec::new(),
+            spool: place.counted.then_some(&*self.spool),
+            counted: 0,
+        };
+        match (&item.spooled, &item.found.source) {
+            (Some(spooled), _) => pour.from_file(&self.spooled_path(&spooled.file)).await?,
+            (None, Source::Frame(file, _)) => pour.from_file(&self.spooled_path(file)).await?,
+            (None, Source::Text(text)) => pour.write(text.as_bytes()).await?,
+            (None, Source::View(file)) => pour.from_view(&self.comfy, file).await?,
+        }
+        pour.finish(place.durable, &item.found.listed.content_type).await
+    }
+
+    fn spooled_path(&self, file: &str) -> PathBuf {
+        self.spool.folder(self.attempt).join(file)
+    }
+
+    async fn to_bucket(&self, spooled: &Spooled, ticket: &Ticket) -> Result<(), DeliveryError> {
+        let path = self.spooled_path(&spooled.file);
+        let sent =
+            upload::put(&self.bucket, ticket, &path, spooled.facts.size_bytes, &self.lanes, &self.times)
+                .await;
+        sent.map_err(|error| match error {
+            UploadError::Expired => DeliveryError::Expired,
+            UploadError::Unreadable(error) => DeliveryError::Gone(format!("a file left the spool: {error}")),
+            UploadError::Retry(reason) => DeliveryError::Host(reason),
+        })
+    }
+}
+
+/// Where a file goes on this host.
+struct Place {
+    path: PathBuf,
+    durable: bool,
+    /// Whether it counts against the spool.
+    counted: bool,
+}
+
+/// One file under way; gives back what it counted unless it arrives.
+struct Pour<'a> {
+    sink: FileSink,
+    restorer: Restorer,
+    ready: Vec<u8>,
+    spool: Option<&'a Spool>,
+    counted: u64,
+}
+
+impl Pour<'_> {
+    async fn from_view(&mut self, comfy: &Comfy, file: &FileRef) -> Result<(), PourError> {
+        let mut view = comfy.view(file).await?;
+        while let Some(chunk) = view.chunk().await? {
+            self.write(&chunk).await?;
+        }
+        Ok(())
+    }
+
+    async fn from_file(&mut self, path: &Path) -> Result<(), PourError> {
+        let mut file = tokio::fs::File::open(path).await.map_err(PourError::Read)?;
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match file.read(&mut buffer).await.map_err(PourError::Read)? {
+                0 => return Ok(()),
+                read => self.write(&buffer[..read]).await?,
+            }
+        }
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), PourError> {
+        self.ready.clear();
+        self.restorer.push(bytes, &mut self.ready);
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> Result<(), PourError> {
+        let length = self.ready.len() as u64;
+        if let Some(spool) = self.spool {
+            spool.take(length).map_err(|Full| PourError::Full)?;
+            self.counted += length;
+        }
+        Ok(self.sink.write(&self.ready).await?)
+    }
+
+    async fn finish(mut self, durable: bool, content_type: &str) -> Result<StoredFile, PourError> {
+        self.ready.clear();
+        self.restorer.finish(&mut self.ready);
+        if !self.ready.is_empty() {
+            self.flush().await?;
+        }
+        let sink = std::mem::replace(&mut self.sink, FileSink::new(Path::new(""), 0));
+        let stored = sink.finish(durable, content_type).await?;
+        self.counted = 0;
+        Ok(stored)
+    }
+}
+
+impl Drop for Pour<'_> {
+    fn drop(&mut self) {
+        if let Some(spool) = self.spool.filter(|_| self.counted > 0) {
+            spool.give_back(self.counted);
+        }
+    }
+}
+
+/// An error with its causes.
+fn words(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", words(source)),
+        None => error.to_string(),
+    }
+}
+
+/// What a courier is made of, apart from the attempt.
+pub(crate) fn bucket_client(config: &Config) -> Result<reqwest::Client, reqwest::Error> {
+    let builder = || {
+        reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .tcp_nodelay(true)
+            .connect_timeout(config.times.connect_timeout)
+            .read_timeout(config.times.stall_timeout)
+            .pool_max_idle_per_host(8)
+    };
+    builder().build().or_else(|error| {
+        tracing::warn!(%error, "no certificate authorities, buckets behind TLS will not work");
+        builder().tls_certs_only([]).build()
+    })
+}

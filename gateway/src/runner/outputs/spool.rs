@@ -1,0 +1,170 @@
+//! Results that wait on this host: a folder per attempt, bounded as a whole, kept across restarts.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::list::Found;
+use super::sink::blocking;
+use crate::link::message::{Attempt, StoredFile};
+
+const MANIFEST: &str = "manifest.json";
+
+/// What the spool knows of an attempt whose prompt has ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    /// Its id at ComfyUI.
+    pub prompt: String,
+    pub files: Vec<Item>,
+}
+
+/// One listed file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Item {
+    pub found: Found,
+    /// Its bytes lie in the spool, restored and measured, under this name.
+    pub spooled: Option<Spooled>,
+    /// It is where its ticket said.
+    pub stored: Option<StoredFile>,
+}
+
+/// A file in the spool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Spooled {
+    pub file: String,
+    pub facts: StoredFile,
+}
+
+/// What is held, for the engine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Level {
+    pub full: bool,
+    pub bytes: u64,
+}
+
+/// No room now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// The spool of a host.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    dir: PathBuf,
+    max_bytes: u64,
+    held: AtomicU64,
+    level: watch::Sender<Level>,
+}
+
+impl Spool {
+    /// Opens the folder and counts what it holds.
+    pub(crate) fn open(dir: &Path, max_bytes: u64) -> io::Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let spool = Self {
+            dir: dir.to_owned(),
+            max_bytes,
+            held: AtomicU64::new(size_of(dir)?),
+            level: watch::Sender::new(Level::default()),
+        };
+        spool.note();
+        Ok(spool)
+    }
+
+    pub(crate) fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
+    /// Tells when it fills up and when it has room again.
+    pub(crate) fn level(&self) -> watch::Receiver<Level> {
+        self.level.subscribe()
+    }
+
+    /// Where an attempt's files lie. Exists once something was written.
+    pub(crate) fn folder(&self, attempt: Attempt) -> PathBuf {
+        self.dir.join(format!("{}-{}", attempt.job, attempt.number))
+    }
+
+    /// Counts bytes that are about to be written.
+    pub(crate) fn take(&self, bytes: u64) -> Result<(), Full> {
+        let room = |held: u64| held.checked_add(bytes).filter(|held| *held <= self.max_bytes);
+        let taken = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room);
+        if taken.is_err() {
+            self.level.send_if_modified(|level| !std::mem::replace(&mut level.full, true));
+            return Err(Full);
+        }
+        self.note();
+        Ok(())
+    }
+
+    /// Counts bytes that are gone again.
+    pub(crate) fn give_back(&self, bytes: u64) {
+        let less = |held: u64| Some(held.saturating_sub(bytes));
+        let _ = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        self.note();
+    }
+
+    /// Full from 95 % on, until it is below 80 %.
+    fn note(&self) {
+        let bytes = self.held.load(Ordering::Relaxed);
+        self.level.send_if_modified(|level| {
+            let full = bytes >= self.max_bytes / 100 * if level.full { 80 } else { 95 };
+            level.bytes = bytes;
+            std::mem::replace(&mut level.full, full) != full
+        });
+    }
+
+    /// Drops all that is held of an attempt.
+    pub(crate) async fn drop_attempt(&self, attempt: Attempt) {
+        let folder = self.folder(attempt);
+        let dropped = blocking(move || {
+            if !folder.exists() {
+                return Ok(0);
+            }
+            let size = size_of(&folder)?;
+            std::fs::remove_dir_all(&folder).map(|()| size)
+        })
+        .await;
+        match dropped {
+            Ok(0) => {}
+            Ok(size) => self.give_back(size),
+            Err(error) => tracing::warn!(%error, job = %attempt.job, "spool folder not removed"),
+        }
+    }
+
+    /// Remembers an attempt's files across a restart.
+    pub(crate) async fn remember(&self, attempt: Attempt, manifest: &Manifest) -> io::Result<()> {
+        let text = serde_json::to_vec(manifest)?;
+        let folder = self.folder(attempt);
+        blocking(move || {
+            std::fs::create_dir_all(&folder)?;
+            let temporary = folder.join(".manifest");
+            std::fs::write(&temporary, text)?;
+            std::fs::rename(temporary, folder.join(MANIFEST))
+        })
+        .await
+    }
+
+    /// What is known of an attempt from before a restart.
+    pub(crate) async fn recall(&self, attempt: Attempt) -> Option<Manifest> {
+        let path = self.folder(attempt).join(MANIFEST);
+        let text = blocking(move || std::fs::read(path)).await.ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+}
+
+/// Length of all files below, manifests excepted (they are small and not counted when written).
+fn size_of(dir: &Path) -> io::Result<u64> {
+    let mut size = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            size += size_of(&entry.path())?;
+        } else if kind.is_file() && entry.file_name() != MANIFEST {
+            size += entry.metadata()?.len();
+        }
+    }
+    Ok(size)
+}
