@@ -12,4 +12,5 @@ pub mod metrics;
 pub mod runner;
 pub mod store;
 pub mod telemetry;
+pub mod tenant;
 pub mod workflow;

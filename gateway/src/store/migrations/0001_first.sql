@@ -13,6 +13,9 @@ CREATE TABLE tenants (
     concurrency INTEGER NOT NULL
 );
 
+-- Everybody's tenant while no key was ever created. 4294967295: no bound.
+INSERT INTO tenants (name, weight, concurrency) VALUES ('default', 1, 4294967295);
+
 CREATE TABLE keys (
     id         TEXT PRIMARY KEY NOT NULL,
     hash       BLOB NOT NULL UNIQUE,
