@@ -1,6 +1,7 @@
 //! What a turn costs: a thousand jobs on 64 devices, and the door at a million.
 #![allow(missing_docs, reason = "criterion's macros write undocumented functions")]
 
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -92,13 +93,16 @@ fn fill(criterion: &mut Criterion) {
     });
 }
 
-/// One job ends, another takes its seat: the steady state.
+/// One job ends, another takes its seat, a third joins the backlog: the steady state.
 fn replace(criterion: &mut Criterion) {
+    const WAITING: u64 = 200_000;
     let mut scheduler = fleet(64);
-    tell(&mut scheduler, jobs(200_000));
+    tell(&mut scheduler, jobs(WAITING));
+    let arrivals = jobs(60);
+    let mut arrived = WAITING;
     let mut now = NOW;
-    let mut placed = Vec::new();
-    let note = |out: Decisions, placed: &mut Vec<(JobId, AttemptNo)>| {
+    let mut placed: VecDeque<(JobId, AttemptNo)> = VecDeque::new();
+    let note = |out: Decisions, placed: &mut VecDeque<(JobId, AttemptNo)>| {
         placed.extend(out.effects.iter().filter_map(|effect| match effect {
             Effect::Dispatch { job, attempt, .. } => Some((*job, *attempt)),
             _ => None,
@@ -107,19 +111,25 @@ fn replace(criterion: &mut Criterion) {
     let mut out = Decisions::default();
     scheduler.place(now, &mut out);
     note(out, &mut placed);
-    let mut next = 0;
-    criterion.bench_function("one end, one placement, 64 devices, 200,000 jobs", |bencher| {
+    criterion.bench_function("one end, one placement, one arrival, 64 devices, 200,000 jobs", |bencher| {
         bencher.iter(|| {
-            let Some((job, attempt)) = placed.get(next).copied() else { return };
-            next += 1;
             now = Timestamp(now.0 + 40);
             let mut out = Decisions::default();
-            scheduler.handle(now, Event::Attempt { job, attempt, signal: Signal::Executed }, &mut out);
-            scheduler.handle(now, Event::Attempt { job, attempt, signal: Signal::Published }, &mut out);
+            if let Some((job, attempt)) = placed.pop_front() {
+                scheduler.handle(now, Event::Attempt { job, attempt, signal: Signal::Executed }, &mut out);
+                scheduler.handle(now, Event::Attempt { job, attempt, signal: Signal::Published }, &mut out);
+            }
+            let like = &arrivals[usize::try_from(arrived % 60).unwrap_or(0)];
+            if let Event::Submitted { spec, .. } = like {
+                let spec = JobSpec { accepted_at: now, ..spec.clone() };
+                scheduler.handle(now, Event::Submitted { job: JobId(u128::from(arrived)), spec }, &mut out);
+                arrived += 1;
+            }
             scheduler.place(now, &mut out);
             note(black_box(out), &mut placed);
         });
     });
+    assert!(!placed.is_empty(), "the steady state ran dry");
 }
 
 fn enqueue(criterion: &mut Criterion) {
