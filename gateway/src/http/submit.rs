@@ -90,6 +90,7 @@ pub(super) fn job(
             extra_pnginfo: wanted.extra_pnginfo,
             inputs: Vec::new(),
             strict: true,
+            needs_partner_key: wanted.partner_key.is_some(),
         },
         references: wanted.judged.references,
         labels: wanted.labels,

@@ -52,8 +52,8 @@ async fn try_submit(
     key: Option<String>,
     base: &str,
 ) -> Result<Response, ApiError> {
-    let mut wanted = body::read_as(app, request, submission::read).await?;
-    let partner_key = wanted.partner_key.take();
+    let wanted = body::read_as(app, request, submission::read).await?;
+    let partner_key = wanted.partner_key.clone();
     let now = app.engine.now();
     let job =
         submit::job(app, caller, Face::V2, wanted, key.map(|key| (key, None)), (time::job_id(now), now));
