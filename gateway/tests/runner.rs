@@ -92,15 +92,15 @@ async fn a_prefetched_prompt_starts_only_when_the_first_has_ended() {
     world.finish(first.attempt).await;
     world.finish(second.attempt).await;
     let at = |what: &dyn Fn(&Report) -> bool| world.seen.iter().position(what).unwrap();
-    let ended = at(&|report| {
-        matches!(report, Report::Attempt { attempt, signal: Signal::Executed { .. } } if *attempt == first.attempt)
-    });
-    let started = at(&|report| {
-        matches!(report, Report::Attempt { attempt, signal: Signal::Started } if *attempt == second.attempt)
-    });
-    let accepted = at(&|report| {
-        matches!(report, Report::Attempt { attempt, signal: Signal::Accepted } if *attempt == second.attempt)
-    });
+    let ended = at(
+        &|report| matches!(report, Report::Attempt { attempt, signal: Signal::Executed { .. } } if *attempt == first.attempt),
+    );
+    let started = at(
+        &|report| matches!(report, Report::Attempt { attempt, signal: Signal::Started } if *attempt == second.attempt),
+    );
+    let accepted = at(
+        &|report| matches!(report, Report::Attempt { attempt, signal: Signal::Accepted } if *attempt == second.attempt),
+    );
     assert!(accepted < ended && accepted < started);
 }
 

@@ -104,7 +104,12 @@ impl World {
     }
 
     /// Waits for a signal of an attempt.
-    pub async fn signal<T>(&mut self, attempt: Attempt, what: &str, look: impl Fn(&Signal) -> Option<T>) -> T {
+    pub async fn signal<T>(
+        &mut self,
+        attempt: Attempt,
+        what: &str,
+        look: impl Fn(&Signal) -> Option<T>,
+    ) -> T {
         self.until(what, |seen| signals(seen, attempt).find_map(&look)).await
     }
 
