@@ -67,7 +67,7 @@ fn the_verdict_on_each_invalid_workflow_is_the_recorded_one() {
         let faults = recorded_faults(&answer);
         match Graph::parse(&prompt.to_string(), &Limits::default()) {
             Ok(graph) => {
-                let refused = judge(&graph, &[RECORDED.clone()], &[]).unwrap_err();
+                let refused = judge(&graph, std::slice::from_ref(&RECORDED), &[]).unwrap_err();
                 assert_eq!(refused.kind, kind, "{name}");
                 if kind == "missing_node_type" {
                     // The real server stops there and tells the node in `extra_info` only.

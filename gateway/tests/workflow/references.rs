@@ -66,10 +66,10 @@ fn names_that_lead_out_of_the_tenants_files_are_refused_even_without_a_catalogue
 fn shared_inputs_pass_as_they_are() {
     let shared = ["example.png".to_owned()];
     for name in ["example.png", "example.png [input]"] {
-        let judged = judge(&graph(&load(json!(name))), &[RECORDED.clone()], &shared).unwrap();
+        let judged = judge(&graph(&load(json!(name))), std::slice::from_ref(&RECORDED), &shared).unwrap();
         assert!(judged.references.is_empty(), "{name}");
     }
-    let judged = judge(&graph(&load(json!("other.png"))), &[RECORDED.clone()], &shared).unwrap();
+    let judged = judge(&graph(&load(json!("other.png"))), std::slice::from_ref(&RECORDED), &shared).unwrap();
     assert_eq!(judged.references.len(), 1, "a name that the instance lists is no leave to read it");
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn judged(value: &Value, fleet: &[Arc<Catalogue>]) -> Result<Judged, 
 
 /// Judges a graph against the recorded catalogue.
 pub(crate) fn recorded(value: &Value) -> Result<Judged, Refused> {
-    judged(value, &[RECORDED.clone()])
+    judged(value, std::slice::from_ref(&RECORDED))
 }
 
 /// Kind, node and input of each problem.
