@@ -102,7 +102,11 @@ CREATE TABLE attempts (
     PRIMARY KEY (job, number)
 ) WITHOUT ROWID;
 
+-- `claim`: 16 bytes of the BLAKE3 of tenant, face and key. Callers' keys are random, and an index over them as they are
+-- would touch a page a row.
 CREATE TABLE idempotency (
+    seq        INTEGER PRIMARY KEY NOT NULL,
+    claim      BLOB NOT NULL UNIQUE,
     tenant     INTEGER NOT NULL,
     face       INTEGER NOT NULL,
     key        TEXT NOT NULL,
@@ -110,9 +114,8 @@ CREATE TABLE idempotency (
     body_hash  BLOB NOT NULL,
     expires_at INTEGER NOT NULL,
     status     INTEGER,
-    response   TEXT,
-    PRIMARY KEY (tenant, face, key)
-) WITHOUT ROWID;
+    response   TEXT
+);
 CREATE INDEX idempotency_by_expiry ON idempotency (expires_at);
 
 -- Bytes a tenant holds. `unheld_at` marks those that no record, output or pin holds; `held_until` is a promise made to

@@ -194,10 +194,10 @@ pub(super) fn replay(
     connection
         .prepare_cached(
             "SELECT job, body_hash, status, response FROM idempotency
-             WHERE tenant = ?1 AND face = ?2 AND key = ?3 AND expires_at > ?4",
+             WHERE claim = ?1 AND expires_at > ?2",
         )
         .or_fault()?
-        .query_row(params![tenant, codec::face_code(face), key, now], |row| {
+        .query_row(params![codec::claim(tenant, face, key), now], |row| {
             Ok(Replay {
                 job: Uuid::from_bytes(row.get(0)?),
                 body_hash: row.get(1)?,
