@@ -52,16 +52,16 @@ async fn try_submit(
     key: Option<String>,
     base: &str,
 ) -> Result<Response, ApiError> {
-    let mut wanted = body::read_as(app, request, submission::read).await?;
-    let partner_key = wanted.partner_key.take();
+    let wanted = body::read_as(app, request, submission::read).await?;
+    let partner_key = wanted.partner_key.clone();
     let now = app.engine.now();
     let job =
         submit::job(app, caller, Face::V2, wanted, key.map(|key| (key, None)), (time::job_id(now), now));
     let response = json(StatusCode::CREATED, &render::job(&view::accepted(&job), None, &[], base, now))?;
-    match app.engine.submit(job, partner_key).await {
+    match submit::hand_over(app, job, partner_key).await {
         Ok(()) => Ok(response),
         Err(SubmitError::DuplicateKey { .. }) => Err(reuse()),
-        Err(error) => Err(submit::of_submit_error(app, error)),
+        Err(error) => Err(submit::of_submit_error(error)),
     }
 }
 
