@@ -16,8 +16,9 @@ impl Engine {
     pub(super) fn act(&mut self, effect: Effect, waiting: &mut Waiting) {
         match effect {
             Effect::Admitted { job } => {
-                if let Some(answer) = waiting.remove(&names::uuid(job)) {
-                    let _ = answer.send(Ok(()));
+                if let Some(waiter) = waiting.remove(&names::uuid(job)) {
+                    self.metrics.job_accepted(waiter.class);
+                    let _ = waiter.answer.send(Ok(()));
                 }
             }
             Effect::Refused { job, refusal } => self.refuse(names::uuid(job), refusal, waiting),
@@ -51,8 +52,9 @@ impl Engine {
 
     fn refuse(&mut self, job: Uuid, refusal: Refusal, waiting: &mut Waiting) {
         self.forget(job, None);
-        if let Some(answer) = waiting.remove(&job) {
-            let _ = answer.send(Err(SubmitError::Refused(refusal)));
+        self.metrics.job_refused(refusal.reason);
+        if let Some(waiter) = waiting.remove(&job) {
+            let _ = waiter.answer.send(Err(SubmitError::Refused(refusal)));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use scheduler::{Decisions, Event, Outcome, Record, Timestamp};
+use scheduler::{Class, Decisions, Event, Outcome, Record, Timestamp};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -24,6 +24,10 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    pub(super) fn len(&self) -> usize {
+        self.inputs.len() + self.reports.len() + self.returned.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.inputs.is_empty() && self.reports.is_empty() && self.returned.is_empty() && !self.woke
     }
@@ -32,7 +36,13 @@ impl Batch {
 type Answer<T> = oneshot::Sender<T>;
 
 /// Who waits for the admission of which job.
-pub(super) type Waiting = HashMap<Uuid, Answer<std::result::Result<(), SubmitError>>>;
+pub(super) type Waiting = HashMap<Uuid, Waiter>;
+
+/// Somebody who waits for the admission of a job.
+pub(super) struct Waiter {
+    pub(super) class: Class,
+    pub(super) answer: Answer<std::result::Result<(), SubmitError>>,
+}
 
 /// What a turn writes beside what the scheduler decided.
 #[derive(Default)]
@@ -93,6 +103,7 @@ impl Engine {
     pub(super) async fn turn(&mut self, batch: Batch) -> Result<()> {
         let now = self.clock.now();
         let woke = batch.woke;
+        self.metrics.turn_events(batch.len());
         let mut work = self.sort(batch, now.0).await;
         let mut decisions = Decisions::default();
         let mut waiting = Waiting::new();
@@ -210,7 +221,7 @@ impl Engine {
         for ((job, spec, provisional, partner_key, answer), inserted) in about.into_iter().zip(inserted) {
             let refusal = match inserted {
                 Inserted::Fresh => {
-                    waiting.insert(job, answer);
+                    waiting.insert(job, Waiter { class: spec.class, answer });
                     if provisional && self.registry.catalogues().is_empty() {
                         self.world.provisional.insert(job);
                     }
