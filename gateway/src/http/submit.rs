@@ -99,6 +99,22 @@ pub(super) fn job(
     }
 }
 
+/// Hands a job to the engine and counts what became of it.
+pub(super) async fn hand_over(
+    app: &Shared,
+    job: NewJob,
+    partner_key: Option<Secret>,
+) -> Result<(), SubmitError> {
+    let class = job.plan.class;
+    let submitted = app.engine.submit(job, partner_key).await;
+    match &submitted {
+        Ok(()) => app.metrics.job_accepted(class),
+        Err(SubmitError::Refused(refusal)) => app.metrics.job_refused(refusal.reason),
+        Err(_) => {}
+    }
+    submitted
+}
+
 /// The `Idempotency-Key`, 1 to 255 printable ASCII characters.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
@@ -132,10 +148,9 @@ pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Stri
 }
 
 /// A submission the engine did not take. Duplicate keys are the face's own business.
-pub(super) fn of_submit_error(app: &Shared, error: SubmitError) -> ApiError {
+pub(super) fn of_submit_error(error: SubmitError) -> ApiError {
     match error {
         SubmitError::Refused(refusal) => {
-            app.metrics.job_refused(refusal.reason);
             let seconds = u64::try_from(refusal.retry_after.0).unwrap_or(0).div_ceil(1000);
             let failure = match refusal.reason {
                 RefusalReason::QueueFull => busy("the queue is full"),

@@ -220,7 +220,7 @@ mod tests {
         let header = disposition(false, "a\"; filename=\"x.html\r\nX: y");
         assert_eq!(
             header,
-            "attachment; filename=\"a__ filename=_x.html__X_ y\"; filename*=UTF-8''a%22%3B%20filename%3D%22x.html%0D%0AX%3A%20y"
+            "attachment; filename=\"a__ filename__x.html__X_ y\"; filename*=UTF-8''a%22%3B%20filename%3D%22x.html%0D%0AX%3A%20y"
         );
         assert!(HeaderValue::from_str(&disposition(true, "日本.png")).is_ok());
     }
