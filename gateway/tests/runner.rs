@@ -5,8 +5,10 @@
 #[path = "support/runner.rs"]
 mod support;
 
+use std::time::Duration;
+
 use comfyui_sim::PromptState;
-use gateway::link::message::{Command, OutputKind, Report, Signal};
+use gateway::link::message::{Command, DeviceReport, OutputKind, Report, Signal};
 use support::{GPU, World, dispatch, paced, picture, sampled, slow_picture};
 
 #[tokio::test]
@@ -201,4 +203,84 @@ async fn dropped_outputs_refuse_a_strict_prompt_and_let_the_other_run() {
     world.command(Command::Dispatch(Box::new(lenient.clone()))).await;
     let (listed, _) = world.finish(lenient.attempt).await;
     assert_eq!(listed.len(), 1);
+}
+
+#[tokio::test]
+async fn previews_are_passed_on_but_not_all_of_them() {
+    let sim = comfyui_sim::Config { preview: true, ..paced(20) };
+    let mut world = World::with(sim, |config| config.times.preview_every = Duration::from_secs(60)).await;
+    let sent = world.dispatch(&sampled(10, 1)).await;
+    world.finish(sent.attempt).await;
+    let signals = world.signals(sent.attempt);
+    let previews: Vec<_> = signals
+        .iter()
+        .filter_map(|signal| match signal {
+            Signal::Preview(preview) => Some(preview),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(previews.len(), 1);
+    assert_eq!(
+        (previews[0].node_id.as_deref(), previews[0].content_type.as_str()),
+        (Some("4"), "image/jpeg")
+    );
+    assert!(previews[0].bytes.starts_with(b"\xff\xd8"));
+}
+
+#[tokio::test]
+async fn readings_of_the_devices_are_forwarded_as_they_change() {
+    let (readings, seen) = tokio::sync::watch::channel(DeviceReport::default());
+    let mut world = World::with(comfyui_sim::Config::default(), |config| config.nvml = Some(seen)).await;
+    readings.send_replace(DeviceReport { problem: Some("no driver".into()), ..DeviceReport::default() });
+    world
+        .until("reading", |seen| {
+            let problem =
+                |report: &Report| matches!(report, Report::Devices(report) if report.problem.is_some());
+            seen.iter().any(problem).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn settling_deletes_the_attempts_own_folder_and_nothing_else() {
+    let output = tempfile::tempdir().unwrap();
+    let folder = output.path().to_owned();
+    let mut world = World::with(comfyui_sim::Config::default(), |config| {
+        config.instances[0].output_folder = Some(folder);
+    })
+    .await;
+    let sent = world.dispatch(&picture(1)).await;
+    let job = output.path().join(sent.attempt.job.to_string());
+    let (own, other) = (job.join("1").join("portraits"), job.join("2"));
+    for folder in [&own, &other] {
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(folder.join("one_00001_.png"), "png").unwrap();
+    }
+    std::fs::write(output.path().join("foreign.png"), "png").unwrap();
+    world.finish(sent.attempt).await;
+    world.eventually("its folder is gone", |_| !job.join("1").exists()).await;
+    assert!(other.join("one_00001_.png").exists() && output.path().join("foreign.png").exists());
+}
+
+#[tokio::test]
+async fn the_node_cache_is_emptied_on_demand() {
+    let world = World::start().await;
+    world.command(Command::Free { instance: GPU.into() }).await;
+    world.eventually("freed", |world| world.sim.observed().frees == 1).await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_looked_up_while_it_is_known_tells_again_where_it_stands() {
+    let mut world = World::start().await;
+    let sent = world.dispatch(&picture(1)).await;
+    let listed = world.executed(sent.attempt).await;
+    world.seen.clear();
+    world.look_up(&sent).await;
+    assert_eq!(world.executed(sent.attempt).await, listed);
+    world.grant(sent.attempt, listed.len()).await;
+    let stored = world.stored(sent.attempt).await;
+    world.seen.clear();
+    world.look_up(&sent).await;
+    assert_eq!(world.stored(sent.attempt).await, stored);
+    assert_eq!(world.sim.observed().posts, 1);
 }

@@ -9,6 +9,9 @@ use super::config::Times;
 use super::failure;
 use crate::link::message::Signal;
 
+/// Bound of what a prediction may ask for.
+const LONGEST_PATIENCE: Duration = Duration::from_hours(24 * 7);
+
 /// Where a look-up found the prompt (PROTOCOL §8.2: history and queue are the truth).
 #[derive(Debug)]
 pub(super) enum Whereabouts {
@@ -125,6 +128,13 @@ impl Attempt {
         self.start()
     }
 
+    /// A sign of it other than an event; whether it is the first sign that it runs.
+    pub(super) fn sign(&mut self, now: Instant) -> bool {
+        self.heard_at = now;
+        self.moved_at = now;
+        self.start()
+    }
+
     fn start(&mut self) -> bool {
         self.unserved_since = None;
         !std::mem::replace(&mut self.started, true)
@@ -153,7 +163,7 @@ impl Attempt {
 
     /// When it counts as hanging unless it moves.
     pub(super) fn hangs_at(&self, times: &Times, expected: Duration) -> Instant {
-        let patience = times.hang_min.max(expected * 4);
+        let patience = times.hang_min.max(expected.saturating_mul(4)).min(LONGEST_PATIENCE);
         // a blind prompt shows no progress, so silence says less
         self.moved_at + if self.blind { patience * 3 } else { patience }
     }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::StartError;
 use super::comfy::{Comfy, http};
 use super::config::Config;
-use super::instance::{self, Handle, Host};
+use super::instance::{self, Handle, Homes, Host};
 use super::outputs::deliver::bucket_client;
 use super::outputs::spool::{Level, Spool};
 use crate::link::local::{Receiver, RunnerEnd, Sender};
@@ -32,6 +32,7 @@ pub(super) fn start(
         lanes: Arc::new(Semaphore::new(config.max_deliveries.max(1))),
         bucket: bucket_client(&config)?,
         catalogues: Arc::default(),
+        homes: Arc::default(),
         reports: link.reports.clone(),
         cell: cell_seen,
         spool: Arc::new(spool),
@@ -40,7 +41,7 @@ pub(super) fn start(
     let names = config.instances.iter().map(|instance| instance.name.as_str().into()).collect();
     let hello = Report::Hello { host: config.host.clone(), instances: names };
     let instances = start_instances(&host, closing, tasks)?;
-    let level = host.spool.level();
+    let (level, homes) = (host.spool.level(), host.homes.clone());
     let reports = link.reports;
     let nvml = config.nvml.clone();
     let closing = closing.clone();
@@ -50,7 +51,7 @@ pub(super) fn start(
                 return;
             }
             tokio::select! {
-                () = take_commands(link.commands, cell, &instances) => {}
+                () = take_commands(link.commands, cell, &instances, &homes) => {}
                 () = tell_level(level, &reports) => {}
                 () = tell_devices(nvml, &reports) => {}
             }
@@ -89,9 +90,10 @@ async fn take_commands(
     mut commands: Receiver<Command>,
     cell: watch::Sender<Option<Uuid>>,
     instances: &HashMap<InstanceName, Handle>,
+    homes: &Homes,
 ) {
     while let Some(command) = commands.recv().await {
-        match target(&command) {
+        match target(&command, homes) {
             Target::Host(id) => {
                 cell.send_replace(Some(id));
             }
@@ -99,7 +101,7 @@ async fn take_commands(
                 Some(handle) => drop(handle.commands.send(command).await),
                 None => tracing::warn!(instance = %name, "command for an instance that is not here"),
             },
-            // the attempt is on one of them, the others do not know it
+            // an attempt from before a restart: whoever holds something of it lets it go
             Target::All => {
                 for handle in instances.values() {
                     drop(handle.commands.send(command.clone()).await);
@@ -115,7 +117,7 @@ enum Target {
     All,
 }
 
-fn target(command: &Command) -> Target {
+fn target(command: &Command, homes: &Homes) -> Target {
     match command {
         Command::Welcome { cell } => Target::Host(*cell),
         Command::Dispatch(dispatch) | Command::LookUp { dispatch, .. } => {
@@ -125,7 +127,9 @@ fn target(command: &Command) -> Target {
         | Command::Free { instance }
         | Command::Restart { instance }
         | Command::SendCatalogue { instance } => Target::One(instance.clone()),
-        Command::Grant { .. } | Command::Settle { .. } => Target::All,
+        Command::Grant { attempt, .. } | Command::Settle { attempt } => {
+            homes.of(*attempt).map_or(Target::All, Target::One)
+        }
     }
 }
 

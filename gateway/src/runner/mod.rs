@@ -47,7 +47,7 @@ pub enum StartError {
     Client(#[from] reqwest::Error),
 }
 
-/// The hold on a running runner.
+/// The hold on a running runner; dropping it ends the runner as well.
 #[derive(Debug)]
 pub struct RunnerHandle {
     closing: CancellationToken,

@@ -93,23 +93,30 @@ impl Driver {
         }
     }
 
-    /// Runs the attempt to its end. Boxed once, since many wait at the same time.
+    /// Runs the attempt to its end.
     pub(super) async fn drive(mut self, origin: Origin) {
-        let stop = self.run(origin).await.err();
-        self.shared.board.leave(self.attempt);
-        if let Some(Stop::Over(signal)) = &stop {
-            tracing::debug!(job = %self.attempt.job, ?signal, "attempt over");
-            self.shared.host.spool.drop_attempt(self.attempt).await;
-            self.shared.signal(self.attempt, signal.clone()).await;
+        match self.run(origin).await {
+            Ok(()) => sweep(self.shared.clone(), self.attempt).await,
+            Err(Stop::Withdrawn) => return self.stop().await,
+            Err(Stop::Over(signal)) => {
+                tracing::debug!(job = %self.attempt.job, ?signal, "attempt over");
+                self.shared.host.spool.drop_attempt(self.attempt).await;
+                self.tell(signal).await;
+            }
         }
+        self.shared.leave(self.attempt);
         // a withdrawal may have come while the attempt ended by itself
-        if matches!(stop, Some(Stop::Withdrawn)) || self.slot.withdrawn.is_cancelled() {
-            remove::until_gone(&self.shared, self.attempt, &self.prompt).await;
-            sweep(self.shared.clone(), self.attempt).await;
-            self.shared.signal(self.attempt, Signal::Stopped).await;
-        } else if stop.is_none() {
-            sweep(self.shared.clone(), self.attempt).await;
+        if self.slot.withdrawn.is_cancelled() {
+            self.stop().await;
         }
+    }
+
+    /// Carries out a withdrawal.
+    async fn stop(&self) {
+        remove::until_gone(&self.shared, self.attempt, &self.prompt).await;
+        sweep(self.shared.clone(), self.attempt).await;
+        self.shared.leave(self.attempt);
+        self.tell(Signal::Stopped).await;
     }
 
     async fn run(&mut self, origin: Origin) -> Result<(), Stop> {

@@ -12,7 +12,7 @@ use super::shared::Stuck;
 use crate::link::message::{Preview, Report, Signal};
 use crate::runner::attempt::{Verdict, Whereabouts};
 use crate::runner::comfy::ComfyError;
-use crate::runner::comfy::wire::{FrameEvent, HistoryEntry, Picture};
+use crate::runner::comfy::wire::{HistoryEntry, Picture};
 use crate::runner::outputs::list::SavedFrame;
 use crate::runner::outputs::sink::{FileSink, SinkError};
 
@@ -108,7 +108,7 @@ impl Driver {
                 Ok(())
             }
             Hint::Picture { node, picture, .. } => {
-                heard.started |= self.seen.hear(&FrameEvent::Interrupted, Instant::now());
+                heard.started |= self.seen.sign(Instant::now());
                 if self.sketch.is_socket_saver(&node) {
                     return self.save(node, &picture).await;
                 }

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::drive::{Driver, Origin};
-pub(super) use self::shared::Host;
 use self::shared::Shared;
+pub(super) use self::shared::{Homes, Host};
 use super::comfy::Comfy;
 use super::config::InstanceConfig;
 use crate::link::message::{Attempt, Command, InstanceName, Report};
@@ -86,7 +86,11 @@ impl Instance {
                 self.drive(dispatch, Origin::Known { maybe_in_flight })
             }
             Command::Withdraw { attempt, prompt, .. } => {
-                if !self.shared.board.withdraw(attempt) {
+                if self.shared.board.withdraw(attempt) {
+                    return;
+                }
+                // in the meantime it is known, so that a repeated withdrawal is not carried out twice
+                if self.shared.enter(attempt).is_some() {
                     self.spawn(remove::unknown(self.shared.clone(), attempt, prompt));
                 }
             }
@@ -107,7 +111,7 @@ impl Instance {
 
     fn drive(&self, dispatch: Box<crate::link::message::Dispatch>, origin: Origin) {
         let attempt = dispatch.attempt;
-        match self.shared.board.enter(attempt) {
+        match self.shared.enter(attempt) {
             Some((slot, hints)) => {
                 self.spawn(Driver::new(self.shared.clone(), dispatch, slot, hints).drive(origin));
             }

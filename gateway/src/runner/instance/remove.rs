@@ -17,6 +17,7 @@ pub(super) async fn unknown(shared: Arc<Shared>, attempt: Attempt, prompt: Uuid)
     let prompt = prompt.to_string();
     until_gone(&shared, attempt, &prompt).await;
     sweep(shared.clone(), attempt).await;
+    shared.leave(attempt);
     shared.signal(attempt, Signal::Stopped).await;
 }
 

@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use uuid::Uuid;
 
-use super::board::Board;
+use super::board::{Board, Hint, Slot};
 use crate::link::local::Sender;
 use crate::link::message::{Attempt, InstanceName, Report, Signal};
 use crate::runner::catalogues::Catalogues;
@@ -30,6 +30,21 @@ pub(crate) struct Host {
     pub lanes: Arc<Semaphore>,
     pub bucket: reqwest::Client,
     pub catalogues: Arc<Catalogues>,
+    pub homes: Arc<Homes>,
+}
+
+/// Which instance has an attempt: tickets and settlements do not say.
+#[derive(Debug, Default)]
+pub(crate) struct Homes(Mutex<HashMap<Attempt, InstanceName>>);
+
+impl Homes {
+    fn inner(&self) -> MutexGuard<'_, HashMap<Attempt, InstanceName>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn of(&self, attempt: Attempt) -> Option<InstanceName> {
+        self.inner().get(&attempt).cloned()
+    }
 }
 
 /// The state of the way to an instance.
@@ -91,6 +106,19 @@ impl Shared {
             deaf: Notify::new(),
             memory: Mutex::default(),
         }
+    }
+
+    /// Takes an attempt in; `None` when it is here already.
+    pub(super) fn enter(&self, attempt: Attempt) -> Option<(Arc<Slot>, mpsc::Receiver<Hint>)> {
+        let entered = self.board.enter(attempt)?;
+        self.host.homes.inner().insert(attempt, self.name.clone());
+        Some(entered)
+    }
+
+    /// Forgets an attempt.
+    pub(super) fn leave(&self, attempt: Attempt) {
+        self.board.leave(attempt);
+        self.host.homes.inner().remove(&attempt);
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
