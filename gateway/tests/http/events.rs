@@ -44,7 +44,8 @@ async fn a_stream_ends_with_the_outputs_and_then_the_terminal_status() {
         live.iter().filter(|(name, _)| name == "status").map(|(_, data)| &data["status"]).collect();
     let mut once = statuses.clone();
     once.dedup();
-    assert_eq!(once, ["queued", "running", "succeeded"], "{statuses:?}");
+    let road = ["queued", "running", "succeeded"];
+    assert!(once == road || once == road[1..], "from wherever it was met, each status once: {statuses:?}");
 
     let ended = frames(&world, path).await;
     check_end(&ended, "succeeded", 1);
