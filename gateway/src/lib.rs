@@ -3,6 +3,7 @@
 //! `http` takes requests in, `workflow` judges them, `engine` owns the scheduler and decides in durable turns, `link`
 //! carries its word to the `runner`s beside the instances, `artifacts` says where bytes go, `store` remembers.
 
+pub mod app;
 pub mod artifacts;
 pub mod config;
 pub mod engine;
@@ -12,4 +13,5 @@ pub mod metrics;
 pub mod runner;
 pub mod store;
 pub mod telemetry;
+pub mod tenant;
 pub mod workflow;

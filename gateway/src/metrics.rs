@@ -1,24 +1,180 @@
-//! What is counted.
+//! Everything that is counted, in one struct (STYLE §8). Counters and histograms are told what happened; gauges of the
+//! fleet are computed from its view when somebody scrapes, so they cannot drift.
+//!
+//! `docs/METRICS.md` lists every family; a test keeps the two together.
 
+mod families;
+mod fleet;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use scheduler::{AttemptEnd, Outcome};
+use axum::http::{Method, StatusCode};
+use prometheus::{Encoder as _, TextEncoder};
+use scheduler::{AttemptEnd, Class, Outcome, RefusalReason};
 
-/// All metric families.
-#[derive(Debug, Clone, Default)]
-pub struct Metrics;
+use crate::engine::FleetView;
+use families::Families;
+
+pub use families::Family;
+
+/// The registry and its families. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    families: Arc<Families>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Metrics {
-    /// A turn was committed in `took`.
-    pub fn committed(&self, _took: Duration) {}
-    /// A job was placed after waiting `seconds`.
-    pub fn placed(&self, _seconds: f64) {}
-    /// An attempt ended without ending its job.
-    pub fn attempt_ended(&self, _end: AttemptEnd) {}
+    /// All families, at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { families: Arc::new(Families::new()) }
+    }
+
+    /// One HTTP request was answered; `route` is a template, never a path.
+    pub fn http_request(&self, route: &str, method: &Method, status: StatusCode, took: Duration) {
+        let method = match *method {
+            Method::GET | Method::HEAD | Method::POST | Method::DELETE | Method::OPTIONS => method.as_str(),
+            _ => "other",
+        };
+        let families = &self.families;
+        families.http_requests.with_label_values(&[route, method, status.as_str()]).inc();
+        families.http_seconds.with_label_values(&[route, method]).observe(took.as_secs_f64());
+    }
+
+    /// A job was accepted.
+    pub fn job_accepted(&self, class: Class) {
+        self.families.jobs_accepted.with_label_values(&[class_name(class)]).inc();
+    }
+
+    /// A submission was refused by admission.
+    pub fn job_refused(&self, reason: RefusalReason) {
+        let reason = match reason {
+            RefusalReason::QueueFull => "queue_full",
+            RefusalReason::TenantQueueFull => "tenant_queue_full",
+            RefusalReason::SpoolFull => "spool_full",
+            RefusalReason::Draining => "draining",
+        };
+        self.families.jobs_refused.with_label_values(&[reason]).inc();
+    }
+
     /// A job ended, `seconds` after its acceptance and `run` seconds after its start.
-    pub fn job_ended(&self, _outcome: Outcome, _seconds: f64, _run: Option<f64>) {}
-    /// A prompt with our mark that belonged to no open attempt was withdrawn.
-    pub fn orphan(&self) {}
+    pub fn job_ended(&self, outcome: Outcome, seconds: f64, run: Option<f64>) {
+        let outcome = match outcome {
+            Outcome::Succeeded => "succeeded",
+            Outcome::Failed(_) => "failed",
+            Outcome::Canceled => "canceled",
+            Outcome::Expired => "expired",
+        };
+        self.families.jobs.with_label_values(&[outcome]).inc();
+        self.families.job_seconds.with_label_values(&[outcome]).observe(seconds);
+        if let Some(run) = run {
+            self.families.run_seconds.observe(run);
+        }
+    }
+
+    /// A job was placed after waiting `seconds`.
+    pub fn placed(&self, seconds: f64) {
+        self.families.queue_wait_seconds.observe(seconds);
+    }
+
+    /// An instance answered a placement, or did not (`accepted` is false), after so long.
+    pub fn dispatched(&self, accepted: bool, took: Duration) {
+        let outcome = if accepted { "accepted" } else { "lost" };
+        self.families.dispatch_seconds.with_label_values(&[outcome]).observe(took.as_secs_f64());
+    }
+
+    /// An attempt ended without ending its job.
+    pub fn attempt_ended(&self, end: AttemptEnd) {
+        self.families.attempts_ended.with_label_values(&[end_name(end)]).inc();
+    }
+
+    /// An output was stored.
+    pub fn output_stored(&self, size_bytes: u64) {
+        self.families.outputs.inc();
+        self.families.output_bytes.inc_by(size_bytes);
+    }
+
+    /// A caller uploaded an asset.
+    pub fn asset_uploaded(&self, size_bytes: u64) {
+        self.families.upload_bytes.inc_by(size_bytes);
+    }
+
+    /// A turn was committed in `took`.
+    pub fn committed(&self, took: Duration) {
+        self.families.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A turn had so many events.
+    pub fn turn_events(&self, events: usize) {
+        // Turns are bounded far below the 53 bits of a float.
+        #[expect(clippy::cast_precision_loss, reason = "see above")]
+        self.families.turn_events.observe(events as f64);
+    }
+
     /// A commit failed.
-    pub fn store_failed(&self) {}
+    pub fn store_failed(&self) {
+        self.families.store_failures.inc();
+    }
+
+    /// A prompt with our mark that belonged to no open attempt was withdrawn.
+    pub fn orphan(&self) {
+        self.families.orphans.inc();
+    }
+
+    /// How many event streams are open.
+    pub fn event_streams(&self, open: usize) {
+        self.families.event_streams.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// All families with their figures, in the classic text format 0.0.4.
+    ///
+    /// # Errors
+    /// The encoder's, in words.
+    pub fn render(&self, fleet: &FleetView) -> Result<String, String> {
+        let mut gathered = self.families.registry.gather();
+        gathered.extend(fleet::gather(fleet).map_err(|error| error.to_string())?);
+        gathered.sort_by(|a, b| a.name().cmp(b.name()));
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&gathered, &mut text).map_err(|error| error.to_string())?;
+        String::from_utf8(text).map_err(|error| error.to_string())
+    }
+
+    /// Every family there can be: name, type, labels and help, sorted by name.
+    #[must_use]
+    pub fn describe() -> Vec<Family> {
+        families::describe()
+    }
 }
+
+fn class_name(class: Class) -> &'static str {
+    match class {
+        Class::Batch => "batch",
+        Class::Normal => "normal",
+        Class::Interactive => "interactive",
+    }
+}
+
+fn end_name(end: AttemptEnd) -> &'static str {
+    match end {
+        AttemptEnd::NoTrace => "no_trace",
+        AttemptEnd::Unreachable => "unreachable",
+        AttemptEnd::LeaseExpired => "lease_expired",
+        AttemptEnd::InstanceDied => "instance_died",
+        AttemptEnd::Hung => "hung",
+        AttemptEnd::OutOfMemory => "out_of_memory",
+        AttemptEnd::DeviceFault => "device_fault",
+        AttemptEnd::HostFault => "host_fault",
+        AttemptEnd::OutputsGone => "outputs_gone",
+        AttemptEnd::Drained => "drained",
+    }
+}
+
+#[cfg(test)]
+mod tests;

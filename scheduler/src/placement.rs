@@ -198,18 +198,19 @@ impl Scheduler {
     /// When the work an instance holds is predicted to be done.
     pub(crate) fn free_at(&self, instance: &Instance) -> Timestamp {
         let active = instance.held.iter().filter_map(|slot| self.jobs.get(*slot)?.active());
-        active
-            .enumerate()
-            .fold(self.now, |free_at, (position, active)| free_at.plus(self.rest(active, position == 0)))
+        active.enumerate().fold(self.now, |free_at, (position, active)| {
+            free_at.plus(self.rest(active, (position == 0).then_some(instance.freed_at)))
+        })
     }
 
-    fn rest(&self, active: &Active, is_first: bool) -> Millis {
+    /// What an attempt still needs. `free_since`: it is the first on its instance, which it has had since then.
+    fn rest(&self, active: &Active, free_since: Option<Timestamp>) -> Millis {
         let total = active.predicted.total_ms();
         match active.state {
             JobState::Canceling { .. } => STOP_TAKES,
             JobState::Queued { .. } | JobState::Ended(_) | JobState::Collecting { .. } => Millis(0),
             JobState::Dispatching { on } | JobState::Running { on } | JobState::InDoubt { on, .. } => {
-                match on.started_at.or(is_first.then_some(on.placed_at)) {
+                match on.started_at.or(free_since.map(|since| since.max(on.placed_at))) {
                     Some(begun) => {
                         let rest = total - self.now.since(begun).0;
                         // Over its time: believed to need as long again as it is over.

@@ -137,13 +137,14 @@ fn overrides(file: &mut File, env: impl Fn(&str) -> Option<String>, mistakes: &m
 fn resolve(mut file: File, mistakes: &mut Vec<String>) -> Option<Config> {
     let listen = file.listen.parse::<SocketAddr>();
     if listen.is_err() {
-        mistakes.push(format!("listen: \"{}\" is not an address with a port, such as 127.0.0.1:8190", file.listen));
+        mistakes.push(format!(
+            "listen: \"{}\" is not an address with a port, such as 127.0.0.1:8190",
+            file.listen
+        ));
     }
     let public_url = file.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
-    if let Some(url) = &public_url {
-        if !is_http_url(url) {
-            mistakes.push(format!("public_url: \"{url}\" is not an http or https URL"));
-        }
+    if let Some(url) = public_url.as_ref().filter(|url| !is_http_url(url)) {
+        mistakes.push(format!("public_url: \"{url}\" is not an http or https URL"));
     }
     check_instances(&mut file.instances, mistakes);
     let data_dir = std::path::absolute(&file.data_dir).unwrap_or_else(|_| file.data_dir.clone());
@@ -173,7 +174,8 @@ fn check_instances(instances: &mut [Instance], mistakes: &mut Vec<String>) {
             mistakes.push(format!("instances[{index}]: \"{}\" is there twice", instance.name));
         }
         if instance.speed_milli == Some(0) {
-            mistakes.push(format!("instances[{index}].speed_milli: must be at least 1 (1000 is the reference)"));
+            mistakes
+                .push(format!("instances[{index}].speed_milli: must be at least 1 (1000 is the reference)"));
         }
     }
 }
@@ -205,7 +207,9 @@ fn check_artifacts(url: &str, mistakes: &mut Vec<String>) {
         "cos" | "gs" => mistakes.push(format!(
             "artifacts: {scheme}: is not in this version; use file:<folder> or s3://<bucket>/<prefix>"
         )),
-        _ => mistakes.push(format!("artifacts: \"{url}\" is neither file:<folder> nor s3://<bucket>/<prefix>")),
+        _ => {
+            mistakes.push(format!("artifacts: \"{url}\" is neither file:<folder> nor s3://<bucket>/<prefix>"))
+        }
     }
 }
 
@@ -233,7 +237,9 @@ fn check_bounds(file: &File, mistakes: &mut Vec<String>) {
     }
     for (index, origin) in file.http.allowed_origins.iter().enumerate() {
         if !is_http_url(origin) {
-            mistakes.push(format!("http.allowed_origins[{index}]: \"{origin}\" is not an origin such as https://a.example"));
+            mistakes.push(format!(
+                "http.allowed_origins[{index}]: \"{origin}\" is not an origin such as https://a.example"
+            ));
         }
     }
 }

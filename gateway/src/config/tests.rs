@@ -69,7 +69,14 @@ fn all_mistakes_are_reported_at_once() {
         "#,
     );
     for word in [
-        "listen:", "lisen", "PostgreSQL", "cos:", "http.max_body_bytes", "http.colour", "prefetch", "max_nodes",
+        "listen:",
+        "lisen",
+        "PostgreSQL",
+        "cos:",
+        "http.max_body_bytes",
+        "http.colour",
+        "prefetch",
+        "max_nodes",
         "instances[0].url",
     ] {
         assert!(found.iter().any(|mistake| mistake.contains(word)), "{word} is not among {found:#?}");

@@ -18,6 +18,8 @@ use crate::workflow::Catalogue;
 pub(super) enum Returned {
     /// An effect could not be carried out: said as the runner would say it.
     Signal(Attempt, Signal),
+    /// A job needs the partner key it came with, and the key is gone.
+    PartnerKeyLost(Attempt),
     /// A catalogue was read, and the jobs that waited for one were judged by it.
     Catalogue { catalogue: Arc<Catalogue>, body: Arc<str>, judged: Vec<(Uuid, super::rejudge::Verdict)> },
     /// A catalogue's body was no catalogue.
@@ -59,6 +61,8 @@ pub(super) struct Target {
 enum Unsendable {
     /// Never: the job fails.
     Unreadable(String),
+    /// Never: the partner key was in the memory of an earlier life of this process.
+    PartnerKeyLost,
     /// Not now: elsewhere or later.
     NotNow(String),
 }
@@ -113,19 +117,24 @@ impl Hands {
 
     async fn send(&self, link: &Sender<Command>, attempt: Attempt, command: Command) {
         if link.send(command).await.is_err() {
-            let lost = Signal::Lost { end: AttemptEnd::Unreachable, message: "its runner is gone".to_owned() };
+            let lost =
+                Signal::Lost { end: AttemptEnd::Unreachable, message: "its runner is gone".to_owned() };
             self.give_back(attempt, lost);
         }
     }
 
     fn unsendable(&self, attempt: Attempt, problem: Unsendable) {
-        self.give_back(
-            attempt,
-            match problem {
-                Unsendable::Unreadable(message) => Signal::InputUnavailable { message },
-                Unsendable::NotNow(message) => Signal::Lost { end: AttemptEnd::HostFault, message },
-            },
-        );
+        let returned = match problem {
+            Unsendable::Unreadable(message) => {
+                Returned::Signal(attempt, Signal::InputUnavailable { message })
+            }
+            Unsendable::PartnerKeyLost => Returned::PartnerKeyLost(attempt),
+            Unsendable::NotNow(message) => {
+                Returned::Signal(attempt, Signal::Lost { end: AttemptEnd::HostFault, message })
+            }
+        };
+        // The engine is gone only when the process is going away.
+        let _ = self.returned.send(returned);
     }
 
     fn give_back(&self, attempt: Attempt, signal: Signal) {
@@ -136,6 +145,9 @@ impl Hands {
     async fn prepare(&self, target: Target) -> Result<Dispatch, Unsendable> {
         let Target { attempt, prompt, name, partner_key, expected_ms, .. } = target;
         let body = self.body(attempt.job).await?;
+        if body.needs_partner_key && partner_key.is_none() {
+            return Err(Unsendable::PartnerKeyLost);
+        }
         let mut inputs = Vec::with_capacity(body.inputs.len());
         for input in &body.inputs {
             inputs.push(self.input(input).await?);

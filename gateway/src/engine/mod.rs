@@ -4,6 +4,7 @@
 //! ComfyUI. When a commit fails, the scheduler value is discarded, no effect runs, callers are told to come back,
 //! and everything is read again from the store.
 
+mod act;
 pub mod board;
 pub mod clock;
 mod effects;
@@ -16,6 +17,7 @@ mod notes;
 mod records;
 mod registry;
 mod rejudge;
+mod sort;
 mod turn;
 mod world;
 
@@ -160,9 +162,14 @@ impl Engine {
             clock,
         };
         let mut decisions = Decisions::default();
-        let world =
-            World::restore(&*store, settings.scheduler.clone(), registry.introduce(), clock.now(), &mut decisions)
-                .await?;
+        let world = World::restore(
+            &*store,
+            settings.scheduler.clone(),
+            registry.introduce(),
+            clock.now(),
+            &mut decisions,
+        )
+        .await?;
         let mut engine = Self {
             store,
             metrics,
@@ -326,7 +333,10 @@ fn fill<T>(from: &mut mpsc::Receiver<T>, into: &mut Vec<T>) {
     }
 }
 
-async fn known_catalogues(store: &dyn Store, known: &[crate::store::KnownInstance]) -> Result<Vec<Arc<Catalogue>>> {
+async fn known_catalogues(
+    store: &dyn Store,
+    known: &[crate::store::KnownInstance],
+) -> Result<Vec<Arc<Catalogue>>> {
     let hashes: std::collections::BTreeSet<_> =
         known.iter().filter_map(|instance| instance.catalogue.clone()).collect();
     let mut catalogues = Vec::new();

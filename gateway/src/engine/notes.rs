@@ -1,6 +1,7 @@
 //! What reports said of attempts, until the job ends: the payload of decisions. The scheduler decides by ids alone.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use scheduler::{Failure, InstanceId};
 use uuid::Uuid;
@@ -26,9 +27,23 @@ pub(super) struct Note {
     stored: Vec<StoredFile>,
     error: Option<JobError>,
     message: Option<String>,
+    /// When its dispatch was handed to its lane; gone once it was answered.
+    sent: Option<Instant>,
 }
 
 impl Notes {
+    /// How long the instance took to answer the dispatch: told once.
+    pub(super) fn answered(&mut self, attempt: Attempt) -> Option<Duration> {
+        Some(self.get_mut(attempt)?.sent.take()?.elapsed())
+    }
+
+    /// The dispatch is on its way.
+    pub(super) fn sent(&mut self, attempt: Attempt) {
+        if let Some(note) = self.get_mut(attempt) {
+            note.sent = Some(Instant::now());
+        }
+    }
+
     pub(super) fn open(&mut self, job: Uuid, number: u32, instance: InstanceId, prompt: Uuid) {
         let notes = self.by_job.entry(job).or_default();
         if notes.iter().all(|note| note.number != number) {
@@ -40,6 +55,7 @@ impl Notes {
                 stored: Vec::new(),
                 error: None,
                 message: None,
+                sent: None,
             });
         }
     }
@@ -70,6 +86,19 @@ impl Notes {
 
     fn get_mut(&mut self, attempt: Attempt) -> Option<&mut Note> {
         self.by_job.get_mut(&attempt.job)?.iter_mut().find(|note| note.number == attempt.number)
+    }
+
+    /// An attempt cannot be sent: the partner key that its job came with was lost with an earlier life.
+    pub(super) fn partner_key_lost(&mut self, attempt: Attempt) -> Option<scheduler::Signal> {
+        let note = self.get_mut(attempt)?;
+        note.error = Some(JobError {
+            code: "partner_key_lost".into(),
+            message: "the job needs its partner API key, which is kept in memory only and was lost with a restart; \
+                      submit it again"
+                .into(),
+            ..JobError::default()
+        });
+        Some(scheduler::Signal::InputUnavailable)
     }
 
     /// Keeps the payload of a signal and returns what the scheduler has to hear; `None`: nothing.
@@ -104,11 +133,13 @@ impl Notes {
                 Heard::NodeFailed
             }
             Signal::OutputTooLarge { message } => {
-                note.error = Some(JobError { code: "output_too_large".into(), message, ..JobError::default() });
+                note.error =
+                    Some(JobError { code: "output_too_large".into(), message, ..JobError::default() });
                 Heard::OutputTooLarge
             }
             Signal::InputUnavailable { message } => {
-                note.error = Some(JobError { code: "input_unavailable".into(), message, ..JobError::default() });
+                note.error =
+                    Some(JobError { code: "input_unavailable".into(), message, ..JobError::default() });
                 Heard::InputUnavailable
             }
             Signal::Lost { end, message } => {
@@ -190,13 +221,17 @@ fn explain(failure: Failure, last: &str) -> (&'static str, String) {
         Failure::InvalidWorkflow => ("invalid_workflow", format!("ComfyUI refused the workflow: {last}")),
         Failure::PoisonJob => (
             "poison_job",
-            format!("it was running each time an instance died, hung or ran out of memory; the last time: {last}"),
+            format!(
+                "it was running each time an instance died, hung or ran out of memory; the last time: {last}"
+            ),
         ),
         Failure::OutputTooLarge => ("output_too_large", format!("an output is over its bound: {last}")),
         Failure::OutOfMemory => {
             ("out_of_memory", format!("it needs more memory than any device of the fleet has: {last}"))
         }
-        Failure::InputUnavailable => ("input_unavailable", format!("an input cannot be read any more: {last}")),
+        Failure::InputUnavailable => {
+            ("input_unavailable", format!("an input cannot be read any more: {last}"))
+        }
     }
 }
 

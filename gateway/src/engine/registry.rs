@@ -55,7 +55,11 @@ pub(super) struct Change {
 }
 
 impl Registry {
-    pub(super) fn new(known: Vec<KnownInstance>, catalogues: Vec<Arc<Catalogue>>, reserve_mib: u32) -> (Self, Known) {
+    pub(super) fn new(
+        known: Vec<KnownInstance>,
+        catalogues: Vec<Arc<Catalogue>>,
+        reserve_mib: u32,
+    ) -> (Self, Known) {
         let next_id = known.iter().map(|instance| instance.id).max().map_or(1, |highest| highest + 1);
         let registry = Self {
             catalogues: catalogues.into_iter().map(|catalogue| (catalogue.hash.clone(), catalogue)).collect(),
@@ -139,7 +143,8 @@ impl Registry {
         let mut change = Change::default();
         let Some(&index) = self.by_name.get(name) else { return change };
         if let Some(other) = self.sharing_device(index, &facts) {
-            let reason = format!("shares its device with {other}; two instances on one device need a VRAM split");
+            let reason =
+                format!("shares its device with {other}; two instances on one device need a VRAM split");
             tracing::error!(instance = name, %other, "two instances on one device; the second takes no work");
             self.instances[index].reason = Some(reason);
             return change;
@@ -310,7 +315,8 @@ impl Registry {
                 catalogue,
             };
         };
-        let (device_class, speed_milli) = (names::device_class(&facts.device_class), facts.speed_milli.max(1));
+        let (device_class, speed_milli) =
+            (names::device_class(&facts.device_class), facts.speed_milli.max(1));
         let vram_mib = facts.vram_mib;
         let next = DeviceId(u32::try_from(self.devices.len()).unwrap_or(u32::MAX));
         let device = facts.device_uuid.clone().map(|uuid| *self.devices.entry(uuid).or_insert(next));

@@ -49,7 +49,13 @@ impl Hands {
         let _ = self.returned.send(Returned::Catalogue { catalogue, body, judged });
     }
 
-    async fn judge_again(&self, job: Uuid, catalogue: &Arc<Catalogue>, limits: &Limits, shared: &[String]) -> Verdict {
+    async fn judge_again(
+        &self,
+        job: Uuid,
+        catalogue: &Arc<Catalogue>,
+        limits: &Limits,
+        shared: &[String],
+    ) -> Verdict {
         let Ok(Some(body)) = self.store.body(job).await else { return Verdict::Unknown };
         let graph = match Graph::parse(&body.workflow, limits) {
             Ok(graph) => graph,

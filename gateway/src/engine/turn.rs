@@ -1,19 +1,17 @@
 //! One turn: what came in, what was decided, made durable, then acted upon (DESIGN §4.3).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use scheduler::{AttemptNo, Decisions, Effect, Event, InstanceId, JobId, Outcome, Phase, Record, Refusal, Timestamp};
+use scheduler::{Class, Decisions, Event, Outcome, Record, Timestamp};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::effects::{Returned, Target};
-use super::handle::{Input, SubmitError};
-use super::lanes::Lane;
-use super::registry::Change;
-use super::rejudge::Verdict;
+use super::effects::Returned;
+use super::handle::{Input, Readiness, SubmitError};
 use super::world::spec;
-use super::{Engine, names, records};
-use crate::link::message::{Attempt, Command, Report, Secret, Signal};
+use super::{Engine, metering, names, records};
+use crate::link::message::{self, Attempt, Report, Secret};
 use crate::store::{AssetAnswer, AssetCall, FleetFact, Inserted, JobRecord, NewJob, Result, Turn};
 
 /// What came in since the last turn.
@@ -26,6 +24,10 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    pub(super) fn len(&self) -> usize {
+        self.inputs.len() + self.reports.len() + self.returned.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.inputs.is_empty() && self.reports.is_empty() && self.returned.is_empty() && !self.woke
     }
@@ -34,7 +36,13 @@ impl Batch {
 type Answer<T> = oneshot::Sender<T>;
 
 /// Who waits for the admission of which job.
-pub(super) type Waiting = HashMap<Uuid, Answer<std::result::Result<(), SubmitError>>>;
+pub(super) type Waiting = HashMap<Uuid, Waiter>;
+
+/// Somebody who waits for the admission of a job.
+pub(super) struct Waiter {
+    pub(super) class: Class,
+    pub(super) answer: Answer<std::result::Result<(), SubmitError>>,
+}
 
 /// What a turn writes beside what the scheduler decided.
 #[derive(Default)]
@@ -46,25 +54,45 @@ pub(super) struct Facts {
 
 /// A batch taken apart: who waits for what, and what the scheduler has to hear.
 #[derive(Default)]
-struct Work {
-    submissions: Vec<Submission>,
-    calls: Vec<(AssetCall, Answer<AssetAnswer>)>,
-    events: Vec<Event>,
-    keep: Vec<FleetFact>,
+pub(super) struct Work {
+    pub(super) submissions: Vec<Submission>,
+    pub(super) calls: Vec<(AssetCall, Answer<AssetAnswer>)>,
+    pub(super) events: Vec<Event>,
+    pub(super) keep: Vec<FleetFact>,
     /// Facts that the scheduler does not decide about.
-    records: Vec<JobRecord>,
+    pub(super) records: Vec<JobRecord>,
     /// Answered after the commit.
-    done: Vec<Answer<()>>,
-    cordoned: Vec<(Answer<bool>, bool)>,
-    explain: Vec<(Uuid, Answer<Option<scheduler::Explanation>>)>,
-    fleet_changed: bool,
-    catalogues_changed: bool,
+    pub(super) done: Vec<Answer<()>>,
+    pub(super) cordoned: Vec<(Answer<bool>, bool)>,
+    pub(super) explain: Vec<(Uuid, Answer<Option<scheduler::Explanation>>)>,
+    /// For the board, after the transitions of the turn.
+    pub(super) glimpses: Vec<(Attempt, Glimpse)>,
+    pub(super) drain: bool,
+    pub(super) fleet_changed: bool,
+    pub(super) catalogues_changed: bool,
 }
 
-struct Submission {
-    job: NewJob,
-    partner_key: Option<Secret>,
-    answer: Answer<std::result::Result<(), SubmitError>>,
+impl Work {
+    /// Notes what the scheduler has to hear of an attempt.
+    pub(super) fn hear(&mut self, attempt: Attempt, signal: Option<scheduler::Signal>) {
+        self.events.extend(signal.map(|signal| Event::Attempt {
+            job: names::job_id(attempt.job),
+            attempt: scheduler::AttemptNo(attempt.number),
+            signal,
+        }));
+    }
+}
+
+/// What watchers see of a prompt that runs; never persisted.
+pub(super) enum Glimpse {
+    Progress(message::Progress),
+    Preview(message::Preview),
+}
+
+pub(super) struct Submission {
+    pub(super) job: NewJob,
+    pub(super) partner_key: Option<Secret>,
+    pub(super) answer: Answer<std::result::Result<(), SubmitError>>,
 }
 
 impl Engine {
@@ -75,10 +103,15 @@ impl Engine {
     pub(super) async fn turn(&mut self, batch: Batch) -> Result<()> {
         let now = self.clock.now();
         let woke = batch.woke;
+        self.metrics.turn_events(batch.len());
         let mut work = self.sort(batch, now.0).await;
         let mut decisions = Decisions::default();
         let mut waiting = Waiting::new();
 
+        if work.drain {
+            self.world.scheduler.handle(now, Event::DrainRequested, &mut decisions);
+            self.readiness.send_replace(Readiness::Draining);
+        }
         let mut turn = None;
         if !work.submissions.is_empty() {
             let mut begun = self.store.begin().await?;
@@ -99,6 +132,9 @@ impl Engine {
             records: std::mem::take(&mut work.records),
         };
         self.settle(turn, facts, decisions, waiting, now).await?;
+        for (attempt, glimpse) in work.glimpses {
+            self.show(attempt, glimpse);
+        }
         for caller in work.done {
             let _ = caller.send(());
         }
@@ -126,9 +162,10 @@ impl Engine {
     ) -> Result<()> {
         let Decisions { records, effects } = decisions;
         let ended: Vec<_> = records.iter().filter_map(ended).collect();
-        let counted = crate::engine::metering::count(&records, now);
+        let mut counted = metering::count(&records, now);
         let mut rows = records::durable(records, &mut self.world.notes, self.cell, now);
         rows.extend(facts.records);
+        counted.outputs(&rows);
         let (calls, callers): (Vec<_>, Vec<_>) = facts.calls.into_iter().unzip();
         let mut answers = Vec::new();
         if turn.is_none() && !(rows.is_empty() && calls.is_empty() && facts.keep.is_empty()) {
@@ -163,157 +200,6 @@ impl Engine {
         Ok(())
     }
 
-    async fn sort(&mut self, batch: Batch, now: i64) -> Work {
-        let mut work = Work::default();
-        for input in batch.inputs {
-            self.sort_input(input, &mut work);
-        }
-        for (host, report) in batch.reports {
-            self.sort_report(host, report, now, &mut work).await;
-        }
-        for returned in batch.returned {
-            self.sort_returned(returned, &mut work);
-        }
-        work
-    }
-
-    fn sort_input(&mut self, input: Input, work: &mut Work) {
-        match input {
-            Input::Submit { job, partner_key, answer } => {
-                work.submissions.push(Submission { job: *job, partner_key, answer });
-            }
-            Input::Cancel { job, answer } => {
-                work.events.push(Event::CancelRequested { job: names::job_id(job) });
-                work.done.push(answer);
-            }
-            Input::ChangeClass { job, class, answer } => {
-                work.events.push(Event::ClassChanged { job: names::job_id(job), class });
-                work.done.push(answer);
-            }
-            Input::Assets { call, answer } => work.calls.push((call, answer)),
-            Input::Explain { job, answer } => work.explain.push((job, answer)),
-            Input::Cordon { instance, on, answer } => {
-                let id = self.registry.id(&instance);
-                work.events.extend(id.map(|instance| Event::Cordoned { instance, on }));
-                work.cordoned.push((answer, id.is_some()));
-                work.fleet_changed = true;
-            }
-            Input::Drain => {
-                self.draining = true;
-                work.events.push(Event::DrainRequested);
-            }
-        }
-    }
-
-    async fn sort_report(&mut self, host: usize, report: Report, now: i64, work: &mut Work) {
-        let change = match report {
-            Report::Hello { .. } => {
-                if let Some(link) = self.registry.host_link(host) {
-                    let _ = link.send(Command::Welcome { cell: self.cell }).await;
-                }
-                return;
-            }
-            Report::Attempt { attempt, signal } => return self.sort_signal(attempt, signal, work),
-            Report::Stray { instance, attempt, prompt } => return self.judge_stray(&instance, attempt, prompt),
-            Report::Catalogue { hash, body } => return self.read_catalogue(hash, body),
-            Report::InstanceUp { instance, facts } => self.registry.up(&instance, facts, now),
-            Report::InstanceDown { instance, reason } => self.registry.down(&instance, reason),
-            Report::Spool { full, bytes } => {
-                Change { events: self.registry.spool(host, full, bytes), ..Change::default() }
-            }
-            Report::Devices(devices) => {
-                Change { events: self.registry.sampled(host, devices, now), ..Change::default() }
-            }
-        };
-        work.events.extend(change.events);
-        work.keep.extend(change.keep.into_iter().map(FleetFact::Instance));
-        work.fleet_changed = true;
-        if let Some(instance) = change.wanted {
-            let link = self.registry.host_link(host);
-            if let Some(link) = link {
-                let _ = link.send(Command::SendCatalogue { instance }).await;
-            }
-        }
-        work.catalogues_changed |= !work.keep.is_empty();
-    }
-
-    fn sort_signal(&mut self, attempt: Attempt, signal: Signal, work: &mut Work) {
-        match &signal {
-            Signal::Progress(progress) => {
-                self.board.update(attempt.job, false, |live| {
-                    if live.attempt == attempt.number {
-                        live.progress = Some(progress.clone());
-                    }
-                });
-            }
-            Signal::Preview(preview) => {
-                let preview = std::sync::Arc::new(preview.clone());
-                self.board.update(attempt.job, false, |live| {
-                    if live.attempt == attempt.number {
-                        let count = live.preview.as_ref().map_or(0, |(count, _)| *count);
-                        live.preview = Some((count + 1, preview));
-                    }
-                });
-            }
-            Signal::NeedTickets => self.grant(attempt),
-            _ => {}
-        }
-        let heard = self.world.notes.take(attempt, signal);
-        work.events.extend(heard.map(|signal| Event::Attempt {
-            job: names::job_id(attempt.job),
-            attempt: AttemptNo(attempt.number),
-            signal,
-        }));
-    }
-
-    fn sort_returned(&mut self, returned: Returned, work: &mut Work) {
-        match returned {
-            Returned::Signal(attempt, signal) => self.sort_signal(attempt, signal, work),
-            Returned::BadCatalogue { hash, problem } => {
-                self.reading.remove(&hash);
-                tracing::error!(hash, problem, "an instance's object_info cannot be read; it takes no work");
-            }
-            Returned::Catalogue { catalogue, body, judged } => {
-                for (job, verdict) in judged {
-                    self.apply_verdict(job, verdict, work);
-                }
-                let hash = catalogue.hash.clone();
-                if !self.world.provisional.is_empty() && self.registry.catalogues().is_empty() {
-                    // Accepted while the catalogue was being read: they are judged before anything is placed by it.
-                    self.read_again(hash, body);
-                    return;
-                }
-                self.reading.remove(&hash);
-                work.keep.push(FleetFact::Catalogue { hash, body });
-                work.events.extend(self.registry.learn(catalogue));
-                work.fleet_changed = true;
-                work.catalogues_changed = true;
-            }
-        }
-    }
-
-    fn apply_verdict(&mut self, job: Uuid, verdict: Verdict, work: &mut Work) {
-        let id = names::job_id(job);
-        match verdict {
-            Verdict::Runs { requirement, shape } => {
-                self.world.provisional.remove(&job);
-                if self.world.scheduler.state(id).is_some() {
-                    work.records.push(JobRecord::Respecified { job, requirement: requirement.clone(), shape });
-                    work.events.push(Event::Respecified { job: id, requirement, shape });
-                }
-            }
-            Verdict::Refused(error) => {
-                self.world.provisional.remove(&job);
-                self.world.notes.refuse(job, error);
-                work.events.push(Event::Unrunnable { job: id });
-            }
-            Verdict::Unknown => {
-                // The instance decides.
-                self.world.provisional.remove(&job);
-            }
-        }
-    }
-
     async fn insert(
         &mut self,
         turn: &mut dyn Turn,
@@ -327,7 +213,7 @@ impl Engine {
         for Submission { job, partner_key, answer } in work.submissions.drain(..) {
             let spec = spec(job.tenant, &job.plan, job.accepted_at);
             if job.references.is_empty() {
-                self.hands.bodies.insert(job.id, std::sync::Arc::new(job.body.clone()));
+                self.hands.bodies.insert(job.id, Arc::new(job.body.clone()));
             }
             about.push((job.id, spec, job.plan.provisional, partner_key, answer));
             jobs.push(job);
@@ -336,7 +222,7 @@ impl Engine {
         for ((job, spec, provisional, partner_key, answer), inserted) in about.into_iter().zip(inserted) {
             let refusal = match inserted {
                 Inserted::Fresh => {
-                    waiting.insert(job, answer);
+                    waiting.insert(job, Waiter { class: spec.class, answer });
                     if provisional && self.registry.catalogues().is_empty() {
                         self.world.provisional.insert(job);
                     }
@@ -358,182 +244,6 @@ impl Engine {
             let _ = answer.send(Err(refusal));
         }
         Ok(())
-    }
-
-    fn act(&mut self, effect: Effect, waiting: &mut Waiting) {
-        match effect {
-            Effect::Admitted { job } => {
-                if let Some(answer) = waiting.remove(&names::uuid(job)) {
-                    let _ = answer.send(Ok(()));
-                }
-            }
-            Effect::Refused { job, refusal } => self.refuse(names::uuid(job), refusal, waiting),
-            Effect::Dispatch { job, attempt, instance } => self.dispatch(job, attempt, instance),
-            Effect::LookUp { job, attempt, instance } => {
-                if let Some(target) = self.target(job, attempt, instance) {
-                    self.lanes.push(Lane::Instance(instance), Box::pin(self.hands.clone().look_up(target)));
-                }
-            }
-            Effect::Grant { job, attempt } => self.grant(names::attempt(job, attempt)),
-            Effect::Withdraw { job, attempt, instance } => self.withdraw(job, attempt, instance),
-            Effect::Settle { job, attempt, instance } => {
-                let lane = Lane::Job(names::uuid(job));
-                self.command(lane, instance, Command::Settle { attempt: names::attempt(job, attempt) });
-            }
-            Effect::Free { instance } => {
-                let name = self.registry.name(instance).cloned();
-                if let Some(name) = name {
-                    self.command(Lane::Instance(instance), instance, Command::Free { instance: name });
-                }
-            }
-            Effect::Restart { instance } => {
-                let name = self.registry.name(instance).cloned();
-                if let Some(name) = name {
-                    self.command(Lane::Instance(instance), instance, Command::Restart { instance: name });
-                }
-            }
-            Effect::Announce { job, phase } => self.announce(names::uuid(job), phase),
-        }
-    }
-
-    fn refuse(
-        &mut self,
-        job: Uuid,
-        refusal: Refusal,
-        waiting: &mut Waiting,
-    ) {
-        self.forget(job, None);
-        if let Some(answer) = waiting.remove(&job) {
-            let _ = answer.send(Err(SubmitError::Refused(refusal)));
-        }
-    }
-
-    fn dispatch(&mut self, job: JobId, attempt: AttemptNo, instance: InstanceId) {
-        let name = self.registry.name(instance).cloned();
-        self.board.update(names::uuid(job), true, |live| {
-            live.attempt = attempt.0;
-            live.instance = name;
-            live.started_at = None;
-            live.progress = None;
-        });
-        let Some(target) = self.target(job, attempt, instance) else { return };
-        self.lanes.push(Lane::Instance(instance), Box::pin(self.hands.clone().dispatch(target)));
-    }
-
-    fn target(&self, job: JobId, attempt: AttemptNo, instance: InstanceId) -> Option<Target> {
-        let id = names::uuid(job);
-        Some(Target {
-            attempt: names::attempt(job, attempt),
-            prompt: names::prompt_id(self.cell, id, attempt.0),
-            name: self.registry.name(instance)?.clone(),
-            link: self.registry.link(instance)?.clone(),
-            partner_key: self.world.partner_keys.get(&id).cloned(),
-            expected_ms: self.world.scheduler.expected_ms(job),
-        })
-    }
-
-    fn grant(&self, attempt: Attempt) {
-        let Some(note) = self.world.notes.get(attempt.job, attempt.number) else { return };
-        let Some(link) = self.registry.link(note.instance).cloned() else { return };
-        let keys = note.keys(attempt.job);
-        self.lanes.push(Lane::Job(attempt.job), Box::pin(self.hands.clone().grant(attempt, keys, link)));
-    }
-
-    fn withdraw(&self, job: JobId, attempt: AttemptNo, instance: InstanceId) {
-        let id = names::uuid(job);
-        let Some(name) = self.registry.name(instance).cloned() else { return };
-        let prompt = names::prompt_id(self.cell, id, attempt.0);
-        let command = Command::Withdraw { attempt: names::attempt(job, attempt), instance: name, prompt };
-        self.command(Lane::Instance(instance), instance, command);
-        let keys = self.world.notes.get(id, attempt.0).map(|note| note.keys(id)).unwrap_or_default();
-        if !keys.is_empty() {
-            let keys = keys.into_iter().map(|(key, _)| key).collect();
-            self.lanes.push(Lane::Job(id), Box::pin(self.hands.clone().sweep(keys)));
-        }
-    }
-
-    fn command(&self, lane: Lane, instance: InstanceId, command: Command) {
-        let Some(link) = self.registry.link(instance).cloned() else { return };
-        self.lanes.push(
-            lane,
-            Box::pin(async move {
-                // A runner that is gone holds nothing to be told about.
-                let _ = link.send(command).await;
-            }),
-        );
-    }
-
-    /// A prompt with our mark that its runner does not know: adopted if its attempt is open, else withdrawn.
-    fn judge_stray(&self, instance: &str, attempt: Attempt, prompt: Uuid) {
-        let Some(id) = self.registry.id(instance) else { return };
-        let Some(name) = self.registry.name(id).cloned() else { return };
-        let open = self
-            .world
-            .notes
-            .get(attempt.job, attempt.number)
-            .is_some_and(|note| note.instance == id && note.prompt == prompt);
-        if open {
-            let job = names::job_id(attempt.job);
-            if let Some(target) = self.target(job, AttemptNo(attempt.number), id) {
-                self.lanes.push(Lane::Instance(id), Box::pin(self.hands.clone().look_up(target)));
-            }
-            return;
-        }
-        tracing::warn!(instance, job = %attempt.job, attempt = attempt.number, "orphaned prompt withdrawn");
-        self.metrics.orphan();
-        self.command(Lane::Instance(id), id, Command::Withdraw { attempt, instance: name, prompt });
-    }
-
-    fn announce(&mut self, job: Uuid, phase: Phase) {
-        let now = self.clock.now().0;
-        let attempt = self.world.notes.newest(job).map(|note| (note.number, note.instance));
-        let name = attempt.and_then(|(_, instance)| self.registry.name(instance).cloned());
-        let held = !phase.is_terminal() && phase != Phase::Queued;
-        self.board.update(job, held, |live| {
-            if let Some((number, _)) = attempt {
-                live.attempt = number;
-            }
-            match phase {
-                Phase::Queued => (live.instance, live.started_at, live.progress) = (None, None, None),
-                Phase::Running => live.started_at = live.started_at.or(Some(now)),
-                _ => live.instance = name,
-            }
-            live.step(phase);
-        });
-        if !held {
-            self.board.release(job);
-        }
-    }
-
-    fn read_catalogue(&mut self, hash: String, body: std::sync::Arc<str>) {
-        if self.registry.catalogue_known(&hash) || !self.reading.insert(hash.clone()) {
-            return;
-        }
-        self.read_again(hash, body);
-    }
-
-    fn read_again(&mut self, hash: String, body: std::sync::Arc<str>) {
-        let waiting = if self.registry.catalogues().is_empty() {
-            self.world.provisional.iter().copied().collect()
-        } else {
-            Vec::new()
-        };
-        let hands = self.hands.clone();
-        let limits = self.settings.workflow.clone();
-        let shared = self.settings.shared_inputs.clone();
-        tokio::spawn(hands.read_catalogue(hash, body, waiting, limits, shared));
-    }
-
-    /// Forgets what was noted beside a job that has ended; sweeps the objects of attempts that did not win.
-    fn forget(&mut self, job: Uuid, winner: Option<u32>) {
-        self.world.partner_keys.remove(&job);
-        self.world.provisional.remove(&job);
-        self.hands.bodies.invalidate(&job);
-        let lost = self.world.notes.close(job).into_iter().filter(|note| Some(note.number) != winner);
-        let keys: Vec<_> = lost.flat_map(|note| note.keys(job)).map(|(key, _)| key).collect();
-        if !keys.is_empty() {
-            self.lanes.push(Lane::Job(job), Box::pin(self.hands.clone().sweep(keys)));
-        }
     }
 }
 

@@ -1,1 +1,55 @@
-//! HTTP.
+//! HTTP: three faces over the same engine calls (DESIGN §7). This module owns what all of them share: the table of
+//! routes, doors, request ids, bounds, and the one place where errors get their shape.
+//!
+//! A route is added through [`routes::Routes`] only, with what its callers must be allowed to do; so the tests walk
+//! over a table that cannot miss one.
+
+mod body;
+mod door;
+mod error;
+mod listing;
+mod observe;
+mod ops;
+mod private;
+mod respond;
+mod routes;
+mod state;
+mod submit;
+mod time;
+mod v2;
+mod view;
+
+use std::sync::Arc;
+
+use axum::Router;
+
+pub use error::{ApiError, ErrorKind};
+pub use routes::{Need, RouteInfo};
+pub use state::{Doors, Limits, State};
+
+use routes::Routes;
+use state::Shared;
+
+/// All of the gateway's HTTP, for any number of listeners.
+pub fn router(state: State) -> Router {
+    let app = Arc::new(Shared::new(state));
+    let (routes, _) = all_routes(&app);
+    routes
+        .fallback(observe::unknown_route)
+        .layer(axum::extract::DefaultBodyLimit::disable()) // Each handler has bounds of its own.
+        .layer(axum::middleware::from_fn_with_state(app.clone(), observe::observe))
+        .with_state(app)
+}
+
+/// Every route there is, with what it asks of its callers.
+pub fn route_table(state: State) -> Vec<RouteInfo> {
+    all_routes(&Arc::new(Shared::new(state))).1
+}
+
+fn all_routes(app: &Arc<Shared>) -> (Router<Arc<Shared>>, Vec<RouteInfo>) {
+    let mut routes = Routes::new(app.clone());
+    ops::add(&mut routes);
+    v2::add(&mut routes);
+    private::add(&mut routes);
+    routes.finish()
+}

@@ -12,6 +12,7 @@ mod facts;
 mod failure;
 mod host;
 mod instance;
+pub mod nvml;
 mod outputs;
 mod progress;
 mod sketch;

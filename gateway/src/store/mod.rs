@@ -27,7 +27,9 @@ pub enum StoreError {
 /// The result of a store call.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-/// One open transaction of the single writer. Dropping it without [`Turn::commit`] rolls it back.
+/// One open transaction of the single writer. Dropping it without [`Turn::commit`] rolls it back. Calls without an
+/// answer of their own may be under way when they return: that they failed is told by the commit, and after any
+/// failure nothing of the turn is kept.
 pub trait Turn: Send {
     /// Inserts new jobs with their bodies, keys and pins. One answer a submission, in order.
     fn insert(&mut self, submissions: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Inserted>>>;
@@ -64,7 +66,8 @@ pub trait Store: Send + Sync + 'static {
     /// The body of a catalogue (`/object_info` as received).
     fn catalogue(&self, hash: String) -> BoxFuture<'_, Result<Option<String>>>;
 
-    /// A job by its public id; the newest one where an id was reused.
+    /// A job by its public id; the newest one where an id was reused. A job past its retention reads as
+    /// [`StoredState::Expired`] without error, labels, body and outputs until it is forgotten (DESIGN §13).
     fn job_by_public_id(&self, tenant: u32, id: String) -> BoxFuture<'_, Result<Option<JobRow>>>;
 
     /// A job by its internal id.
@@ -82,11 +85,12 @@ pub trait Store: Send + Sync + 'static {
     /// The job and the stored first answer under an idempotency key of a face, if the key is alive.
     fn replay(&self, tenant: u32, face: Face, key: String) -> BoxFuture<'_, Result<Option<Replay>>>;
 
-    /// An asset record or an output by its id.
+    /// An asset record or an output by its id, unless it is past its time (as of the latest time told to the store).
     fn asset(&self, tenant: u32, id: Uuid) -> BoxFuture<'_, Result<Option<AssetRow>>>;
 
-    /// Whether the tenant holds the bytes of this hash (BLAKE3, lower-case hex), and extends their life to `until`
-    /// so that a mint right after it succeeds.
+    /// Whether the tenant holds the bytes of this hash (BLAKE3, lower-case hex): in a record that has not expired or an
+    /// output of a retained job. Promises some minutes in which [`AssetCall::FromHash`] succeeds. May wait for the
+    /// open turn.
     fn holds(&self, tenant: u32, hash: String) -> BoxFuture<'_, Result<bool>>;
 
     /// All tenants.
@@ -95,7 +99,7 @@ pub trait Store: Send + Sync + 'static {
     /// All keys, revoked ones included.
     fn keys(&self) -> BoxFuture<'_, Result<Vec<KeyRow>>>;
 
-    /// Writes a key (and its tenant, if new). Outside any turn.
+    /// Writes a key (and its tenant, if new). Outside any turn, for which it waits. Tenants made here count from 1.
     fn put_key(&self, key: NewKey) -> BoxFuture<'_, Result<KeyRow>>;
 
     /// Revokes a key by its id or its prefix; `false` when there is none.

@@ -95,6 +95,8 @@ pub struct JobBody {
     pub inputs: Vec<PinnedInput>,
     /// Refuse ComfyUI's `200 with node_errors`.
     pub strict: bool,
+    /// It came with a partner key, which is never stored (DESIGN §9): without it in memory the job cannot run.
+    pub needs_partner_key: bool,
 }
 
 /// Something in a workflow that names bytes the tenant holds.

@@ -29,7 +29,7 @@ struct Entry {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Lenient {
-    Entry(Entry),
+    Entry(Box<Entry>),
     Other(serde::de::IgnoredAny),
 }
 
@@ -52,7 +52,7 @@ fn parse(body: &str) -> serde_json::Result<HashMap<Box<str>, Entry>> {
     serde_json::from_str::<HashMap<Box<str>, Entry>>(body).or_else(|_| {
         let entries: HashMap<Box<str>, Lenient> = serde_json::from_str(body)?;
         let known = |entry| match entry {
-            Lenient::Entry(entry) => entry,
+            Lenient::Entry(entry) => *entry,
             Lenient::Other(_) => Entry::default(),
         };
         Ok(entries.into_iter().map(|(name, entry)| (name, known(entry))).collect())

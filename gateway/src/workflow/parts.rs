@@ -23,7 +23,8 @@ pub(super) fn value(class: &str, input: &str, value: &Value) -> Option<Part> {
             Number::Float(float) => format!("{float:?}"),
         },
     };
-    Some(Part(hash(&["value", class, input, &text])))
+    // One field more than a text has: the text "1" is no number.
+    Some(Part(hash(&["value", class, input, "", &text])))
 }
 
 /// First 8 bytes of the BLAKE3 of `fields` with NUL between them.
@@ -40,7 +41,7 @@ pub(super) fn hash(fields: &[&str]) -> u64 {
 
 /// The first 8 bytes of a hash, little-endian.
 pub(super) fn first_eight(hash: &blake3::Hash) -> u64 {
-    hash.as_bytes().iter().take(8).rev().fold(0, |sum, &byte| sum << 8 | u64::from(byte))
+    hash.as_bytes().iter().take(8).rev().fold(0, |sum, &byte| (sum << 8) | u64::from(byte))
 }
 
 /// Names for the parts that a workflow may need, to put a [`Part`] back into words: `class KSampler`,

@@ -16,7 +16,6 @@ const SHORT_HASH: usize = 8;
 
 /// One thing that the graph asks of an instance.
 struct Need {
-    part: Part,
     /// For people.
     words: String,
     /// Its name among what the fleet lacks: a class or a model file.
@@ -57,7 +56,7 @@ fn needs(graph: &Graph, fleet: &[&Catalogue]) -> Vec<Need> {
     let mut known = HashSet::new();
     let mut add = |part: Part, words: String, name: Option<String>| {
         if known.insert(part) {
-            needs.push(Need { part, words, name, offered: offered(part) });
+            needs.push(Need { words, name, offered: offered(part) });
         }
     };
     for node in &graph.nodes {

@@ -181,7 +181,7 @@ fn run_ms(family: Family, size: &Size) -> u32 {
     let step_us = u128::from(figures.step_us) * u128::from(area) * pictures
         / (u128::from(figures.base_area) * u128::from(figures.base_frames));
     let sampling_ms = step_us.saturating_mul(u128::from(size.steps)) / 1000;
-    let saving_ms = u128::from(SAVE_MS_PER_MP) * u128::from(area) * pictures >> 20;
+    let saving_ms = (u128::from(SAVE_MS_PER_MP) * u128::from(area) * pictures) >> 20;
     let total = sampling_ms.saturating_add(saving_ms).saturating_add(u128::from(OVERHEAD_MS));
     u32::try_from(total).unwrap_or(u32::MAX)
 }

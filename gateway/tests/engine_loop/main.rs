@@ -58,7 +58,10 @@ async fn run_one(world: &mut World) {
     let settled = world.next().await;
     assert_eq!(settled, Command::Settle { attempt: dispatch.attempt });
     let phases: Vec<_> = watch.state().transitions.into_iter().map(|(_, phase)| phase).collect();
-    assert_eq!(phases, [Phase::Queued, Phase::Dispatching, Phase::Running, Phase::Collecting, Phase::Succeeded]);
+    assert_eq!(
+        phases,
+        [Phase::Queued, Phase::Dispatching, Phase::Running, Phase::Collecting, Phase::Succeeded]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,7 +89,9 @@ async fn a_full_queue_refuses_and_frees_the_key() {
     let key = IdempotencyKey { key: "k".into(), body_hash: [1; 32], expires_at: i64::MAX, response: None };
     let refused = gateway::store::NewJob { idempotency: Some(key), ..job() };
     let id = refused.id;
-    let Err(SubmitError::Refused(refusal)) = world.submit(refused).await else { panic!("expected a refusal") };
+    let Err(SubmitError::Refused(refusal)) = world.submit(refused).await else {
+        panic!("expected a refusal")
+    };
     assert!(refusal.retry_after.0 >= 1_000);
     assert!(world.engine.store().job(id).await.unwrap().is_none(), "nothing of it stays");
     assert!(world.engine.store().replay(1, Face::V2, "k".into()).await.unwrap().is_none(), "the key is free");

@@ -55,7 +55,8 @@ impl World {
     async fn at(folder: tempfile::TempDir, serialised: bool, settings: Settings) -> Self {
         let store = SqliteStore::open(&folder.path().join("jobs.sqlite3")).unwrap();
         let flaky = Arc::new(Flaky { store, broken: AtomicBool::new(false) });
-        let artifacts = Artifacts::open(&format!("file:{}", folder.path().join("artifacts").display())).unwrap();
+        let artifacts =
+            Artifacts::open(&format!("file:{}", folder.path().join("artifacts").display())).unwrap();
         let (engine_end, mut runner) = local::pair(serialised);
         runner
             .reports
@@ -100,7 +101,7 @@ impl World {
             speed_milli: 400,
             vram_mib: Some(15_360),
             device_uuid: None,
-            catalogue: Some("c0ffee".into()),
+            catalogue: Some(catalogue_hash()),
         };
         self.runner.reports.send(Report::InstanceUp { instance: "gpu-0".into(), facts }).await.unwrap();
     }
@@ -110,8 +111,16 @@ impl World {
         self.instance_up().await;
         let asked = self.next().await;
         assert!(matches!(asked, Command::SendCatalogue { .. }), "{asked:?}");
-        let body: Arc<str> = include_str!("catalogue.json").into();
-        self.runner.reports.send(Report::Catalogue { hash: "c0ffee".into(), body }).await.unwrap();
+        self.runner
+            .reports
+            .send(Report::Catalogue { hash: catalogue_hash(), body: CATALOGUE.into() })
+            .await
+            .unwrap();
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.engine.fleet().catalogues.is_empty() {
+            assert!(tokio::time::Instant::now() < deadline, "the catalogue was not read");
+            tokio::task::yield_now().await;
+        }
     }
 
     pub async fn next(&mut self) -> Command {
@@ -165,6 +174,12 @@ impl World {
     }
 }
 
+const CATALOGUE: &str = include_str!("catalogue.json");
+
+fn catalogue_hash() -> String {
+    blake3::hash(CATALOGUE.as_bytes()).to_hex().to_string()
+}
+
 pub fn picture() -> ListedFile {
     ListedFile {
         node_id: "9".into(),
@@ -197,7 +212,13 @@ pub fn job() -> NewJob {
             provisional: false,
             shape: Shape { id: ShapeId(1), prior_run_ms: 1_000, prior_vram_mib: 100 },
         },
-        body: JobBody { workflow: "{}".into(), extra_pnginfo: None, inputs: Vec::new(), strict: true },
+        body: JobBody {
+            workflow: "{}".into(),
+            extra_pnginfo: None,
+            inputs: Vec::new(),
+            strict: true,
+            needs_partner_key: false,
+        },
         references: Vec::new(),
         labels: Default::default(),
         accepted_at: i64::try_from(id.as_u128() >> 80).unwrap(),

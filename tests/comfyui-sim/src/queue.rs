@@ -40,6 +40,8 @@ pub(crate) struct Queue {
     pending: Vec<Arc<Item>>,
     running: Option<Arc<Item>>,
     counter: i64,
+    /// Two pending prompts compare equal: the next pop kills the worker.
+    tied: bool,
     dead: bool,
 }
 
@@ -58,12 +60,18 @@ impl Queue {
             self.pending.iter().any(|other| other.order(&item) == Ordering::Equal && !item.number.is_nan());
         self.pending.push(item);
         self.sift_up(self.pending.len() - 1);
-        self.dead |= tie;
+        self.tied |= tie;
         !tie
     }
 
     /// Moves the first pending prompt to running; never, once the worker is dead.
     pub(crate) fn start(&mut self) -> Option<Arc<Item>> {
+        if self.tied {
+            // comparing two equal prompts raises in the middle of the pop: the first one is lost, the worker gone
+            self.tied = false;
+            self.dead = true;
+            self.pending.swap_remove(0);
+        }
         if self.dead || self.pending.is_empty() {
             return None;
         }
@@ -150,5 +158,7 @@ mod tests {
         assert!(!queue.push(item(1.0, "x")));
         assert_eq!(queue.remaining(), 2);
         assert!(queue.start().is_none());
+        assert!(queue.push(item(2.0, "y")));
+        assert!(queue.start().is_none(), "dead for good");
     }
 }

@@ -229,7 +229,7 @@ fn draw_scene(width: u32, height: u32, seed: u64) -> RgbImage {
                 line
             })
             .collect();
-        let color = mix(horizon, hue(base + 3.0 + depth, 0.32), depth);
+        let color = mix(horizon, hue(base + 3.0 + depth, 0.32), 0.35 + depth * 0.6);
         ridges.push((heights, bytes_of(color)));
     }
     ridges.reverse();

@@ -13,6 +13,9 @@ CREATE TABLE tenants (
     concurrency INTEGER NOT NULL
 );
 
+-- Everybody's tenant while no key was ever created. 4294967295: no bound.
+INSERT INTO tenants (name, weight, concurrency) VALUES ('default', 1, 4294967295);
+
 CREATE TABLE keys (
     id         TEXT PRIMARY KEY NOT NULL,
     hash       BLOB NOT NULL UNIQUE,
@@ -74,7 +77,8 @@ CREATE TABLE job_bodies (
     workflow      TEXT NOT NULL,
     extra_pnginfo TEXT,
     inputs        TEXT,
-    strict        INTEGER NOT NULL
+    strict        INTEGER NOT NULL,
+    needs_partner_key INTEGER NOT NULL
 );
 
 -- Labels again, for listing by them; jobs.labels is the truth.
@@ -98,7 +102,11 @@ CREATE TABLE attempts (
     PRIMARY KEY (job, number)
 ) WITHOUT ROWID;
 
+-- `claim`: 16 bytes of the BLAKE3 of tenant, face and key. Callers' keys are random, and an index over them as they are
+-- would touch a page a row.
 CREATE TABLE idempotency (
+    seq        INTEGER PRIMARY KEY NOT NULL,
+    claim      BLOB NOT NULL UNIQUE,
     tenant     INTEGER NOT NULL,
     face       INTEGER NOT NULL,
     key        TEXT NOT NULL,
@@ -106,9 +114,8 @@ CREATE TABLE idempotency (
     body_hash  BLOB NOT NULL,
     expires_at INTEGER NOT NULL,
     status     INTEGER,
-    response   TEXT,
-    PRIMARY KEY (tenant, face, key)
-) WITHOUT ROWID;
+    response   TEXT
+);
 CREATE INDEX idempotency_by_expiry ON idempotency (expires_at);
 
 -- Bytes a tenant holds. `unheld_at` marks those that no record, output or pin holds; `held_until` is a promise made to

@@ -30,6 +30,15 @@ pub(super) fn face(code: i64) -> Result<Face> {
     }
 }
 
+/// What a caller's idempotency key is found by: unique per tenant and face.
+pub(super) fn claim(tenant: u32, face: Face, key: &str) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&tenant.to_le_bytes()).update(&face_code(face).to_le_bytes()).update(key.as_bytes());
+    let mut claim = [0; 16];
+    hasher.finalize_xof().fill(&mut claim);
+    claim
+}
+
 pub(super) fn class_code(class: Class) -> i64 {
     match class {
         Class::Batch => 0,

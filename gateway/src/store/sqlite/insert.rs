@@ -8,9 +8,7 @@ use uuid::Uuid;
 use super::error::StoreFault;
 use super::writer::{Fresh, Writer};
 use super::{blobs, codec};
-use crate::store::{
-    Face, IdempotencyKey, Inserted, Named, NewJob, PinnedInput, Reference, Result, StoredResponse,
-};
+use crate::store::{IdempotencyKey, Inserted, Named, NewJob, PinnedInput, Reference, Result, StoredResponse};
 
 /// Inserts one submission.
 pub(super) fn submission(writer: &mut Writer, job: NewJob) -> Result<Inserted> {
@@ -33,8 +31,8 @@ pub(super) fn submission(writer: &mut Writer, job: NewJob) -> Result<Inserted> {
     for held in &found {
         pin(connection, seq, held)?;
     }
-    let key = claim_key(connection, &job)?;
-    writer.fresh.insert(job.id, Fresh { seq, key });
+    let claim = claim_key(connection, &job)?;
+    writer.fresh.insert(job.id, Fresh { seq, claim });
     Ok(Inserted::Fresh)
 }
 
@@ -49,10 +47,10 @@ fn used_key(connection: &Connection, job: &NewJob, key: &IdempotencyKey) -> Resu
     let row = connection
         .prepare_cached(
             "SELECT job, body_hash, status, response FROM idempotency
-             WHERE tenant = ?1 AND face = ?2 AND key = ?3 AND expires_at > ?4",
+             WHERE claim = ?1 AND expires_at > ?2",
         )
         .or_fault()?
-        .query_row(params![job.tenant, codec::face_code(job.face), key.key, job.accepted_at], |row| {
+        .query_row(params![codec::claim(job.tenant, job.face, &key.key), job.accepted_at], |row| {
             let earlier: [u8; 16] = row.get(0)?;
             let body_hash: [u8; 32] = row.get(1)?;
             Ok((Uuid::from_bytes(earlier), body_hash, row.get(2)?, row.get(3)?))
@@ -128,7 +126,8 @@ fn write_body(connection: &Connection, seq: i64, job: &NewJob, found: &[Held]) -
     let inputs = if inputs.is_empty() { None } else { Some(codec::json(&inputs)?) };
     connection
         .prepare_cached(
-            "INSERT INTO job_bodies (job, workflow, extra_pnginfo, inputs, strict) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO job_bodies (job, workflow, extra_pnginfo, inputs, strict, needs_partner_key)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )
         .or_fault()?
         .execute(params![
@@ -137,6 +136,7 @@ fn write_body(connection: &Connection, seq: i64, job: &NewJob, found: &[Held]) -
             job.body.extra_pnginfo.as_deref(),
             inputs,
             job.body.strict,
+            job.body.needs_partner_key,
         ])
         .or_fault()?;
     Ok(())
@@ -150,17 +150,20 @@ fn pin(connection: &Connection, seq: i64, held: &Held) -> Result<()> {
     blobs::unmark(connection, held.blob)
 }
 
-fn claim_key(connection: &Connection, job: &NewJob) -> Result<Option<(u32, Face, String)>> {
+fn claim_key(connection: &Connection, job: &NewJob) -> Result<Option<[u8; 16]>> {
     let Some(key) = &job.idempotency else { return Ok(None) };
     let response = key.response.as_ref();
+    let claim = codec::claim(job.tenant, job.face, &key.key);
     // Only a dead key can stand in the way: a live one was answered before.
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO idempotency (tenant, face, key, job, body_hash, expires_at, status, response)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT OR REPLACE INTO idempotency (claim, tenant, face, key, job, body_hash, expires_at, status,
+                response)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )
         .or_fault()?
         .execute(params![
+            claim,
             job.tenant,
             codec::face_code(job.face),
             key.key,
@@ -171,7 +174,7 @@ fn claim_key(connection: &Connection, job: &NewJob) -> Result<Option<(u32, Face,
             response.map(|response| &response.body),
         ])
         .or_fault()?;
-    Ok(Some((job.tenant, job.face, key.key.clone())))
+    Ok(Some(claim))
 }
 
 /// All references, or the names of those that lead nowhere, each once.

@@ -167,7 +167,7 @@ pub(super) fn outputs(connection: &Connection, job: Uuid) -> Result<Vec<OutputRo
 pub(super) fn body(connection: &Connection, job: Uuid) -> Result<Option<JobBody>> {
     let mut statement = connection
         .prepare_cached(
-            "SELECT b.workflow, b.extra_pnginfo, b.inputs, b.strict
+            "SELECT b.workflow, b.extra_pnginfo, b.inputs, b.strict, b.needs_partner_key
              FROM jobs j JOIN job_bodies b ON b.job = j.seq WHERE j.id = ?1",
         )
         .or_fault()?;
@@ -179,6 +179,7 @@ pub(super) fn body(connection: &Connection, job: Uuid) -> Result<Option<JobBody>
         extra_pnginfo: row.get(1).or_fault()?,
         inputs: inputs.as_deref().map_or_else(|| Ok(Vec::new()), codec::from_json)?,
         strict: row.get(3).or_fault()?,
+        needs_partner_key: row.get(4).or_fault()?,
     }))
 }
 
@@ -193,10 +194,10 @@ pub(super) fn replay(
     connection
         .prepare_cached(
             "SELECT job, body_hash, status, response FROM idempotency
-             WHERE tenant = ?1 AND face = ?2 AND key = ?3 AND expires_at > ?4",
+             WHERE claim = ?1 AND expires_at > ?2",
         )
         .or_fault()?
-        .query_row(params![tenant, codec::face_code(face), key, now], |row| {
+        .query_row(params![codec::claim(tenant, face, key), now], |row| {
             Ok(Replay {
                 job: Uuid::from_bytes(row.get(0)?),
                 body_hash: row.get(1)?,

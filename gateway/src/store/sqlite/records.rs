@@ -81,10 +81,10 @@ fn refused(writer: &mut Writer, job: Uuid) -> Result<()> {
         return Err(StoreError::Damaged(format!("job {job} was refused after it had been acknowledged")));
     };
     let connection = &writer.connection;
-    if let Some((tenant, face, key)) = fresh.key {
+    if let Some(claim) = fresh.claim {
         connection
-            .prepare_cached("DELETE FROM idempotency WHERE tenant = ?1 AND face = ?2 AND key = ?3")
-            .and_then(|mut delete| delete.execute(params![tenant, codec::face_code(face), key]))
+            .prepare_cached("DELETE FROM idempotency WHERE claim = ?1")
+            .and_then(|mut delete| delete.execute([claim]))
             .or_fault()?;
     }
     release_pins(connection, fresh.seq, writer.now())?;

@@ -89,8 +89,8 @@ fn expire_assets(connection: &Connection, now: i64, limit: u32) -> Result<u64> {
 fn forget_keys(connection: &Connection, now: i64, limit: u32) -> Result<u64> {
     let forgotten = connection
         .prepare_cached(
-            "DELETE FROM idempotency WHERE (tenant, face, key) IN
-                (SELECT tenant, face, key FROM idempotency WHERE expires_at <= ?1 LIMIT ?2)",
+            "DELETE FROM idempotency WHERE seq IN
+                (SELECT seq FROM idempotency WHERE expires_at <= ?1 LIMIT ?2)",
         )
         .and_then(|mut delete| delete.execute([now, i64::from(limit)]))
         .or_fault()?;

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::error::StoreFault;
-use crate::store::{Face, Result, StoreError};
+use crate::store::{Result, StoreError};
 
 /// The latest time anybody told the store. Expiry is judged by it, so that no clock is read in here.
 pub(super) type SeenTime = Arc<AtomicI64>;
@@ -41,7 +41,7 @@ pub(super) struct Fresh {
     /// Its row.
     pub(super) seq: i64,
     /// The key it claimed.
-    pub(super) key: Option<(u32, Face, String)>,
+    pub(super) claim: Option<[u8; 16]>,
 }
 
 enum TurnState {

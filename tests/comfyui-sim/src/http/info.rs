@@ -1,9 +1,10 @@
 //! What a server tells about itself (PROTOCOL §6), and constants for the rest.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
@@ -53,7 +54,7 @@ pub(super) fn routes() -> Router<Arc<Process>> {
         .route("/view_metadata/{folder}", get(|| async { StatusCode::NOT_FOUND }))
         .route("/settings", constant(json!({})))
         .route("/users", constant(json!({"storage": "server", "migrated": true})))
-        .route("/userdata", get(|| async { (StatusCode::BAD_REQUEST, "Directory not provided") }))
+        .route("/userdata", get(userdata))
         .route("/v2/userdata", constant(json!([])))
         .route("/userdata/{file}", get(|| async { StatusCode::NOT_FOUND }))
         .route("/i18n", constant(json!({})))
@@ -72,6 +73,14 @@ pub(super) fn unaliased() -> Router<Arc<Process>> {
         .route("/api/assets", any(assets_disabled))
         .route("/api/assets/{*rest}", any(assets_disabled))
         .route("/api/tags", any(assets_disabled))
+}
+
+/// Nothing is stored, but a directory must be named.
+async fn userdata(Query(query): Query<HashMap<String, String>>) -> Response {
+    if query.get("dir").is_none_or(String::is_empty) {
+        return (StatusCode::BAD_REQUEST, "Directory not provided").into_response();
+    }
+    json(StatusCode::OK, &json!([]))
 }
 
 async fn assets_disabled() -> Response {

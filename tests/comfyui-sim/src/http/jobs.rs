@@ -93,6 +93,7 @@ impl Job {
             insert_outputs(&mut job, &entry.outputs);
         } else {
             job.insert("outputs_count".to_owned(), json!(0));
+            job.insert("previewable_outputs_count".to_owned(), json!(0));
         }
         if let Some(id) = item.extra_data["extra_pnginfo"]["workflow"]["id"].as_str() {
             job.insert("workflow_id".to_owned(), json!(id));
@@ -105,18 +106,18 @@ fn insert_outputs(job: &mut Map<String, Value>, outputs: &Map<String, Value>) {
     let mut entries = Vec::new();
     for (node, output) in outputs {
         for (media, list) in output.as_object().into_iter().flatten() {
-            for entry in list.as_array().into_iter().flatten().filter(|_| media != "animated") {
+            let files = list.as_array().into_iter().flatten();
+            for entry in files.filter(|entry| entry.is_object()) {
                 entries.push((node, media, entry));
             }
         }
     }
     job.insert("outputs_count".to_owned(), json!(entries.len()));
-    let previewable: Vec<_> =
-        entries.iter().filter(|(_, media, entry)| entry.is_object() || media.as_str() == "text").collect();
-    job.insert("previewable_outputs_count".to_owned(), json!(previewable.len()));
-    let saved = previewable.iter().find(|(_, _, entry)| entry["type"] == "output");
-    if let Some((node, media, entry)) = saved.or(previewable.first()).copied()
-        && let Value::Object(mut preview) = (*entry).clone()
+    job.insert("previewable_outputs_count".to_owned(), json!(entries.len()));
+    let saved = entries.iter().find(|(_, _, entry)| entry["type"] == "output");
+    let shown = saved.or(entries.first()).copied();
+    if let Some((node, media, entry)) = shown
+        && let Value::Object(mut preview) = entry.clone()
     {
         preview.insert("nodeId".to_owned(), json!(node));
         preview.insert("mediaType".to_owned(), json!(media));

@@ -42,7 +42,7 @@ pub(super) async fn submit(
         Err(refused) => return refused,
     };
     let lost = process.faults.take(|state| &mut state.lose_replies);
-    let reply = accept(&process, body).unwrap_or_else(|refused| refused);
+    let reply = accept(&process, body).unwrap_or_else(|refused| *refused);
     if lost {
         connection.vanish().await;
     }
@@ -53,23 +53,34 @@ pub(super) async fn submit(
     reply
 }
 
+/// A reply that says no; boxed, as it is large and rare.
+type Refusal = Box<Response>;
+
+fn raise() -> Refusal {
+    Box::new(crash())
+}
+
+fn bad_request(body: &Value) -> Refusal {
+    Box::new(json(StatusCode::BAD_REQUEST, body))
+}
+
 /// Checks and queues a submission; both sides are replies.
-fn accept(process: &Arc<Process>, body: Value) -> Result<Response, Response> {
-    let Value::Object(mut body) = body else { return Err(crash()) };
+fn accept(process: &Arc<Process>, body: Value) -> Result<Response, Refusal> {
+    let Value::Object(mut body) = body else { return Err(raise()) };
     let (number, number_json) = number(process, &body)?;
     let Some(graph) = body.remove("prompt") else {
         let text = "No prompt provided";
         let refusal = validate::refusal("no_prompt", text, text, json!({}), json!({}));
-        return Err(json(StatusCode::BAD_REQUEST, &refusal));
+        return Err(bad_request(&refusal));
     };
     let prompt_id = prompt_id(process, body.get("prompt_id"))?;
-    let Value::Object(mut graph) = graph else { return Err(crash()) };
+    let Value::Object(mut graph) = graph else { return Err(raise()) };
     let targets = body.get("partial_execution_targets").and_then(Value::as_array).map(Vec::as_slice);
     let folders = process.folders();
     let checked = validate::validate(&mut graph, targets, &process.classes, &folders, &process.files());
     let accepted = checked.map_err(|refused| match refused {
-        Refused::Invalid(refusal) => json(StatusCode::BAD_REQUEST, &refusal),
-        Refused::Crash => crash(),
+        Refused::Invalid(refusal) => bad_request(&refusal),
+        Refused::Crash => raise(),
     })?;
     let extra_data = extra_data(&body)?;
     let graph = Arc::new(Value::Object(graph));
@@ -96,7 +107,7 @@ fn accept(process: &Arc<Process>, body: Value) -> Result<Response, Response> {
     let untied = process.queue().push(Arc::new(item));
     process.pushed.notify_one();
     if !untied {
-        return Err(crash());
+        return Err(raise());
     }
     process.broadcast_status();
     let reply = json!({"prompt_id": prompt_id, "number": number_json, "node_errors": accepted.node_errors});
@@ -104,7 +115,7 @@ fn accept(process: &Arc<Process>, body: Value) -> Result<Response, Response> {
 }
 
 /// The priority: the caller's as a float, else the server's counter, negated for `front`.
-fn number(process: &Process, body: &Map<String, Value>) -> Result<(f64, Value), Response> {
+fn number(process: &Process, body: &Map<String, Value>) -> Result<(f64, Value), Refusal> {
     if let Some(given) = body.get("number") {
         if wire::is_not_finite(given) {
             return Ok((f64::NAN, given.clone()));
@@ -114,7 +125,7 @@ fn number(process: &Process, body: &Map<String, Value>) -> Result<(f64, Value), 
             Value::String(text) => text.trim().parse().ok(),
             _ => None,
         };
-        let number = number.ok_or_else(crash)?;
+        let number = number.ok_or_else(raise)?;
         return Ok((number, json!(number)));
     }
     let counted = process.queue().next_number();
@@ -125,7 +136,7 @@ fn number(process: &Process, body: &Map<String, Value>) -> Result<(f64, Value), 
 }
 
 /// The caller's id if it is a canonical UUID, else a new one.
-fn prompt_id(process: &Process, given: Option<&Value>) -> Result<String, Response> {
+fn prompt_id(process: &Process, given: Option<&Value>) -> Result<String, Refusal> {
     let fresh = || Uuid::new_v4().to_string();
     let given = match given {
         None | Some(Value::Null) => return Ok(fresh()),
@@ -141,16 +152,16 @@ fn prompt_id(process: &Process, given: Option<&Value>) -> Result<String, Respons
              generate one";
         let message = "prompt_id must be a valid UUID";
         let refusal = validate::refusal("invalid_prompt_id", message, details, json!({}), json!({}));
-        json(StatusCode::BAD_REQUEST, &refusal)
+        bad_request(&refusal)
     })
 }
 
 /// What queue and history keep: without secrets, with owner and time.
-fn extra_data(body: &Map<String, Value>) -> Result<Value, Response> {
+fn extra_data(body: &Map<String, Value>) -> Result<Value, Refusal> {
     let mut extra = match body.get("extra_data") {
         None => Map::new(),
         Some(Value::Object(extra)) => extra.clone(),
-        Some(_) => return Err(crash()),
+        Some(_) => return Err(raise()),
     };
     for secret in SENSITIVE {
         extra.remove(secret);

@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 
 use super::{App, crash};
 use crate::files::{Content, File, Kind, annotation, join};
@@ -80,8 +80,12 @@ fn respond(response: axum::http::response::Builder, body: Body) -> Response {
 /// Half the bytes, then a broken connection.
 fn cut_short(bytes: &Bytes) -> Body {
     let half = bytes.slice(..bytes.len() / 2);
-    let broken = Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
-    Body::from_stream(stream::iter([Ok(half), broken]))
+    let body = stream::once(async { Ok(half) }).chain(stream::once(async {
+        // one pause, so that the first half is on its way before the connection breaks
+        tokio::task::yield_now().await;
+        Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+    }));
+    Body::from_stream(body)
 }
 
 /// Resolves the query to a file, with the recorded refusals.

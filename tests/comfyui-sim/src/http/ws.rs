@@ -19,6 +19,8 @@ use crate::sockets::Opened;
 
 /// Longer messages from the client close the socket with 1009.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// What is still read, so that the client gets to see why; beyond this the connection is reset.
+const READ_BYTES_MAX: usize = 64 << 20;
 const TOO_BIG: u16 = 1009;
 
 /// Opens a socket.
@@ -35,8 +37,8 @@ pub(super) async fn open(
     let given = query.get("clientId").filter(|id| !id.is_empty()).cloned();
     let sid = given.unwrap_or_else(|| Uuid::new_v4().simple().to_string());
     upgrade
-        .max_message_size(MESSAGE_BYTES_MAX)
-        .max_frame_size(MESSAGE_BYTES_MAX)
+        .max_message_size(READ_BYTES_MAX)
+        .max_frame_size(READ_BYTES_MAX)
         .on_upgrade(move |socket| serve(process, connection, sid, socket))
 }
 
@@ -74,21 +76,29 @@ async fn exchange(process: &Process, sid: &str, socket: WebSocket, mut opened: O
                 }
             }
             message = reader.next() => match message {
+                Some(Ok(message)) if message_bytes(&message) > MESSAGE_BYTES_MAX => {
+                    let close = CloseFrame { code: TOO_BIG, reason: "".into() };
+                    let _ = writer.send(Message::Close(Some(close))).await;
+                    return;
+                }
                 Some(Ok(Message::Text(text))) => {
                     if first && let Ok(message @ Value::Object(_)) = serde_json::from_str(&text) {
                         first = false;
                         negotiate(process, sid, &opened, &message);
                     }
                 }
-                Some(Ok(Message::Close(_))) | None => return,
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 Some(Ok(_)) => {}
-                Some(Err(_)) => {
-                    let close = CloseFrame { code: TOO_BIG, reason: "".into() };
-                    let _ = writer.send(Message::Close(Some(close))).await;
-                    return;
-                }
             }
         }
+    }
+}
+
+fn message_bytes(message: &Message) -> usize {
+    match message {
+        Message::Text(text) => text.len(),
+        Message::Binary(bytes) => bytes.len(),
+        _ => 0,
     }
 }
 

@@ -58,6 +58,9 @@ pub(crate) fn images(job: &mut Job, class: &str, inputs: &Inputs) -> Outcome {
         (Kind::Output, inputs.text("filename_prefix").to_owned())
     };
     let prefix = Prefix::resolve(&prefix, Some(&batch.picture))?;
+    if job.item.extra_data["extra_pnginfo"].is_array() {
+        return Err(Failure::raised("TypeError", "list indices must be integers or slices, not dict\n"));
+    }
     let first = prefix.reserve(job, kind, batch.count);
     let texts = job.png_texts();
     let entries: Vec<Value> = (0..batch.count)

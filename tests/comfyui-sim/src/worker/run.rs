@@ -263,10 +263,12 @@ impl Job {
     /// Ends only when interrupted, if so ordered.
     async fn linger(&self, never_finish: bool) -> Result<(), Failure> {
         self.process.faults.wait_until(|state| !state.hang).await;
-        while never_finish {
+        if !never_finish {
+            return Ok(());
+        }
+        loop {
             self.checkpoint().await?;
             tokio::time::sleep(INTERRUPT_POLL).await;
         }
-        Ok(())
     }
 }

@@ -1,13 +1,13 @@
 //! A scheduler with a clock, told what happens and asked for exactly what it decides.
-#![allow(dead_code, clippy::panic, reason = "each test crate uses its part; a wrong decision ends the test")]
+#![allow(dead_code, reason = "a stage has more than one play needs")]
 
 use std::sync::Arc;
 
 use scheduler::{
     AttemptEnd, AttemptNo, Catalogue, Class, Config, Decisions, DeviceClassId, DeviceId, Effect, Event,
-    HostId, InstanceId, InstanceProfile, JobId, JobSpec, Millis, ModelId, ModelKind, ModelUse, Outcome, Part,
-    Past, Phase, Record, RefusalReason, Requirement, Scheduler, Shape, ShapeId, Signal, TenantId, Timestamp,
-    first_broken,
+    Failure, HostId, InstanceId, InstanceProfile, JobId, JobSpec, Millis, ModelId, ModelKind, ModelUse,
+    Outcome, Part, Past, Phase, Record, RefusalReason, Requirement, Scheduler, Shape, ShapeId, Signal,
+    TenantId, Timestamp, first_broken,
 };
 
 /// Where every story begins.
@@ -387,4 +387,19 @@ pub fn profile(id: u32, card: Card) -> InstanceProfile {
         reserve_mib: 0,
         catalogue: Some(Arc::new(catalogue)),
     }
+}
+
+/// This try is over and the job is not.
+pub fn lost(end: AttemptEnd) -> Signal {
+    Signal::Lost(end)
+}
+
+/// The job ended well, by this attempt.
+pub fn succeeded(job: JobId, number: u32) -> Decided {
+    Decided::Ended(job, Some(attempt(number)), Outcome::Succeeded)
+}
+
+/// The job ended badly, by this attempt.
+pub fn failed(job: JobId, number: u32, failure: Failure) -> Decided {
+    Decided::Ended(job, Some(attempt(number)), Outcome::Failed(failure))
 }

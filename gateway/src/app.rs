@@ -1,0 +1,246 @@
+//! The composition root: picks the adapters, starts everything, owns the order in which it ends.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::artifacts::Artifacts;
+use crate::config::Config;
+use crate::engine::{Engine, EngineHandle, Parts, Settings};
+use crate::http;
+use crate::link::local;
+use crate::metrics::Metrics;
+use crate::runner::{self, Runner, RunnerHandle};
+use crate::store::Store;
+use crate::store::sqlite::SqliteStore;
+use crate::tenant::Tenants;
+use crate::workflow;
+
+/// How often what is past its time is swept, and how much at once.
+const SWEEP: (Duration, u32) = (Duration::from_secs(60), 1_000);
+/// How soon a key made or revoked by another process counts here.
+const FRESH_KEYS: Duration = Duration::from_secs(2);
+/// How long open requests may take once the engine has ended.
+const LAST_REQUESTS: Duration = Duration::from_secs(2);
+
+/// A gateway that runs.
+pub struct App {
+    address: SocketAddr,
+    engine: EngineHandle,
+    tenants: Tenants,
+    closing: CancellationToken,
+    stop: CancellationToken,
+    engine_task: JoinHandle<()>,
+    server: JoinHandle<std::io::Result<()>>,
+    runner: RunnerHandle,
+    drain_deadline: Duration,
+}
+
+impl App {
+    /// Starts a gateway; returns when it listens.
+    ///
+    /// # Errors
+    /// The first thing that could not be started, in words.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let store = SqliteStore::open(&config.database)
+            .with_context(|| format!("cannot open the job database {}", config.database.display()))?;
+        let tenants = Tenants::open(store.clone()).await.context("cannot read the keys")?;
+        let loopback = config.listen.ip().is_loopback();
+        if !loopback && !tenants.is_closed() {
+            anyhow::bail!(
+                "{} can be reached from other machines and no key was ever created: run `gateway key create` first, \
+                 or listen on a loopback address",
+                config.listen
+            );
+        }
+        let artifacts = Artifacts::open(&config.artifacts).context("artifacts")?;
+        let metrics = Metrics::default();
+
+        let (engine_end, runner_end) = local::pair(config.file.runner.serialise_link);
+        let runner = Runner::start(runner_config(&config), runner_end).context("cannot start the runner")?;
+        let (engine, handle) = Engine::open(Parts {
+            store: store.clone(),
+            artifacts: artifacts.clone(),
+            links: vec![engine_end],
+            metrics: metrics.clone(),
+            settings: settings(&config),
+        })
+        .await
+        .context("cannot take up the open jobs")?;
+        let engine_task = tokio::spawn(engine.run());
+
+        let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
+        let router = http::router(http_state(&config, &handle, &artifacts, &tenants, &metrics, &closing));
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", config.listen))?;
+        let address = listener.local_addr()?;
+        let stopped = stop.clone();
+        let server = tokio::spawn(async move {
+            axum::serve(listener, router).with_graceful_shutdown(stopped.cancelled_owned()).await
+        });
+        tokio::spawn(tenants.clone().keep_fresh(FRESH_KEYS, stop.clone()));
+        tokio::spawn(sweep(store, artifacts, handle.clone(), stop.clone()));
+        tracing::info!(%address, instances = config.file.instances.len(), data = %config.data_dir.display(), "listening");
+        Ok(Self {
+            address,
+            engine: handle,
+            tenants,
+            closing,
+            stop,
+            engine_task,
+            server,
+            runner,
+            drain_deadline: config.drain_deadline(),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its engine.
+    #[must_use]
+    pub fn engine(&self) -> &EngineHandle {
+        &self.engine
+    }
+
+    /// Its keys.
+    #[must_use]
+    pub fn tenants(&self) -> &Tenants {
+        &self.tenants
+    }
+
+    /// Closes the door, lets what runs finish until the deadline, then ends. What is left over is taken up at the
+    /// next start.
+    pub async fn drain(mut self) {
+        self.engine.drain().await;
+        if tokio::time::timeout(self.drain_deadline, &mut self.engine_task).await.is_err() {
+            tracing::warn!("the drain deadline passed; what still runs is taken up at the next start");
+            self.engine_task.abort();
+        }
+        self.closing.cancel();
+        self.stop.cancel();
+        match tokio::time::timeout(LAST_REQUESTS, &mut self.server).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::error!(%error, "the listener failed"),
+            Ok(Err(error)) => tracing::error!(%error, "the listener's task failed"),
+            Err(_) => self.server.abort(),
+        }
+        self.runner.shutdown().await;
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        scheduler: config.scheduler(),
+        reserve_mib: config.file.scheduler.reserve_mib,
+        max_output_bytes: config.file.engine.max_output_bytes,
+        body_cache_bytes: config.file.engine.body_cache_bytes,
+        inbox: config.file.engine.inbox,
+        workflow: limits(config),
+        shared_inputs: config.file.workflow.shared_inputs.clone().into(),
+    }
+}
+
+fn limits(config: &Config) -> workflow::Limits {
+    let file = &config.file.workflow;
+    workflow::Limits {
+        max_bytes: file.max_bytes,
+        max_nodes: file.max_nodes,
+        max_chain: file.max_chain,
+        max_depth: file.max_depth,
+    }
+}
+
+fn http_state(
+    config: &Config,
+    engine: &EngineHandle,
+    artifacts: &Artifacts,
+    tenants: &Tenants,
+    metrics: &Metrics,
+    closing: &CancellationToken,
+) -> http::State {
+    let file = &config.file;
+    http::State {
+        engine: engine.clone(),
+        artifacts: artifacts.clone(),
+        tenants: tenants.clone(),
+        metrics: metrics.clone(),
+        limits: http::Limits {
+            max_body_bytes: file.http.max_body_bytes,
+            max_asset_bytes: file.http.max_asset_bytes,
+            workflow: limits(config),
+            max_streams_per_key: file.http.max_streams_per_key,
+            request_timeout: Duration::from_secs(file.http.request_timeout_seconds),
+            default_deadline: Duration::from_secs(file.retention.deadline_seconds),
+            ..http::Limits::default()
+        },
+        doors: http::Doors {
+            loopback: config.listen.ip().is_loopback(),
+            allowed_origins: file.http.allowed_origins.clone(),
+        },
+        public_url: config.public_url.clone(),
+        shared_inputs: file.workflow.shared_inputs.clone().into(),
+        retention: Duration::from_secs(file.retention.jobs_seconds),
+        closing: closing.clone(),
+    }
+}
+
+fn runner_config(config: &Config) -> runner::Config {
+    let file = &config.file;
+    let instances = file
+        .instances
+        .iter()
+        .map(|instance| runner::InstanceConfig {
+            name: instance.name.clone(),
+            url: instance.url.clone(),
+            device_class: instance.device_class.clone(),
+            speed_milli: instance.speed_milli,
+            vram_mib: instance.vram_mib,
+            device_uuid: instance.device_uuid.clone(),
+            output_folder: instance.output_folder.clone(),
+        })
+        .collect();
+    let host = file.runner.host.clone().unwrap_or_else(host_name);
+    let mut runner = runner::Config::new(host, instances, config.data_dir.join("spool"));
+    runner.spool_max_bytes = file.runner.spool_max_bytes;
+    runner.max_frame_bytes = file.runner.max_frame_bytes;
+    runner.times.hang_min = Duration::from_secs(file.runner.hang_seconds);
+    runner.times.catalogue_refresh = Duration::from_secs(file.runner.catalogue_refresh_seconds);
+    runner
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "localhost".to_owned())
+}
+
+async fn sweep(store: Arc<dyn Store>, artifacts: Artifacts, engine: EngineHandle, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SWEEP.0) => {}
+        }
+        match store.sweep(engine.now(), SWEEP.1).await {
+            Ok(swept) => {
+                for key in swept.object_keys {
+                    if let Err(error) = artifacts.delete(&key).await {
+                        tracing::warn!(%error, key, "an object past its time could not be deleted");
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "nothing could be swept"),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! A batch taken apart: who waits for what, what the scheduler has to hear, what the board will show.
+
+use std::sync::Arc;
+
+use scheduler::Event;
+use uuid::Uuid;
+
+use super::effects::Returned;
+use super::handle::Input;
+use super::registry::Change;
+use super::rejudge::Verdict;
+use super::turn::{Batch, Glimpse, Submission, Work};
+use super::{Engine, names};
+use crate::link::message::{Attempt, Command, Report, Signal};
+use crate::store::{FleetFact, JobRecord};
+
+impl Engine {
+    pub(super) async fn sort(&mut self, batch: Batch, now: i64) -> Work {
+        let mut work = Work::default();
+        for input in batch.inputs {
+            self.sort_input(input, &mut work);
+        }
+        for (host, report) in batch.reports {
+            self.sort_report(host, report, now, &mut work).await;
+        }
+        for returned in batch.returned {
+            self.sort_returned(returned, &mut work);
+        }
+        work
+    }
+
+    fn sort_input(&mut self, input: Input, work: &mut Work) {
+        match input {
+            Input::Submit { job, partner_key, answer } => {
+                work.submissions.push(Submission { job: *job, partner_key, answer });
+            }
+            Input::Cancel { job, answer } => {
+                work.events.push(Event::CancelRequested { job: names::job_id(job) });
+                work.done.push(answer);
+            }
+            Input::ChangeClass { job, class, answer } => {
+                work.events.push(Event::ClassChanged { job: names::job_id(job), class });
+                work.done.push(answer);
+            }
+            Input::Assets { call, answer } => work.calls.push((call, answer)),
+            Input::Explain { job, answer } => work.explain.push((job, answer)),
+            Input::Cordon { instance, on, answer } => {
+                let id = self.registry.id(&instance);
+                work.events.extend(id.map(|instance| Event::Cordoned { instance, on }));
+                work.cordoned.push((answer, id.is_some()));
+                work.fleet_changed = true;
+            }
+            Input::Drain => {
+                self.draining = true;
+                work.drain = true;
+            }
+        }
+    }
+
+    async fn sort_report(&mut self, host: usize, report: Report, now: i64, work: &mut Work) {
+        let change = match report {
+            Report::Hello { .. } => {
+                if let Some(link) = self.registry.host_link(host) {
+                    let _ = link.send(Command::Welcome { cell: self.cell }).await;
+                }
+                return;
+            }
+            Report::Attempt { attempt, signal } => return self.sort_signal(attempt, signal, work),
+            Report::Stray { instance, attempt, prompt } => {
+                return self.judge_stray(&instance, attempt, prompt);
+            }
+            Report::Catalogue { hash, body } => return self.read_catalogue(hash, body),
+            Report::InstanceUp { instance, facts } => self.registry.up(&instance, facts, now),
+            Report::InstanceDown { instance, reason } => self.registry.down(&instance, reason),
+            Report::Spool { full, bytes } => {
+                Change { events: self.registry.spool(host, full, bytes), ..Change::default() }
+            }
+            Report::Devices(devices) => {
+                Change { events: self.registry.sampled(host, devices, now), ..Change::default() }
+            }
+        };
+        work.events.extend(change.events);
+        work.keep.extend(change.keep.into_iter().map(FleetFact::Instance));
+        work.fleet_changed = true;
+        if let Some(instance) = change.wanted {
+            let link = self.registry.host_link(host);
+            if let Some(link) = link {
+                let _ = link.send(Command::SendCatalogue { instance }).await;
+            }
+        }
+        work.catalogues_changed |= !work.keep.is_empty();
+    }
+
+    fn sort_signal(&mut self, attempt: Attempt, signal: Signal, work: &mut Work) {
+        match &signal {
+            Signal::Progress(progress) => work.glimpses.push((attempt, Glimpse::Progress(progress.clone()))),
+            Signal::Preview(preview) => work.glimpses.push((attempt, Glimpse::Preview(preview.clone()))),
+            Signal::NeedTickets => self.grant(attempt),
+            _ => {}
+        }
+        if matches!(
+            signal,
+            Signal::Accepted | Signal::Started | Signal::Executed { .. } | Signal::Lost { .. }
+        ) && let Some(took) = self.world.notes.answered(attempt)
+        {
+            self.metrics.dispatched(!matches!(signal, Signal::Lost { .. }), took);
+        }
+        let heard = self.world.notes.take(attempt, signal);
+        work.hear(attempt, heard);
+    }
+
+    fn sort_returned(&mut self, returned: Returned, work: &mut Work) {
+        match returned {
+            Returned::Signal(attempt, signal) => self.sort_signal(attempt, signal, work),
+            Returned::PartnerKeyLost(attempt) => {
+                let heard = self.world.notes.partner_key_lost(attempt);
+                work.hear(attempt, heard);
+            }
+            Returned::BadCatalogue { hash, problem } => {
+                self.reading.remove(&hash);
+                tracing::error!(hash, problem, "an instance's object_info cannot be read; it takes no work");
+            }
+            Returned::Catalogue { catalogue, body, judged } => {
+                for (job, verdict) in judged {
+                    self.apply_verdict(job, verdict, work);
+                }
+                let hash = catalogue.hash.clone();
+                if !self.world.provisional.is_empty() && self.registry.catalogues().is_empty() {
+                    // Accepted while the catalogue was being read: they are judged before anything is placed by it.
+                    self.read_again(hash, body);
+                    return;
+                }
+                self.reading.remove(&hash);
+                work.keep.push(FleetFact::Catalogue { hash, body });
+                work.events.extend(self.registry.learn(catalogue));
+                work.fleet_changed = true;
+                work.catalogues_changed = true;
+            }
+        }
+    }
+
+    fn apply_verdict(&mut self, job: Uuid, verdict: Verdict, work: &mut Work) {
+        let id = names::job_id(job);
+        match verdict {
+            Verdict::Runs { requirement, shape } => {
+                self.world.provisional.remove(&job);
+                if self.world.scheduler.state(id).is_some() {
+                    work.records.push(JobRecord::Respecified {
+                        job,
+                        requirement: requirement.clone(),
+                        shape,
+                    });
+                    work.events.push(Event::Respecified { job: id, requirement, shape });
+                }
+            }
+            Verdict::Refused(error) => {
+                self.world.provisional.remove(&job);
+                self.world.notes.refuse(job, error);
+                work.events.push(Event::Unrunnable { job: id });
+            }
+            Verdict::Unknown => {
+                // The instance decides.
+                self.world.provisional.remove(&job);
+            }
+        }
+    }
+
+    fn read_catalogue(&mut self, hash: String, body: Arc<str>) {
+        if self.registry.catalogue_known(&hash) || !self.reading.insert(hash.clone()) {
+            return;
+        }
+        self.read_again(hash, body);
+    }
+
+    fn read_again(&mut self, hash: String, body: Arc<str>) {
+        let waiting = if self.registry.catalogues().is_empty() {
+            self.world.provisional.iter().copied().collect()
+        } else {
+            Vec::new()
+        };
+        let hands = self.hands.clone();
+        let limits = self.settings.workflow.clone();
+        let shared = self.settings.shared_inputs.clone();
+        tokio::spawn(hands.read_catalogue(hash, body, waiting, limits, shared));
+    }
+}

@@ -1,0 +1,93 @@
+//! Operations: is it alive, does it serve, what does it count, what does it look like.
+
+mod console;
+
+use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::error::{ApiError, AsItIs};
+use super::respond::json;
+use super::routes::{Need, Routes};
+use super::state::App;
+use crate::engine::{FleetView, Readiness};
+use crate::store::Scope;
+
+/// Adds the routes.
+pub(super) fn add(routes: &mut Routes) {
+    routes.add(Method::GET, "/livez", Need::Nothing, livez);
+    routes.add(Method::GET, "/readyz", Need::Nothing, readyz);
+    routes.add(Method::GET, "/metrics", Need::Scope(Scope::Metrics), metrics);
+    routes.add(Method::GET, "/", Need::Door, home);
+    console::add(routes);
+}
+
+/// The process runs and answers.
+async fn livez() -> &'static str {
+    "ok\n"
+}
+
+#[derive(Serialize)]
+struct Ready {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    degraded: Vec<&'static str>,
+}
+
+/// Whether jobs are taken (DESIGN §13). Without a usable instance they are, so that is 200 with a remark.
+async fn readyz(app: App) -> Result<Response, ApiError> {
+    let reason = match app.engine.readiness() {
+        Readiness::Recovering => Some("recovering"),
+        Readiness::StoreFailed => Some("store_failed"),
+        Readiness::Draining => Some("draining"),
+        Readiness::Ready => app.engine.store().ping().await.is_err().then_some("store_failed"),
+    };
+    let (status, body) = match reason {
+        Some(reason) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Ready { status: "unavailable", reason: Some(reason), degraded: Vec::new() },
+        ),
+        None => {
+            (StatusCode::OK, Ready { status: "ready", reason: None, degraded: degraded(&app.engine.fleet()) })
+        }
+    };
+    let mut response = json(status, &body)?;
+    response.extensions_mut().insert(AsItIs);
+    Ok(response)
+}
+
+fn degraded(fleet: &FleetView) -> Vec<&'static str> {
+    let known = &fleet.summary.instances;
+    let mut remarks = Vec::new();
+    if !known.iter().any(|known| known.up && !known.cordoned && !known.faulty) {
+        remarks.push("no_usable_instance");
+    }
+    if !fleet.hosts.is_empty() && fleet.hosts.iter().all(|host| host.spool_full) {
+        remarks.push("spool_full");
+    }
+    remarks
+}
+
+/// Prometheus, classic text.
+async fn metrics(app: App) -> Result<Response, ApiError> {
+    app.metrics.event_streams(app.streams.count());
+    let text = app.metrics.render(&app.engine.fleet()).map_err(|error| ApiError::internal(&error))?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+/// Browsers are led to the console.
+async fn home(headers: HeaderMap) -> Response {
+    let wants_page = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"));
+    if !wants_page {
+        return "Darkroom gateway\n".into_response();
+    }
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/console"));
+    response
+}

@@ -1,0 +1,204 @@
+//! The fleet as operators see it, and the few orders it takes.
+
+use std::sync::Arc;
+
+use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::response::Response;
+use jiff::Timestamp;
+use scheduler::{InstanceSummary, Summary};
+use serde::Serialize;
+
+use super::super::error::ApiError;
+use super::super::respond::json;
+use super::super::state::{App, Shared};
+use super::super::time::at;
+use crate::engine::{FleetView, HostView, InstanceView};
+use crate::link::message::DeviceReading;
+
+#[derive(Serialize)]
+struct Fleet<'a> {
+    hosts: Vec<Host<'a>>,
+    instances: Vec<Instance<'a>>,
+    backlog: Backlog,
+    attempts: Attempts,
+}
+
+#[derive(Serialize)]
+struct Host<'a> {
+    name: &'a str,
+    read_at: Option<Timestamp>,
+    problem: Option<&'a str>,
+    driver: Option<&'a str>,
+    spool_full: bool,
+    spool_bytes: u64,
+    devices: &'a [DeviceReading],
+}
+
+#[derive(Serialize)]
+struct Instance<'a> {
+    name: &'a str,
+    host: &'a str,
+    state: &'static str,
+    reason: Option<&'a str>,
+    url: Option<&'a str>,
+    comfyui_version: Option<&'a str>,
+    device_name: Option<&'a str>,
+    device_class: Option<&'a str>,
+    device_uuid: Option<&'a str>,
+    vram_mib: Option<u32>,
+    holds: u32,
+    free_at: Option<Timestamp>,
+    warm_models: usize,
+    reconnects: u64,
+}
+
+/// Jobs that wait, by class.
+#[derive(Serialize)]
+struct Backlog {
+    batch: u64,
+    normal: u64,
+    interactive: u64,
+    work_ms: u64,
+}
+
+#[derive(Serialize)]
+struct Attempts {
+    dispatching: u64,
+    running: u64,
+    in_doubt: u64,
+    collecting: u64,
+    canceling: u64,
+}
+
+/// `GET /v1/fleet`.
+pub(super) async fn fleet(app: App) -> Result<Response, ApiError> {
+    json(StatusCode::OK, &render(&app.engine.fleet()))
+}
+
+fn render(fleet: &FleetView) -> Fleet<'_> {
+    let Summary { queued: [batch, normal, interactive], .. } = fleet.summary;
+    let instance = |view| instance(view, &fleet.summary);
+    Fleet {
+        hosts: fleet.hosts.iter().map(host).collect(),
+        instances: fleet.instances.iter().map(instance).collect(),
+        backlog: Backlog { batch, normal, interactive, work_ms: fleet.summary.backlog_ms },
+        attempts: Attempts {
+            dispatching: fleet.summary.dispatching,
+            running: fleet.summary.running,
+            in_doubt: fleet.summary.in_doubt,
+            collecting: fleet.summary.collecting,
+            canceling: fleet.summary.canceling,
+        },
+    }
+}
+
+fn host(view: &HostView) -> Host<'_> {
+    Host {
+        name: &view.name,
+        read_at: view.read_at.map(at),
+        problem: view.devices.problem.as_deref(),
+        driver: view.devices.driver.as_deref(),
+        spool_full: view.spool_full,
+        spool_bytes: view.spool_bytes,
+        devices: &view.devices.devices,
+    }
+}
+
+fn instance<'a>(view: &'a InstanceView, summary: &Summary) -> Instance<'a> {
+    let known = summary.instances.iter().find(|known| known.instance == view.id);
+    let facts = view.facts.as_ref();
+    Instance {
+        name: &view.name,
+        host: &view.host,
+        state: state(view, known),
+        reason: view.reason.as_deref(),
+        url: facts.map(|facts| facts.url.as_str()),
+        comfyui_version: facts.and_then(|facts| facts.comfyui_version.as_deref()),
+        device_name: facts.map(|facts| facts.device_name.as_str()),
+        device_class: facts.map(|facts| facts.device_class.as_str()),
+        device_uuid: facts.and_then(|facts| facts.device_uuid.as_deref()),
+        vram_mib: facts.and_then(|facts| facts.vram_mib),
+        holds: known.map_or(0, |known| known.holds),
+        free_at: known.and_then(|known| known.free_at).map(|free| at(free.0)),
+        warm_models: known.map_or(0, |known| known.warm.len()),
+        reconnects: view.reconnects,
+    }
+}
+
+/// The one word that matters most.
+fn state(view: &InstanceView, known: Option<&InstanceSummary>) -> &'static str {
+    match known {
+        _ if !view.up => "down",
+        Some(known) if known.faulty => "faulty",
+        Some(known) if known.cordoned => "cordoned",
+        Some(known) if known.holds > 0 => "busy",
+        _ => "idle",
+    }
+}
+
+/// `POST /v1/instances/{name}/cordon`: no new work there.
+pub(super) async fn cordon(app: App, Path(name): Path<String>) -> Result<Response, ApiError> {
+    set_cordon(&app, name, true).await
+}
+
+/// `POST /v1/instances/{name}/uncordon`: new work again.
+pub(super) async fn uncordon(app: App, Path(name): Path<String>) -> Result<Response, ApiError> {
+    set_cordon(&app, name, false).await
+}
+
+async fn set_cordon(app: &Shared, name: String, on: bool) -> Result<Response, ApiError> {
+    let name: Arc<str> = name.into();
+    if !app.engine.cordon(name.clone(), on).await? {
+        return Err(ApiError::not_found());
+    }
+    json(StatusCode::OK, &serde_json::json!({"instance": name, "cordoned": on}))
+}
+
+/// `POST /v1/drain`: no new jobs, nothing more is placed, what runs may finish.
+pub(super) async fn drain(app: App) -> Result<Response, ApiError> {
+    app.engine.drain().await;
+    json(StatusCode::ACCEPTED, &serde_json::json!({"draining": true}))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may")]
+mod tests {
+    use scheduler::InstanceId;
+
+    use super::*;
+
+    fn view(up: bool) -> InstanceView {
+        InstanceView {
+            id: InstanceId(1),
+            name: "gpu-0".into(),
+            host: "host".into(),
+            up,
+            reason: None,
+            facts: None,
+            reconnects: 0,
+        }
+    }
+
+    fn known(cordoned: bool, faulty: bool, holds: u32) -> InstanceSummary {
+        InstanceSummary {
+            instance: InstanceId(1),
+            up: true,
+            cordoned,
+            faulty,
+            holds,
+            free_at: None,
+            warm: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_state_of_an_instance_is_its_most_pressing_trouble() {
+        assert_eq!(state(&view(false), Some(&known(true, true, 1))), "down");
+        assert_eq!(state(&view(true), Some(&known(true, true, 1))), "faulty");
+        assert_eq!(state(&view(true), Some(&known(true, false, 1))), "cordoned");
+        assert_eq!(state(&view(true), Some(&known(false, false, 1))), "busy");
+        assert_eq!(state(&view(true), Some(&known(false, false, 0))), "idle");
+        assert_eq!(state(&view(true), None), "idle");
+    }
+}

@@ -1,0 +1,23 @@
+//! JSON answers.
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::response::Response;
+use serde::Serialize;
+
+use super::error::ApiError;
+
+/// Answers with a value.
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Result<Response, ApiError> {
+    let text = serde_json::to_string(body).map_err(|error| ApiError::internal(&error))?;
+    Ok(json_text(status, text))
+}
+
+/// Answers with JSON text.
+pub(super) fn json_text(status: StatusCode, text: String) -> Response {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,167 @@
+//! What every handler may reach, and the bounds they keep.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::artifacts::Artifacts;
+use crate::engine::EngineHandle;
+use crate::metrics::Metrics;
+use crate::tenant::{Caller, Tenants};
+use crate::workflow;
+
+/// What the composition root hands to [`super::router`].
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Everything that decides.
+    pub engine: EngineHandle,
+    /// Bytes.
+    pub artifacts: Artifacts,
+    /// Who may call.
+    pub tenants: Tenants,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Bounds.
+    pub limits: Limits,
+    /// How callers without a key are met.
+    pub doors: Doors,
+    /// Base of absolute URLs, without a slash at its end; `None`: the request's own host.
+    pub public_url: Option<String>,
+    /// File names that every instance has in its input folder.
+    pub shared_inputs: Arc<[String]>,
+    /// How long an ended job is remembered.
+    pub retention: Duration,
+    /// Cancelled when the process goes away: event streams end.
+    pub closing: CancellationToken,
+}
+
+/// Bounds of the faces. Over a bound the caller gets 413, 422 or 429.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// A JSON body, bytes.
+    pub max_body_bytes: usize,
+    /// JSON bodies that are being read or judged at one time, bytes altogether; more have to wait.
+    pub max_bodies_bytes: usize,
+    /// An uploaded file, bytes.
+    pub max_asset_bytes: u64,
+    /// Bounds of a workflow.
+    pub workflow: workflow::Limits,
+    /// Event streams of one key.
+    pub max_streams_per_key: usize,
+    /// How long a request may take, reading its body included; uploads and streams excepted.
+    pub request_timeout: Duration,
+    /// How long an upload may pause.
+    pub upload_idle_timeout: Duration,
+    /// Total deadline of a job that asks for none.
+    pub default_deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 8 << 20,
+            max_bodies_bytes: 128 << 20,
+            max_asset_bytes: 100 << 20,
+            workflow: workflow::Limits::default(),
+            max_streams_per_key: 10_000,
+            request_timeout: Duration::from_secs(30),
+            upload_idle_timeout: Duration::from_secs(30),
+            default_deadline: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+/// How callers without a key are met (DESIGN §7).
+#[derive(Debug, Clone, Default)]
+pub struct Doors {
+    /// The listener can be reached by this machine only: while no key was ever created, everybody may enter.
+    /// `false`: nobody enters without a key, ever.
+    pub loopback: bool,
+    /// Origins of foreign web pages that may call, such as `https://editor.example`.
+    pub allowed_origins: Vec<String>,
+}
+
+/// [`State`] and what the faces keep beside it.
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: State,
+    pub(super) streams: Streams,
+    /// One permit a KiB of [`Limits::max_bodies_bytes`].
+    pub(super) bodies: Arc<Semaphore>,
+    /// Streams that ask the engine for a queue position at the same time.
+    pub(super) askers: Semaphore,
+}
+
+/// What handlers take.
+pub(super) type App = axum::extract::State<Arc<Shared>>;
+
+/// Streams may bother the engine this many at a time.
+const MAX_ASKERS: usize = 8;
+
+impl Shared {
+    pub(super) fn new(state: State) -> Self {
+        let permits = (state.limits.max_bodies_bytes >> 10).clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            streams: Streams::default(),
+            bodies: Arc::new(Semaphore::new(permits)),
+            askers: Semaphore::new(MAX_ASKERS),
+            state,
+        }
+    }
+}
+
+impl std::ops::Deref for Shared {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+/// Open event streams, by key.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Streams(Arc<Mutex<HashMap<StreamKey, usize>>>);
+
+type StreamKey = (u32, Option<String>);
+
+/// The right to one stream; given back when dropped.
+#[derive(Debug)]
+pub(super) struct StreamPermit {
+    streams: Streams,
+    key: StreamKey,
+}
+
+impl Streams {
+    /// One more stream for this caller, if there may be.
+    pub(super) fn enter(&self, caller: &Caller, max: usize) -> Option<StreamPermit> {
+        let key = (caller.tenant.id, caller.key_id.clone());
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(key.clone()).or_default();
+        if *count >= max {
+            return None;
+        }
+        *count += 1;
+        drop(open);
+        Some(StreamPermit { streams: self.clone(), key })
+    }
+
+    /// Streams open now.
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+}
+
+impl Drop for StreamPermit {
+    fn drop(&mut self) {
+        let mut open = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.key);
+            }
+        }
+    }
+}

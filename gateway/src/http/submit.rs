@@ -1,0 +1,303 @@
+//! A submission in the words that all faces share: judged, made a job, handed to the engine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName};
+use scheduler::{Class, RefusalReason};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::error::{ApiError, ErrorKind};
+use super::state::Shared;
+use super::time::millis;
+use crate::engine::SubmitError;
+use crate::link::message::Secret;
+use crate::store::{Face, IdempotencyKey, JobBody, JobPlan, NewJob, StoredResponse};
+use crate::tenant::Caller;
+use crate::workflow::{self, Graph, Judged, Malformed, NodeProblem, Refused};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// How long a key is remembered (CONTRACT §4).
+const KEY_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// Bounds of labels.
+const MAX_LABELS: usize = 16;
+const MAX_LABEL_KEY_BYTES: usize = 64;
+const MAX_LABEL_VALUE_BYTES: usize = 512;
+
+/// What a caller wants, whatever the face.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// The graph, verbatim.
+    pub(super) workflow: Arc<str>,
+    pub(super) judged: Judged,
+    pub(super) extra_pnginfo: Option<Arc<str>>,
+    pub(super) class: Class,
+    pub(super) order: Option<i64>,
+    pub(super) start_within: Option<Duration>,
+    pub(super) finish_within: Option<Duration>,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) partner_key: Option<Secret>,
+    /// BLAKE3 of what a repeat under the same idempotency key must equal.
+    pub(super) body_hash: [u8; 32],
+}
+
+/// Reads and judges a workflow against the fleet.
+pub(super) fn judge(app: &Shared, text: &str) -> Result<Judged, ApiError> {
+    let graph = Graph::parse(text, &app.limits.workflow).map_err(|malformed| of_malformed(&malformed))?;
+    workflow::judge(&graph, &app.engine.fleet().catalogues, &app.shared_inputs)
+        .map_err(|refused| of_refused(&refused))
+}
+
+/// Makes the job.
+pub(super) fn job(
+    app: &Shared,
+    caller: &Caller,
+    face: Face,
+    wanted: Wanted,
+    key: Option<(String, Option<StoredResponse>)>,
+    (id, now): (Uuid, i64),
+) -> NewJob {
+    let after = |wait: Duration| now.saturating_add(millis(wait));
+    let idempotency = key.map(|(key, response)| IdempotencyKey {
+        key,
+        body_hash: wanted.body_hash,
+        expires_at: after(KEY_LIFE),
+        response,
+    });
+    NewJob {
+        id,
+        public_id: id.to_string(),
+        tenant: caller.tenant.id,
+        face,
+        idempotency,
+        plan: JobPlan {
+            class: wanted.class,
+            weight: caller.tenant.weight,
+            concurrency: caller.tenant.concurrency,
+            order: wanted.order,
+            start_deadline: wanted.start_within.map(after),
+            deadline: after(wanted.finish_within.unwrap_or(app.limits.default_deadline)),
+            requirement: wanted.judged.requirement,
+            provisional: wanted.judged.provisional,
+            shape: wanted.judged.shape,
+        },
+        body: JobBody {
+            workflow: wanted.workflow,
+            extra_pnginfo: wanted.extra_pnginfo,
+            inputs: Vec::new(),
+            strict: true,
+            needs_partner_key: wanted.partner_key.is_some(),
+        },
+        references: wanted.judged.references,
+        labels: wanted.labels,
+        accepted_at: now,
+        retention_ms: millis(app.retention),
+    }
+}
+
+/// Hands a job to the engine and counts what became of it.
+pub(super) async fn hand_over(
+    app: &Shared,
+    job: NewJob,
+    partner_key: Option<Secret>,
+) -> Result<(), SubmitError> {
+    let class = job.plan.class;
+    let submitted = app.engine.submit(job, partner_key).await;
+    match &submitted {
+        Ok(()) => app.metrics.job_accepted(class),
+        Err(SubmitError::Refused(refusal)) => app.metrics.job_refused(refusal.reason),
+        Err(_) => {}
+    }
+    submitted
+}
+
+/// The `Idempotency-Key`, 1 to 255 printable ASCII characters.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(first) = given.next() else { return Ok(None) };
+    let is_printable = |byte: &u8| (0x20..=0x7e).contains(byte);
+    let is_good = (1..=255).contains(&first.len()) && first.as_bytes().iter().all(is_printable);
+    if given.next().is_some() || !is_good {
+        return Err(ApiError::invalid(
+            "Idempotency-Key must be one value of 1 to 255 printable ASCII characters",
+        ));
+    }
+    Ok(first.to_str().ok().map(str::to_owned))
+}
+
+/// Labels within their bounds, or what is wrong with them.
+pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
+    if labels.len() > MAX_LABELS {
+        return Err(format!("more than {MAX_LABELS} labels"));
+    }
+    for (key, value) in labels {
+        if key.is_empty() || key.len() > MAX_LABEL_KEY_BYTES || key.chars().any(char::is_control) {
+            return Err(format!(
+                "a label's name must be 1 to {MAX_LABEL_KEY_BYTES} bytes without control characters"
+            ));
+        }
+        if value.len() > MAX_LABEL_VALUE_BYTES || value.contains('\0') {
+            return Err(format!("a label's value must be at most {MAX_LABEL_VALUE_BYTES} bytes without NUL"));
+        }
+    }
+    Ok(())
+}
+
+/// A submission the engine did not take. Duplicate keys are the face's own business.
+pub(super) fn of_submit_error(error: SubmitError) -> ApiError {
+    match error {
+        SubmitError::Refused(refusal) => {
+            let seconds = u64::try_from(refusal.retry_after.0).unwrap_or(0).div_ceil(1000);
+            let failure = match refusal.reason {
+                RefusalReason::QueueFull => busy("the queue is full"),
+                RefusalReason::TenantQueueFull => busy("your queue is full"),
+                RefusalReason::SpoolFull => busy("no host can take more outputs"),
+                RefusalReason::Draining => {
+                    ApiError::new(ErrorKind::Unavailable, "draining", "the gateway is going away")
+                }
+            };
+            failure.retry_after(seconds)
+        }
+        SubmitError::DuplicateKey { .. } => {
+            ApiError::new(ErrorKind::Conflict, "idempotency_conflict", "the idempotency key was used before")
+        }
+        SubmitError::DuplicateId => {
+            ApiError::new(ErrorKind::Conflict, "duplicate_id", "a live job has this id")
+        }
+        SubmitError::MissingAssets(ids) => {
+            ApiError::refused("missing_asset", "the workflow names assets that do not exist")
+                .details(json!({"missing_ids": ids}))
+        }
+        SubmitError::Unavailable(unavailable) => unavailable.into(),
+    }
+}
+
+fn busy(message: &'static str) -> ApiError {
+    ApiError::new(ErrorKind::Busy, "queue_full", message)
+}
+
+fn of_malformed(malformed: &Malformed) -> ApiError {
+    let code = match malformed {
+        Malformed::UiFormat => "workflow_format_ui",
+        _ => "invalid_workflow",
+    };
+    let message = malformed.to_string();
+    ApiError::refused(code, message.clone()).details(details(
+        malformed.kind(),
+        &message,
+        &[],
+        &malformed.problems(),
+    ))
+}
+
+fn of_refused(refused: &Refused) -> ApiError {
+    let details = details(refused.kind, &refused.message, &refused.missing, &refused.problems);
+    ApiError::refused("invalid_workflow", refused.message.clone()).details(details)
+}
+
+/// The specification's `[{field, reason}]` by node, ComfyUI's own answer under `comfyui` (DESIGN §13).
+fn details(kind: &str, message: &str, missing: &[String], problems: &[NodeProblem]) -> Value {
+    let mut node_errors = Map::new();
+    for problem in problems {
+        let list = node_errors.entry(&problem.node_id).or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(list) = list {
+            list.push(json!({"field": problem.field, "reason": problem.kind, "message": problem.message}));
+        }
+    }
+    let comfyui = json!({
+        "error": {"type": kind, "message": message, "details": "", "extra_info": {}},
+        "node_errors": comfyui_node_errors(problems),
+    });
+    json!({"reason": kind, "missing": missing, "node_errors": node_errors, "comfyui": comfyui})
+}
+
+/// In the shape of ComfyUI's own refusal (PROTOCOL §2).
+fn comfyui_node_errors(problems: &[NodeProblem]) -> Value {
+    let mut nodes = Map::new();
+    for problem in problems {
+        let node = nodes.entry(&problem.node_id).or_insert_with(
+            || json!({"errors": [], "dependent_outputs": problem.dependent_outputs, "class_type": problem.class_type}),
+        );
+        if let Some(Value::Array(errors)) = node.get_mut("errors") {
+            let extra = problem.field.as_ref().map_or(json!({}), |field| json!({"input_name": field}));
+            errors.push(json!({
+                "type": problem.kind,
+                "message": problem.message,
+                "details": problem.details,
+                "extra_info": extra,
+            }));
+        }
+    }
+    Value::Object(nodes)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may")]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn an_idempotency_key_is_one_value_of_printable_ascii() {
+        let with = |values: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(IDEMPOTENCY_KEY, HeaderValue::from_bytes(value).unwrap());
+            }
+            idempotency_key(&headers)
+        };
+        assert_eq!(with(&[]).unwrap(), None);
+        assert_eq!(with(&[b"a key"]).unwrap().as_deref(), Some("a key"));
+        assert!(with(&[&[b'x'; 255]]).is_ok());
+        for bad in [&[&b""[..]][..], &[&[b'x'; 256]], &[b"tab\there"], &["ключ".as_bytes()], &[b"a", b"b"]]
+        {
+            assert_eq!(with(bad).unwrap_err().code(), "invalid_request");
+        }
+    }
+
+    #[test]
+    fn labels_are_bounded_in_number_and_length() {
+        let labels = |n: usize, key: usize, value: usize| {
+            (0..n).map(|i| (format!("{i:0>key$}"), "v".repeat(value))).collect::<BTreeMap<_, _>>()
+        };
+        assert!(check_labels(&labels(16, 64, 512)).is_ok());
+        assert!(check_labels(&labels(17, 2, 1)).is_err());
+        assert!(check_labels(&labels(1, 65, 1)).is_err());
+        assert!(check_labels(&labels(1, 1, 513)).is_err());
+        assert!(check_labels(&BTreeMap::from([(String::new(), String::new())])).is_err());
+    }
+
+    #[test]
+    fn a_refused_workflow_tells_the_fault_by_node_in_both_languages() {
+        let refused = Refused {
+            kind: "value_not_in_list",
+            message: "no".into(),
+            missing: vec!["sd.safetensors".into()],
+            problems: vec![NodeProblem {
+                node_id: "4".into(),
+                class_type: "CheckpointLoaderSimple".into(),
+                field: Some("ckpt_name".into()),
+                kind: "value_not_in_list",
+                message: "Value not in list".into(),
+                details: "ckpt_name: 'sd.safetensors' not in []".into(),
+                dependent_outputs: vec!["9".into()],
+            }],
+            in_part: None,
+        };
+        let failure = of_refused(&refused);
+        assert_eq!(failure.code(), "invalid_workflow");
+        let details = serde_json::to_value(failure.details_value().unwrap()).unwrap();
+        assert_eq!(details["node_errors"]["4"][0]["field"], "ckpt_name");
+        assert_eq!(details["node_errors"]["4"][0]["reason"], "value_not_in_list");
+        assert_eq!(
+            details["comfyui"]["node_errors"]["4"]["errors"][0]["extra_info"]["input_name"],
+            "ckpt_name"
+        );
+        assert_eq!(details["missing"][0], "sd.safetensors");
+    }
+}

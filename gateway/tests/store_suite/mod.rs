@@ -1,0 +1,7 @@
+//! What every store does, through the trait alone: each adapter runs all of it.
+
+pub mod assets;
+pub mod builders;
+pub mod housekeeping;
+pub mod jobs;
+pub mod people;
