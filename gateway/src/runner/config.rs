@@ -18,6 +18,8 @@ pub struct Config {
     pub spool_dir: PathBuf,
     /// Bound of the spool, bytes.
     pub spool_max_bytes: u64,
+    /// How long the spool keeps what nobody asks for; longer than results are retained.
+    pub spool_keep_for: Duration,
     /// Bound of one WebSocket message, bytes (a full-size picture of a `SaveImageWebsocket` node is one).
     pub max_frame_bytes: usize,
     /// Bound of one answer of `/history` and `/queue`, bytes.
@@ -43,6 +45,7 @@ impl Config {
             instances,
             spool_dir,
             spool_max_bytes: 20 << 30,
+            spool_keep_for: Duration::from_hours(8 * 24),
             max_frame_bytes: 64 << 20,
             max_history_bytes: 16 << 20,
             max_catalogue_bytes: 64 << 20,

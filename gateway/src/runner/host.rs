@@ -24,7 +24,7 @@ pub(super) fn start(
     closing: &CancellationToken,
     tasks: &TaskTracker,
 ) -> Result<(), StartError> {
-    let spool = Spool::open(&config.spool_dir, config.spool_max_bytes)
+    let spool = Spool::open(&config.spool_dir, config.spool_max_bytes, config.spool_keep_for)
         .map_err(|source| StartError::Spool { dir: config.spool_dir.clone(), source })?;
     let config = Arc::new(config);
     let (cell, cell_seen) = watch::channel(None);
