@@ -43,7 +43,7 @@ pub(super) fn start(
     let instances = start_instances(&host, closing, tasks)?;
     let (level, homes) = (host.spool.level(), host.homes.clone());
     let reports = link.reports;
-    let nvml = config.nvml.clone();
+    let nvml = config.nvml.as_ref().map(|nvml| nvml.reports());
     let closing = closing.clone();
     tasks.spawn(async move {
         let serving = async {

@@ -42,7 +42,7 @@ async fn run_one(world: &mut World) {
     world.tell(dispatch.attempt, Signal::Progress(progress.clone())).await;
     while world.engine.live(id).and_then(|live| live.progress).is_none() {
         watch.changed().await;
-        watch.state();
+        let _ = watch.state();
     }
     let live = world.engine.live(id).unwrap();
     assert_eq!((live.phase, live.progress), (Some(Phase::Running), Some(progress)));
