@@ -31,6 +31,12 @@ struct Cli {
 enum Command {
     /// Serve.
     Serve,
+    /// Drive the instances of another machine for a gateway: not in this version.
+    Runner {
+        /// The gateway to join.
+        #[arg(long)]
+        join: Option<String>,
+    },
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -113,6 +119,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
     match cli.command {
         Command::Serve => runtime.block_on(serve(config)),
+        Command::Runner { .. } => anyhow::bail!(
+            "`gateway runner` is not in this version: give the URLs of the other machine's instances to `gateway serve`"
+        ),
         Command::Config(ConfigCommand::Check) => {
             println!("the configuration is good");
             Ok(())

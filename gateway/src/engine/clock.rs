@@ -6,7 +6,7 @@ use scheduler::{Millis, Timestamp};
 use tokio::time::Instant;
 
 /// A wall clock that differs by more than this is reported, not obeyed.
-const JUMP: i64 = 5_000;
+const JUMP: u64 = 5_000;
 
 /// Milliseconds since the epoch that never jump and never go back.
 #[derive(Debug, Clone, Copy)]
@@ -37,11 +37,16 @@ impl Clock {
         self.anchor + Duration::from_millis(ahead.min(1000 * 60 * 60 * 24 * 365))
     }
 
-    /// How far the wall clock has moved away from ours, when that is worth telling.
+    /// How far the wall clock is ahead of ours.
     #[must_use]
-    pub fn jump(&self) -> Option<Millis> {
-        let off = wall().saturating_sub(self.now().0);
-        (off.abs() > JUMP).then_some(Millis(off))
+    pub fn off(&self) -> Millis {
+        Millis(wall().saturating_sub(self.now().0))
+    }
+
+    /// Whether the wall clock has jumped since it was `before` ahead.
+    #[must_use]
+    pub fn is_jump(off: Millis, before: Millis) -> bool {
+        off.0.abs_diff(before.0) > JUMP
     }
 }
 

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use scheduler::{Decisions, Event};
+use scheduler::{Decisions, Event, Millis};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -111,6 +111,8 @@ pub struct Engine {
     /// Catalogues being read.
     reading: HashSet<String>,
     draining: bool,
+    /// How far the wall clock was away when that was last told.
+    clock_off: Millis,
     show_at: Option<Instant>,
     shown: Instant,
     tidy_at: Instant,
@@ -188,6 +190,7 @@ impl Engine {
             world,
             reading: HashSet::new(),
             draining: false,
+            clock_off: clock.off(),
             show_at: None,
             shown: Instant::now(),
             tidy_at: Instant::now() + TIDY_EVERY,
@@ -250,8 +253,10 @@ impl Engine {
     fn tidy(&mut self, now: Instant) {
         self.tidy_at = now + TIDY_EVERY;
         self.board.tidy();
-        if let Some(off) = self.clock.jump() {
+        let off = self.clock.off();
+        if Clock::is_jump(off, self.clock_off) {
             tracing::warn!(off_ms = off.0, "the wall clock has moved away from ours; deadlines go by ours");
+            self.clock_off = off;
         }
     }
 

@@ -74,6 +74,11 @@ impl Seen {
         Self { row, phase, live }
     }
 
+    /// Past its retention: only a tombstone is left. A job whose deadline passed says so in its error.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.phase == Phase::Expired && self.row.error.is_none()
+    }
+
     /// When it started to run.
     pub(super) fn started_at(&self) -> Option<i64> {
         self.row.started_at.or_else(|| self.live.as_ref().and_then(|live| live.started_at))

@@ -168,6 +168,12 @@ impl Attempt {
         self.moved_at + if self.blind { patience * 3 } else { patience }
     }
 
+    /// It moves nothing, yet its instance works: it counts as hanging at `until`, not now.
+    pub(super) fn bear_with(&mut self, times: &Times, expected: Duration, until: Instant) {
+        let due = self.hangs_at(times, expected);
+        self.moved_at += until.saturating_duration_since(due);
+    }
+
     /// Only a prompt that runs can hang; one that waits for others just waits.
     pub(super) fn may_hang(&self) -> bool {
         self.started && self.left_at.is_none()

@@ -2,16 +2,19 @@
 //! that process (DESIGN §3). Without a binding NVML feeds metrics only, never placement.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reqwest::Url;
 
+use super::activity::{self, Activity, Usage};
 use super::nvml::{Nvml, listening_pid};
 
 /// The process of one instance, as last seen: it is ours, so what it uses on a device is not foreign.
 #[derive(Debug, Default)]
 pub(super) struct Binding {
     pid: Mutex<Option<u32>>,
+    device: Mutex<Option<String>>,
 }
 
 impl Binding {
@@ -20,22 +23,40 @@ impl Binding {
         let port = local_port(url)?;
         let pid = tokio::task::spawn_blocking(move || listening_pid(port)).await.ok()?.ok()?;
         self.own(nvml, pid);
-        nvml.device_of(pid?)
+        let device = nvml.device_of(pid?)?;
+        *locked(&self.device) = Some(device.clone());
+        Some(device)
+    }
+
+    /// Whether the instance does anything, as far as its device and its process tell. Without a binding nothing tells:
+    /// idle. `before` is the look before, and becomes this one.
+    pub(super) fn activity(&self, nvml: &Nvml, before: &mut Option<Usage>) -> Activity {
+        let Some(device) = locked(&self.device).clone() else { return Activity::Idle };
+        if activity::device_is_busy(&nvml.reports().borrow(), &device) == Some(true) {
+            return Activity::Working;
+        }
+        let now = locked(&self.pid).and_then(|pid| activity::usage(Path::new("/proc"), pid));
+        activity::judge(std::mem::replace(before, now), now)
     }
 
     fn own(&self, nvml: &Nvml, pid: Option<u32>) {
-        let mut known = self.pid.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = locked(&self.pid);
         if *known == pid {
             return;
         }
         let ours = nvml.ours();
-        let mut ours = ours.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ours = locked(&ours);
         if let Some(gone) = known.take() {
             ours.remove(&gone);
         }
         ours.extend(pid);
         *known = pid;
     }
+}
+
+/// A lock whose plain value a panic elsewhere cannot leave half written.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The port of an instance on this machine; `None` for another machine's.

@@ -4,6 +4,7 @@
 //! fast (PROTOCOL §8). Each instance has a task that keeps contact and one task per attempt; nothing of it waits for
 //! the engine except the words that must arrive. Whatever is cut off is looked up after the next start.
 
+mod activity;
 mod attempt;
 mod binding;
 mod catalogues;

@@ -178,7 +178,7 @@ impl Stream {
                     let output = render::output(row, &seen.row.public_id, &self.base, self.app.engine.now());
                     frame("output", &output, out);
                 }
-                self.told.status(render::status(seen.phase, false), out);
+                self.told.status(render::status_of(seen), out);
                 self.is_over = true;
             }
             // The stream ends without an end of the job: its client polls and comes again (CONTRACT §6).

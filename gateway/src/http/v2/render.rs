@@ -124,6 +124,11 @@ pub(super) fn status(phase: Phase, started: bool) -> &'static str {
     }
 }
 
+/// The status of a job that was read. `expired` is what a tombstone says, and nothing else.
+pub(super) fn status_of(seen: &Seen) -> &'static str {
+    if seen.is_forgotten() { "expired" } else { status(seen.phase, seen.started_at().is_some()) }
+}
+
 /// Renders a job. `position` counts from 1; `base` is the base of absolute URLs.
 pub(super) fn job<'a>(
     seen: &'a Seen,
@@ -137,7 +142,7 @@ pub(super) fn job<'a>(
     let itself = format!("/api/v2/jobs/{}", row.public_id);
     Job {
         id: &row.public_id,
-        status: status(seen.phase, started_at.is_some()),
+        status: status_of(seen),
         created_at: at(row.accepted_at),
         started_at: started_at.map(at),
         completed_at: row.ended_at.map(at),
@@ -227,6 +232,7 @@ fn content_url(base: &str, id: Uuid) -> String {
 fn error(seen: &Seen) -> Option<Error<'_>> {
     let plain = |code, message| Error { code, message, node_id: None, class_type: None, traceback: None };
     match (seen.phase, &seen.row.error) {
+        _ if seen.is_forgotten() => None,
         (Phase::Expired, _) => Some(plain("deadline_exceeded", "the job's deadline passed before it ended")),
         (Phase::Failed, Some(error)) => Some(failure(error)),
         (Phase::Failed, None) => Some(plain("failed", "the job failed")),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::http::view::tests::{ACCEPTED, live, row};
-use crate::store::StoredState;
+use crate::store::{JobRow, StoredState};
 
 const BASE: &str = "https://gw.example";
 
@@ -60,9 +60,18 @@ fn a_job_in_doubt_is_shown_as_what_it_was_before() {
 
 #[test]
 fn a_passed_deadline_is_a_failure_with_its_own_code() {
-    let job = rendered(&Seen::new(row(StoredState::Expired), None));
+    let error = JobError { code: "deadline_exceeded".into(), ..JobError::default() };
+    let passed = JobRow { error: Some(error), ..row(StoredState::Expired) };
+    let job = rendered(&Seen::new(passed, None));
     assert_eq!(job["status"], "failed");
     assert_eq!(job["error"]["code"], "deadline_exceeded");
+}
+
+#[test]
+fn a_record_past_its_retention_is_expired() {
+    let job = rendered(&Seen::new(row(StoredState::Expired), None));
+    assert_eq!(job["status"], "expired");
+    assert!(job["error"].is_null());
 }
 
 #[test]

@@ -10,6 +10,7 @@ use super::board::{Hint, Orders, Slot};
 use super::shared::Shared;
 use super::{find, remove, stage, sweep};
 use crate::link::message::{Attempt, Dispatch, Signal};
+use crate::runner::activity::Usage;
 use crate::runner::attempt::{self, Whereabouts};
 use crate::runner::outputs::list::{self, SavedFrame};
 use crate::runner::outputs::spool::{Item, Manifest};
@@ -63,6 +64,8 @@ pub(super) struct Driver {
     pub(super) out_of_contact: bool,
     /// History has it, but not all its frames have come.
     pub(super) ended_at: Option<Instant>,
+    /// What the instance's process had used at the last look.
+    pub(super) usage: Option<Usage>,
 }
 
 impl Driver {
@@ -86,6 +89,7 @@ impl Driver {
             unheard_since: None,
             out_of_contact: false,
             ended_at: None,
+            usage: None,
             shared,
             dispatch,
             slot,

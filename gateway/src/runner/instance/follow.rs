@@ -10,6 +10,7 @@ use super::drive::{Driver, Stop};
 use super::find;
 use super::shared::Stuck;
 use crate::link::message::{Preview, Report, Signal};
+use crate::runner::activity::{self, Activity};
 use crate::runner::attempt::{Verdict, Whereabouts};
 use crate::runner::comfy::ComfyError;
 use crate::runner::comfy::wire::{HistoryEntry, Picture};
@@ -186,7 +187,12 @@ impl Driver {
         let times = self.shared.host.config.times.clone();
         let now = Instant::now();
         if self.seen.may_hang() && now >= self.seen.hangs_at(&times, self.expected()) {
-            return Err(self.hung().await);
+            match self.activity() {
+                Activity::Idle => return Err(self.hung().await),
+                Activity::Working | Activity::Unsure => {
+                    self.seen.bear_with(&times, self.expected(), now + activity::WINDOW);
+                }
+            }
         }
         if now < self.seen.look_at(&times) {
             return Ok(None);
@@ -206,6 +212,12 @@ impl Driver {
             Verdict::Over(signal) => Err(Stop::Over(signal)),
             Verdict::DeadWorker => Err(self.dead_worker().await),
         }
+    }
+
+    /// What device and process of the instance show beyond its silence.
+    fn activity(&mut self) -> Activity {
+        let Some(nvml) = &self.shared.host.config.nvml else { return Activity::Idle };
+        self.shared.binding.activity(nvml, &mut self.usage)
     }
 
     /// A POST without a `status` after it: nobody speaks on this socket any more (PROTOCOL §8.3).
