@@ -1,4 +1,4 @@
-//! Programs of this workspace as child processes that cannot outlive their guard.
+//! Programs of this workspace as child processes that cannot outlive the one that started them, however it ends.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -68,7 +68,18 @@ pub fn command(name: &str, arguments: &[&str]) -> anyhow::Result<Command> {
 pub struct Program {
     name: String,
     child: Child,
+    /// Kills the child when this process is gone and cannot do so itself; dies with its own guard.
+    _watch: Child,
     log: PathBuf,
+}
+
+/// Waits for the end of its standard input, the other end of which is ours alone, then kills.
+fn watch_over(child: &Child) -> anyhow::Result<Child> {
+    let id = child.id().context("it ended at once")?;
+    let script = format!("cat >/dev/null; kill -s KILL {id} 2>/dev/null");
+    let mut watch = Command::new("sh");
+    watch.args(["-c", &script]).stdin(Stdio::piped()).process_group(0).kill_on_drop(true);
+    watch.spawn().context("cannot start sh")
 }
 
 impl Program {
@@ -86,7 +97,8 @@ impl Program {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
-        Ok(Self { name: name.to_owned(), child, log: log.to_owned() })
+        let watch = watch_over(&child)?;
+        Ok(Self { name: name.to_owned(), child, _watch: watch, log: log.to_owned() })
     }
 
     /// How it ended, if it did.

@@ -2,8 +2,9 @@
 
 use anyhow::{Context as _, ensure};
 use comfyui_sim::Device;
-use e2e::api::{Answer, Api};
+use e2e::api::{Answer, Api, id_of};
 use e2e::sandbox::Sandbox;
+use e2e::wait::{self, SOON};
 use e2e::workflows;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -11,8 +12,22 @@ use serde_json::{Value, json};
 const BOUNDS: &str = "[http]\nmax_body_bytes = 200000\nmax_asset_bytes = 100000\n\
      [workflow]\nmax_bytes = 150000\nmax_nodes = 50\nmax_chain = 20\n";
 
+/// Refusals need a catalogue; before the first one is read everything well-formed is taken and judged later.
 async fn sandbox() -> anyhow::Result<Sandbox> {
-    Sandbox::plan().settings(BOUNDS).gpu(Device::t4()).gpu(Device::a100()).start().await
+    let plan = Sandbox::plan().settings(BOUNDS).gpu(Device::t4()).gpu(Device::a100());
+    let sandbox = plan.start().await?;
+    let api = sandbox.api();
+    wait::until("a catalogue", SOON, async || {
+        let probe = json!({"workflow": with_node("5", json!({"class_type": "NobodyHasThis", "inputs": {}}))});
+        let answer = api.post("/api/v2/jobs", &probe).await?;
+        if answer.status == 201 {
+            let id = id_of(&answer.json()?)?.to_owned();
+            api.post(&format!("/api/v2/jobs/{id}/cancel"), &json!({})).await?.expect(200)?;
+        }
+        Ok((answer.status == 422).then_some(()))
+    })
+    .await?;
+    Ok(sandbox)
 }
 
 async fn post_text(api: &Api, path: &str, text: String) -> anyhow::Result<Answer> {
@@ -105,7 +120,12 @@ fn never_right() -> Vec<(&'static str, Value, Option<&'static str>, &'static str
             bad,
         ),
         ("a file outside the inputs", workflows::negative(&json!("../../../etc/passwd")), Some("1"), bad),
-        ("an input nobody uploaded", workflows::negative(&json!("somebody-elses.png")), Some("1"), bad),
+        (
+            "an input nobody uploaded",
+            workflows::negative(&json!("somebody-elses.png")),
+            None,
+            "missing_asset",
+        ),
         ("too many nodes", Value::Object(wide), None, bad),
         ("too long a chain", chain(30), None, bad),
         ("the format of the editor", ui, None, "workflow_format_ui"),
@@ -145,7 +165,8 @@ async fn workflows_that_are_never_right_are_refused_by_node_and_reach_no_instanc
 /// No instance got anything, and the gateway works as before.
 async fn nothing_happened(sandbox: &Sandbox) -> anyhow::Result<()> {
     ensure!(sandbox.posts() == 0, "{} prompts reached an instance", sandbox.posts());
-    let list = sandbox.api().get("/api/v2/jobs").await?.expect(200)?.json()?;
+    let open = "/api/v2/jobs?status=queued,running,succeeded";
+    let list = sandbox.api().get(open).await?.expect(200)?.json()?;
     ensure!(list["jobs"] == json!([]), "{list}");
     let id = sandbox.api().submit(&workflows::plain(3, 8)).await?;
     sandbox.api().succeeded(&id).await?;
@@ -172,7 +193,6 @@ async fn bodies_that_are_no_submission_are_refused_and_reach_no_instance() -> an
             400..=422,
         ),
         ("deep nesting", format!(r#"{{"workflow":{deep_workflow}}}"#), 400..=422),
-        ("deep nesting beside the workflow", format!(r#"{{"workflow":{good},"more":{deep}}}"#), 400..=422),
         (
             "a body over the limit",
             format!(r#"{{"workflow":{good},"more":"{}"}}"#, "x".repeat(300_000)),

@@ -1,0 +1,122 @@
+//! Orders in, pictures out; then now and again another one.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use e2e::api::{Api, id_of};
+use e2e::pictures;
+use serde_json::json;
+
+use crate::fleet::Fleet;
+use crate::follow::Follow;
+use crate::orders::{Order, Orders};
+use crate::screen::Screen;
+use crate::servers::Servers;
+
+/// Every so many orders go through backend-api, as the mini program's would.
+const EVERY_NTH_BY_BACKEND: usize = 5;
+/// Pause between two looks at the jobs.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Longest time for the batch; a real server without a GPU needs some of it.
+const BATCH_WITHIN: Duration = Duration::from_secs(900);
+/// Pause between two orders while the demo serves, and between two looks then.
+const TRICKLE_EVERY: Duration = Duration::from_secs(4);
+const LOOK_AT_TRICKLE_EVERY: Duration = Duration::from_millis(500);
+/// No new order while this many are open, and none at all after so many.
+const TRICKLE_OPEN_MAX: usize = 4;
+const TRICKLE_MAX: usize = 5_000;
+
+/// An order that was taken.
+enum Sent {
+    Job(String),
+    Work(String),
+}
+
+/// Runs the batch to its end and looks at every picture.
+pub async fn run(servers: &Servers, orders: &[Order], screen: &mut Screen) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let mut sent = Vec::new();
+    for (n, order) in orders.iter().enumerate() {
+        sent.push(send(servers, n, order).await.with_context(|| format!("ordering {}", order.title))?);
+    }
+    screen.say(&format!("{} workflows submitted in {:.1?}", sent.len(), started.elapsed()));
+
+    let mut follow = Follow::default();
+    while follow.look(&servers.gateway, Some(orders.len()), screen).await?.open() > 0 {
+        ensure!(started.elapsed() < BATCH_WITHIN, "the batch did not end within {BATCH_WITHIN:?}");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    screen.erase();
+
+    let (mut good, mut bytes) = (0, 0);
+    for (order, sent) in orders.iter().zip(&sent) {
+        match check(servers, order, sent).await {
+            Ok(size) => {
+                good += 1;
+                bytes += size;
+            }
+            Err(error) => screen.say(&format!("  {}: {error:#}", order.title)),
+        }
+    }
+    screen.say(&format!(
+        "\n{good} of {} pictures fetched, decoded and measured ({} KiB) in {:.1?}",
+        orders.len(),
+        bytes / 1024,
+        started.elapsed()
+    ));
+    ensure!(good == orders.len(), "{} pictures are missing", orders.len() - good);
+    Ok(())
+}
+
+/// Goes on with an order every few seconds, for the page to live.
+pub async fn trickle(servers: &Servers, fleet: &Fleet, screen: &mut Screen) -> anyhow::Result<()> {
+    let mut orders = Orders::new(fleet).await?.enumerate().skip(1_000).take(TRICKLE_MAX);
+    let mut follow = Follow::default();
+    let mut last = Instant::now();
+    let mut quiet = Screen::new();
+    follow.look(&servers.gateway, None, &mut quiet).await?;
+    loop {
+        let counts = follow.look(&servers.gateway, None, screen).await?;
+        if last.elapsed() >= TRICKLE_EVERY && counts.open() < TRICKLE_OPEN_MAX {
+            last = Instant::now();
+            if let Some((n, order)) = orders.next() {
+                send(servers, n, &order).await?;
+            }
+        }
+        tokio::time::sleep(LOOK_AT_TRICKLE_EVERY).await;
+    }
+}
+
+async fn send(servers: &Servers, n: usize, order: &Order) -> anyhow::Result<Sent> {
+    let labels = json!({"title": order.title});
+    if n % EVERY_NTH_BY_BACKEND == 0 {
+        let body = json!({"workflow": order.workflow, "labels": labels, "user_key": "demo"});
+        let work = servers.backend.post("/works", &body).await?;
+        ensure!(matches!(work.status, 201 | 202), "backend-api answered {}: {}", work.status, work.code());
+        return Ok(Sent::Work(id_of(&work.json()?)?.to_owned()));
+    }
+    let body = json!({"workflow": order.workflow, "metadata": labels});
+    let job = servers.gateway.post("/api/v2/jobs", &body).await?.expect(201)?;
+    Ok(Sent::Job(id_of(&job.json()?)?.to_owned()))
+}
+
+/// Fetches and decodes the picture of an order; returns its size in bytes.
+async fn check(servers: &Servers, order: &Order, sent: &Sent) -> anyhow::Result<usize> {
+    let (by, path) = match sent {
+        Sent::Job(id) => (&servers.gateway, format!("/v1/jobs/{id}")),
+        Sent::Work(id) => (&servers.backend, format!("/works/{id}?wait_seconds=5")),
+    };
+    let url = url_of_output(by, &path).await?;
+    let bytes = servers.gateway.get(&url).await?.expect(200)?.bytes;
+    let size = pictures::decode(&bytes)?.dimensions();
+    ensure!(size == order.size, "it measures {size:?}");
+    Ok(bytes.len())
+}
+
+async fn url_of_output(api: &Api, path: &str) -> anyhow::Result<String> {
+    let ended = api.get(path).await?.expect(200)?.json()?;
+    if ended["status"] != "succeeded" {
+        bail!("it is {}: {}", ended["status"], ended["error"]["message"]);
+    }
+    ended["outputs"][0]["url"].as_str().map(str::to_owned).context("it has no picture")
+}
