@@ -89,7 +89,7 @@ pub async fn trickle(servers: &Servers, fleet: &Fleet, screen: &mut Screen) -> a
 
 async fn send(servers: &Servers, n: usize, order: &Order) -> anyhow::Result<Sent> {
     let labels = json!({"title": order.title});
-    if n % EVERY_NTH_BY_BACKEND == 0 {
+    if n.is_multiple_of(EVERY_NTH_BY_BACKEND) {
         let body = json!({"workflow": order.workflow, "labels": labels, "user_key": "demo"});
         let work = servers.backend.post("/works", &body).await?;
         ensure!(matches!(work.status, 201 | 202), "backend-api answered {}: {}", work.status, work.code());
