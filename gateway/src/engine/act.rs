@@ -114,8 +114,9 @@ impl Engine {
         );
     }
 
-    /// A prompt with our mark that its runner does not know: adopted if its attempt is open, else withdrawn.
-    pub(super) fn judge_stray(&self, instance: &str, attempt: Attempt, prompt: Uuid) {
+    /// A prompt with our mark that its runner does not know: adopted if its attempt is open, else withdrawn unless it is
+    /// over anyway.
+    pub(super) fn judge_stray(&self, instance: &str, attempt: Attempt, prompt: Uuid, ended: bool) {
         let Some(id) = self.registry.id(instance) else { return };
         let Some(name) = self.registry.name(id).cloned() else { return };
         let open = self
@@ -128,6 +129,9 @@ impl Engine {
             if let Some(target) = self.target(job, AttemptNo(attempt.number), id) {
                 self.lanes.push(Lane::Instance(id), Box::pin(self.hands.clone().look_up(target)));
             }
+            return;
+        }
+        if ended {
             return;
         }
         tracing::warn!(instance, job = %attempt.job, attempt = attempt.number, "orphaned prompt withdrawn");

@@ -66,8 +66,8 @@ impl Engine {
                 return;
             }
             Report::Attempt { attempt, signal } => return self.sort_signal(attempt, signal, work),
-            Report::Stray { instance, attempt, prompt } => {
-                return self.judge_stray(&instance, attempt, prompt);
+            Report::Stray { instance, attempt, prompt, ended } => {
+                return self.judge_stray(&instance, attempt, prompt, ended);
             }
             Report::Catalogue { hash, body } => return self.read_catalogue(hash, body),
             Report::InstanceUp { instance, facts } => self.registry.up(&instance, facts, now),

@@ -224,6 +224,8 @@ pub enum Report {
         attempt: Attempt,
         /// Its id at ComfyUI.
         prompt: Uuid,
+        /// It is over: only worth a look if its attempt is still open.
+        ended: bool,
     },
 }
 

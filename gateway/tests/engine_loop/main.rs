@@ -205,7 +205,12 @@ async fn a_prompt_with_our_mark_that_belongs_to_nobody_is_withdrawn() {
     world.ready().await;
     let attempt = Attempt { job: Uuid::now_v7(), number: 3 };
     let prompt = Uuid::now_v7();
-    world.runner.reports.send(Report::Stray { instance: "gpu-0".into(), attempt, prompt }).await.unwrap();
+    let over = Attempt { number: 2, ..attempt };
+    for (attempt, ended) in [(over, true), (attempt, false)] {
+        let stray = Report::Stray { instance: "gpu-0".into(), attempt, prompt, ended };
+        world.runner.reports.send(stray).await.unwrap();
+    }
+    // The one that is over needs nothing: the next word is about the other.
     assert_eq!(world.next().await, Command::Withdraw { attempt, instance: "gpu-0".into(), prompt });
 }
 

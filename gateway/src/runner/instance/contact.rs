@@ -214,7 +214,7 @@ async fn search_strays(shared: &Shared) {
     let found: Result<(), ComfyError> = async {
         shared.report_strays_of(&shared.comfy.queue().await?).await;
         let history = shared.comfy.recent_history(HISTORY_SEARCHED).await?;
-        shared.report_strays(history.values().map(|entry| &entry.prompt)).await;
+        shared.report_strays(history.values().map(|entry| &entry.prompt), true).await;
         Ok(())
     }
     .await;

@@ -177,7 +177,7 @@ impl Shared {
     }
 
     /// Reports prompts with our mark that no attempt here owns, each once.
-    pub(super) async fn report_strays<'a>(&self, items: impl Iterator<Item = &'a QueueItem>) {
+    pub(super) async fn report_strays<'a>(&self, items: impl Iterator<Item = &'a QueueItem>, ended: bool) {
         let Some(cell) = *self.host.cell.borrow() else { return };
         for item in items {
             let Some(mark) = item.mark.filter(|mark| mark.cell == cell) else { continue };
@@ -185,7 +185,7 @@ impl Shared {
             if self.board.slot(mark.attempt()).is_some() || !self.first_sight(&item.id) {
                 continue;
             }
-            let stray = Report::Stray { instance: self.name.clone(), attempt: mark.attempt(), prompt };
+            let stray = Report::Stray { instance: self.name.clone(), attempt: mark.attempt(), prompt, ended };
             let _ = self.host.reports.send(stray).await;
         }
     }
@@ -200,6 +200,6 @@ impl Shared {
 
     /// Every prompt in a queue.
     pub(super) async fn report_strays_of(&self, queue: &Queue) {
-        self.report_strays(queue.queue_running.iter().chain(&queue.queue_pending)).await;
+        self.report_strays(queue.queue_running.iter().chain(&queue.queue_pending), false).await;
     }
 }
