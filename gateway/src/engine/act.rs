@@ -103,7 +103,7 @@ impl Engine {
         }
     }
 
-    fn command(&self, lane: Lane, instance: InstanceId, command: Command) {
+    pub(super) fn command(&self, lane: Lane, instance: InstanceId, command: Command) {
         let Some(link) = self.registry.link(instance).cloned() else { return };
         self.lanes.push(
             lane,

@@ -246,10 +246,6 @@ impl Registry {
         self.by_id.get(&id).map(|&index| &self.hosts[self.instances[index].host].commands)
     }
 
-    pub(super) fn host_link(&self, host: usize) -> Option<&Sender<Command>> {
-        self.hosts.get(host).map(|host| &host.commands)
-    }
-
     pub(super) fn catalogue_known(&self, hash: &str) -> bool {
         self.catalogues.contains_key(hash)
     }

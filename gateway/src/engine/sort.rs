@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::effects::Returned;
 use super::handle::Input;
+use super::lanes::Lane;
 use super::registry::Change;
 use super::rejudge::Verdict;
 use super::turn::{Batch, Glimpse, Submission, Work};
@@ -15,13 +16,13 @@ use crate::link::message::{Attempt, Command, Report, Signal};
 use crate::store::{FleetFact, JobRecord};
 
 impl Engine {
-    pub(super) async fn sort(&mut self, batch: Batch, now: i64) -> Work {
+    pub(super) fn sort(&mut self, batch: Batch, now: i64) -> Work {
         let mut work = Work::default();
         for input in batch.inputs {
             self.sort_input(input, &mut work);
         }
         for (host, report) in batch.reports {
-            self.sort_report(host, report, now, &mut work).await;
+            self.sort_report(host, report, now, &mut work);
         }
         for returned in batch.returned {
             self.sort_returned(returned, &mut work);
@@ -57,14 +58,10 @@ impl Engine {
         }
     }
 
-    async fn sort_report(&mut self, host: usize, report: Report, now: i64, work: &mut Work) {
+    fn sort_report(&mut self, host: usize, report: Report, now: i64, work: &mut Work) {
         let change = match report {
-            Report::Hello { .. } => {
-                if let Some(link) = self.registry.host_link(host) {
-                    let _ = link.send(Command::Welcome { cell: self.cell }).await;
-                }
-                return;
-            }
+            // Introduced when its link was greeted; a repeat changes nothing.
+            Report::Hello { .. } => return,
             Report::Attempt { attempt, signal } => return self.sort_signal(attempt, signal, work),
             Report::Stray { instance, attempt, prompt, ended } => {
                 return self.judge_stray(&instance, attempt, prompt, ended);
@@ -82,11 +79,11 @@ impl Engine {
         work.events.extend(change.events);
         work.keep.extend(change.keep.into_iter().map(FleetFact::Instance));
         work.fleet_changed = true;
-        if let Some(instance) = change.wanted {
-            let link = self.registry.host_link(host);
-            if let Some(link) = link {
-                let _ = link.send(Command::SendCatalogue { instance }).await;
-            }
+        if let Some(instance) = change.wanted
+            && let Some(id) = self.registry.id(&instance)
+        {
+            // In its lane: the engine itself never waits for a runner, who may be waiting for the engine.
+            self.command(Lane::Instance(id), id, Command::SendCatalogue { instance });
         }
         work.catalogues_changed |= !work.keep.is_empty();
     }

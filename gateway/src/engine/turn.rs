@@ -104,7 +104,7 @@ impl Engine {
         let now = self.clock.now();
         let woke = batch.woke;
         self.metrics.turn_events(batch.len());
-        let mut work = self.sort(batch, now.0).await;
+        let mut work = self.sort(batch, now.0);
         let mut decisions = Decisions::default();
         let mut waiting = Waiting::new();
 
