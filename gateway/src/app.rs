@@ -1,10 +1,12 @@
 //! The composition root: picks the adapters, starts everything, owns the order in which it ends.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +17,7 @@ use crate::engine::{Engine, EngineHandle, Parts, Settings};
 use crate::http;
 use crate::link::local;
 use crate::metrics::Metrics;
+use crate::runner::nvml::{self, Nvml};
 use crate::runner::{self, Runner, RunnerHandle};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
@@ -80,6 +83,12 @@ impl App {
             .await
             .with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
+        // A second small frame of a stream must not wait for the first one's acknowledgement.
+        let listener = listener.tap_io(|socket| {
+            if let Err(error) = socket.set_nodelay(true) {
+                tracing::debug!(%error, "a socket keeps its delay");
+            }
+        });
         let stopped = stop.clone();
         let server = tokio::spawn(async move {
             axum::serve(listener, router).with_graceful_shutdown(stopped.cancelled_owned()).await
@@ -214,8 +223,16 @@ fn runner_config(config: &Config) -> runner::Config {
     runner.spool_max_bytes = file.runner.spool_max_bytes;
     runner.max_frame_bytes = file.runner.max_frame_bytes;
     runner.times.hang_min = Duration::from_secs(file.runner.hang_seconds);
+    runner.nvml = start_nvml(config);
     runner.times.catalogue_refresh = Duration::from_secs(file.runner.catalogue_refresh_seconds);
     runner
+}
+
+/// The look-out for GPUs; the runner keeps it alive.
+fn start_nvml(config: &Config) -> Option<Arc<Nvml>> {
+    let file = &config.file.nvml;
+    let library = file.library.clone().map(PathBuf::into_os_string);
+    file.enabled.then(|| Arc::new(Nvml::start(nvml::Settings { library, ..nvml::Settings::default() })))
 }
 
 fn host_name() -> String {

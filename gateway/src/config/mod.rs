@@ -143,10 +143,8 @@ fn resolve(mut file: File, mistakes: &mut Vec<String>) -> Option<Config> {
         ));
     }
     let public_url = file.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
-    if let Some(url) = &public_url {
-        if !is_http_url(url) {
-            mistakes.push(format!("public_url: \"{url}\" is not an http or https URL"));
-        }
+    if let Some(url) = public_url.as_ref().filter(|url| !is_http_url(url)) {
+        mistakes.push(format!("public_url: \"{url}\" is not an http or https URL"));
     }
     check_instances(&mut file.instances, mistakes);
     let data_dir = std::path::absolute(&file.data_dir).unwrap_or_else(|_| file.data_dir.clone());

@@ -67,6 +67,7 @@ impl Engine {
             live.progress = None;
         });
         let Some(target) = self.target(job, attempt, instance) else { return };
+        self.world.notes.sent(target.attempt);
         self.lanes.push(Lane::Instance(instance), Box::pin(self.hands.clone().dispatch(target)));
     }
 

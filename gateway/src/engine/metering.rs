@@ -4,6 +4,7 @@ use scheduler::{AttemptEnd, Outcome, Record, Timestamp};
 
 use super::names;
 use crate::metrics::Metrics;
+use crate::store::JobRecord;
 
 /// Counts of one turn.
 #[derive(Default)]
@@ -11,6 +12,7 @@ pub(super) struct Counted {
     waited: Vec<f64>,
     ended: Vec<(Outcome, f64, Option<f64>)>,
     lost: Vec<AttemptEnd>,
+    stored: Vec<u64>,
 }
 
 /// Counts the records of a turn at `now`.
@@ -33,9 +35,21 @@ pub(super) fn count(records: &[Record], now: Timestamp) -> Counted {
 }
 
 impl Counted {
+    /// Counts the outputs among the rows of the turn.
+    pub(super) fn outputs(&mut self, rows: &[JobRecord]) {
+        for row in rows {
+            if let JobRecord::Ended { outputs, .. } = row {
+                self.stored.extend(outputs.iter().map(|output| output.size_bytes));
+            }
+        }
+    }
+
     pub(super) fn add_to(&self, metrics: &Metrics) {
         for waited in &self.waited {
             metrics.placed(*waited);
+        }
+        for size_bytes in &self.stored {
+            metrics.output_stored(*size_bytes);
         }
         for end in &self.lost {
             metrics.attempt_ended(*end);

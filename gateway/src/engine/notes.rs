@@ -1,6 +1,7 @@
 //! What reports said of attempts, until the job ends: the payload of decisions. The scheduler decides by ids alone.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use scheduler::{Failure, InstanceId};
 use uuid::Uuid;
@@ -26,9 +27,23 @@ pub(super) struct Note {
     stored: Vec<StoredFile>,
     error: Option<JobError>,
     message: Option<String>,
+    /// When its dispatch was handed to its lane; gone once it was answered.
+    sent: Option<Instant>,
 }
 
 impl Notes {
+    /// How long the instance took to answer the dispatch: told once.
+    pub(super) fn answered(&mut self, attempt: Attempt) -> Option<Duration> {
+        Some(self.get_mut(attempt)?.sent.take()?.elapsed())
+    }
+
+    /// The dispatch is on its way.
+    pub(super) fn sent(&mut self, attempt: Attempt) {
+        if let Some(note) = self.get_mut(attempt) {
+            note.sent = Some(Instant::now());
+        }
+    }
+
     pub(super) fn open(&mut self, job: Uuid, number: u32, instance: InstanceId, prompt: Uuid) {
         let notes = self.by_job.entry(job).or_default();
         if notes.iter().all(|note| note.number != number) {
@@ -40,6 +55,7 @@ impl Notes {
                 stored: Vec::new(),
                 error: None,
                 message: None,
+                sent: None,
             });
         }
     }

@@ -98,6 +98,13 @@ impl Engine {
             Signal::NeedTickets => self.grant(attempt),
             _ => {}
         }
+        if matches!(
+            signal,
+            Signal::Accepted | Signal::Started | Signal::Executed { .. } | Signal::Lost { .. }
+        ) && let Some(took) = self.world.notes.answered(attempt)
+        {
+            self.metrics.dispatched(!matches!(signal, Signal::Lost { .. }), took);
+        }
         let heard = self.world.notes.take(attempt, signal);
         work.hear(attempt, heard);
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::effects::Returned;
 use super::handle::{Input, Readiness, SubmitError};
 use super::world::spec;
-use super::{Engine, names, records};
+use super::{Engine, metering, names, records};
 use crate::link::message::{self, Attempt, Report, Secret};
 use crate::store::{AssetAnswer, AssetCall, FleetFact, Inserted, JobRecord, NewJob, Result, Turn};
 
@@ -162,9 +162,10 @@ impl Engine {
     ) -> Result<()> {
         let Decisions { records, effects } = decisions;
         let ended: Vec<_> = records.iter().filter_map(ended).collect();
-        let counted = crate::engine::metering::count(&records, now);
+        let mut counted = metering::count(&records, now);
         let mut rows = records::durable(records, &mut self.world.notes, self.cell, now);
         rows.extend(facts.records);
+        counted.outputs(&rows);
         let (calls, callers): (Vec<_>, Vec<_>) = facts.calls.into_iter().unzip();
         let mut answers = Vec::new();
         if turn.is_none() && !(rows.is_empty() && calls.is_empty() && facts.keep.is_empty()) {

@@ -99,22 +99,6 @@ pub(super) fn job(
     }
 }
 
-/// Hands a job to the engine and counts what became of it.
-pub(super) async fn hand_over(
-    app: &Shared,
-    job: NewJob,
-    partner_key: Option<Secret>,
-) -> Result<(), SubmitError> {
-    let class = job.plan.class;
-    let submitted = app.engine.submit(job, partner_key).await;
-    match &submitted {
-        Ok(()) => app.metrics.job_accepted(class),
-        Err(SubmitError::Refused(refusal)) => app.metrics.job_refused(refusal.reason),
-        Err(_) => {}
-    }
-    submitted
-}
-
 /// The `Idempotency-Key`, 1 to 255 printable ASCII characters.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();

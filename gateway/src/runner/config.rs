@@ -1,11 +1,10 @@
 //! What a runner is started with: its instances and every bound and pause, named.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
-use crate::link::message::DeviceReport;
+use super::nvml::Nvml;
 
 /// Settings of one host's runner.
 #[derive(Debug, Clone)]
@@ -18,6 +17,8 @@ pub struct Config {
     pub spool_dir: PathBuf,
     /// Bound of the spool, bytes.
     pub spool_max_bytes: u64,
+    /// How long the spool keeps what nobody asks for; longer than results are retained.
+    pub spool_keep_for: Duration,
     /// Bound of one WebSocket message, bytes (a full-size picture of a `SaveImageWebsocket` node is one).
     pub max_frame_bytes: usize,
     /// Bound of one answer of `/history` and `/queue`, bytes.
@@ -31,7 +32,7 @@ pub struct Config {
     /// Pauses and deadlines.
     pub times: Times,
     /// Readings of the host's devices, forwarded as they change; `None` where nobody reads them.
-    pub nvml: Option<watch::Receiver<DeviceReport>>,
+    pub nvml: Option<Arc<Nvml>>,
 }
 
 impl Config {
@@ -43,6 +44,7 @@ impl Config {
             instances,
             spool_dir,
             spool_max_bytes: 20 << 30,
+            spool_keep_for: Duration::from_hours(8 * 24),
             max_frame_bytes: 64 << 20,
             max_history_bytes: 16 << 20,
             max_catalogue_bytes: 64 << 20,
@@ -91,6 +93,8 @@ pub struct Times {
     pub preview_every: Duration,
     /// Pause between readings of `/object_info`.
     pub catalogue_refresh: Duration,
+    /// Pause between looks for the device of an instance that is not bound to one.
+    pub bind_every: Duration,
     /// Pause between searches for strays.
     pub stray_scan: Duration,
     /// How long outputs wait in ComfyUI for tickets before they are spooled.
@@ -121,6 +125,7 @@ impl Default for Times {
             hang_min: Duration::from_mins(10),
             preview_every: Duration::from_millis(200),
             catalogue_refresh: Duration::from_mins(10),
+            bind_every: Duration::from_secs(2),
             stray_scan: Duration::from_secs(30),
             spool_after: Duration::from_secs(5),
             ticket_retry: Duration::from_secs(30),

@@ -4,9 +4,10 @@ use super::comfy::wire::SystemStats;
 use super::config::InstanceConfig;
 use crate::link::message::InstanceFacts;
 
-/// Speed priors in thousandths of the reference class, an A100 of 80 GB: the SDXL column of the class table in
-/// `docs/SCHEDULING-SOURCES.md` (T4, V100, L4, A100-40, H100), others by their bandwidth between those neighbours
-/// (assumed). Only a start: run times are learned per class (DESIGN §4.10).
+/// Speed priors in thousandths of the reference class, an A100 of 80 GB, for SDXL at 1024x1024. A100 and its 5.9 s:
+/// github.com/fal-ai/stable-diffusion-benchmarks; V100: derived from github.com/tencent-ailab/IP-Adapter issue 7; T4,
+/// L4, H100: assumed between measured neighbours; the rest: assumed from memory bandwidth. Only a start: run times are
+/// learned per class (DESIGN §4.10).
 const SPEEDS: [(&str, u32); 14] = [
     ("t4", 160),
     ("l4", 280),

@@ -106,7 +106,7 @@ pub(super) fn dropped_outputs(node_errors: Value) -> Rejection {
 }
 
 fn node_errors_text(mut errors: Value) -> Option<String> {
-    if !errors.as_object().is_some_and(|map| !map.is_empty()) {
+    if errors.as_object().is_none_or(Map::is_empty) {
         return None;
     }
     clean(&mut errors);

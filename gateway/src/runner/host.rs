@@ -24,7 +24,7 @@ pub(super) fn start(
     closing: &CancellationToken,
     tasks: &TaskTracker,
 ) -> Result<(), StartError> {
-    let spool = Spool::open(&config.spool_dir, config.spool_max_bytes)
+    let spool = Spool::open(&config.spool_dir, config.spool_max_bytes, config.spool_keep_for)
         .map_err(|source| StartError::Spool { dir: config.spool_dir.clone(), source })?;
     let config = Arc::new(config);
     let (cell, cell_seen) = watch::channel(None);
@@ -43,7 +43,7 @@ pub(super) fn start(
     let instances = start_instances(&host, closing, tasks)?;
     let (level, homes) = (host.spool.level(), host.homes.clone());
     let reports = link.reports;
-    let nvml = config.nvml.clone();
+    let nvml = config.nvml.as_ref().map(|nvml| nvml.reports());
     let closing = closing.clone();
     tasks.spawn(async move {
         let serving = async {

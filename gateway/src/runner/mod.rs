@@ -5,6 +5,7 @@
 //! the engine except the words that must arrive. Whatever is cut off is looked up after the next start.
 
 mod attempt;
+mod binding;
 mod catalogues;
 mod comfy;
 mod config;

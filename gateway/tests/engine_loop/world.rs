@@ -53,7 +53,7 @@ impl World {
     }
 
     async fn at(folder: tempfile::TempDir, serialised: bool, settings: Settings) -> Self {
-        let store = SqliteStore::open(&folder.path().join("jobs.sqlite3")).unwrap();
+        let store = SqliteStore::open(folder.path().join("jobs.sqlite3")).unwrap();
         let flaky = Arc::new(Flaky { store, broken: AtomicBool::new(false) });
         let artifacts =
             Artifacts::open(&format!("file:{}", folder.path().join("artifacts").display())).unwrap();

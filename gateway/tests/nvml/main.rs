@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
+mod binding;
 mod listener;
 mod shim;
 

@@ -1,1 +1,13 @@
-//! Placeholder.
+//! End-to-end stories: the real programs as processes, real sockets, simulated GPUs.
+//!
+//! A story starts a [`sandbox::Sandbox`], speaks HTTP through [`api::Api`] like any client, and may ask a simulator
+//! what it saw. Nothing here links the products under test. Every wait has a deadline ([`wait`]); every child process
+//! dies with its guard ([`program`]).
+
+pub mod api;
+pub mod pictures;
+pub mod program;
+pub mod sandbox;
+pub mod sse;
+pub mod wait;
+pub mod workflows;

@@ -60,7 +60,7 @@ async fn try_submit(
     if let Some(key) = &mut job.idempotency {
         key.response = Some(StoredResponse { status: StatusCode::CREATED.as_u16(), body: body.clone() });
     }
-    match submit::hand_over(app, job, None).await {
+    match app.engine.submit(job, None).await {
         Ok(()) => Ok(json_text(StatusCode::CREATED, body)),
         Err(SubmitError::DuplicateKey { same_body: true, response: Some(first), .. }) => replay(first),
         Err(error) => Err(submit::of_submit_error(error)),

@@ -58,7 +58,7 @@ async fn try_submit(
     let job =
         submit::job(app, caller, Face::V2, wanted, key.map(|key| (key, None)), (time::job_id(now), now));
     let response = json(StatusCode::CREATED, &render::job(&view::accepted(&job), None, &[], base, now))?;
-    match submit::hand_over(app, job, partner_key).await {
+    match app.engine.submit(job, partner_key).await {
         Ok(()) => Ok(response),
         Err(SubmitError::DuplicateKey { .. }) => Err(reuse()),
         Err(error) => Err(submit::of_submit_error(error)),

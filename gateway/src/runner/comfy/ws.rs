@@ -87,7 +87,7 @@ impl Socket {
                     return Ok(wire::text_frame(text.as_bytes()).map_or(Frame::Other, Frame::Text));
                 }
                 Some(Ok(Message::Binary(bytes))) => {
-                    return Ok(wire::picture(&Bytes::from(bytes)).map_or(Frame::Other, Frame::Picture));
+                    return Ok(wire::picture(&bytes).map_or(Frame::Other, Frame::Picture));
                 }
                 Some(Ok(_)) => {}
                 Some(Err(tungstenite::Error::Capacity(_))) => return Err(Closed::Oversize),

@@ -117,20 +117,27 @@ async fn watch(shared: &Shared, mut socket: Socket) {
 }
 
 /// All that goes on while there is contact.
-async fn look_after(shared: &Shared, facts: InstanceFacts, again: &Notify) {
+async fn look_after(shared: &Shared, mut facts: InstanceFacts, again: &Notify) {
     let times = &shared.host.config.times;
     let mut known = read_catalogue(shared).await;
+    bind(shared, &mut facts).await;
     up(shared, &facts).await;
     let mut cell = shared.host.cell.clone();
     let _ = cell.wait_for(Option::is_some).await;
     search_strays(shared).await;
     let every = |period: Duration| interval_at(Instant::now() + period, period);
     let (mut refresh, mut search) = (every(times.catalogue_refresh), every(times.stray_scan));
+    let mut look = every(times.bind_every);
     let mut stuck = shared.stuck.subscribe();
     loop {
         let retry = if known { Duration::MAX } else { times.contact_backoff.1 };
         tokio::select! {
             _ = search.tick() => search_strays(shared).await,
+            _ = look.tick(), if shared.host.config.nvml.is_some() => {
+                if bind(shared, &mut facts).await {
+                    up(shared, &facts).await;
+                }
+            }
             _ = stuck.changed() => wait_unstuck(shared, &facts).await,
             () = again.notified() => {
                 known = refreshed(shared, &facts).await;
@@ -140,6 +147,19 @@ async fn look_after(shared: &Shared, facts: InstanceFacts, again: &Notify) {
             () = sleep(retry), if !known => known = refreshed(shared, &facts).await,
         }
     }
+}
+
+/// Finds the device of an instance whose configuration names none; whether that changed anything.
+async fn bind(shared: &Shared, facts: &mut InstanceFacts) -> bool {
+    let Some(nvml) = &shared.host.config.nvml else { return false };
+    let found = shared.binding.find(nvml, &shared.config.url).await;
+    // a process that uses its device no more keeps the binding: it is still the same card
+    if shared.config.device_uuid.is_some() || found.is_none() || found == facts.device_uuid {
+        return false;
+    }
+    tracing::info!(instance = %shared.name, device = found, "instance bound to its device");
+    facts.device_uuid = found;
+    true
 }
 
 async fn refreshed(shared: &Shared, facts: &InstanceFacts) -> bool {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::board::{Board, Hint, Slot};
 use crate::link::local::Sender;
 use crate::link::message::{Attempt, InstanceName, Report, Signal};
+use crate::runner::binding::Binding;
 use crate::runner::catalogues::Catalogues;
 use crate::runner::comfy::Comfy;
 use crate::runner::comfy::wire::{Queue, QueueItem};
@@ -75,6 +76,7 @@ pub(super) struct Shared {
     pub board: Board,
     pub contact: watch::Sender<Contact>,
     pub stuck: watch::Sender<Option<Stuck>>,
+    pub binding: Binding,
     /// POSTs go out one at a time.
     pub posting: tokio::sync::Mutex<()>,
     /// Asks for another socket: this one is deaf.
@@ -97,6 +99,7 @@ impl Shared {
         Self {
             host,
             name: config.name.as_str().into(),
+            binding: Binding::default(),
             config,
             comfy,
             board: Board::default(),

@@ -178,10 +178,10 @@ impl Courier {
             counted: 0,
         };
         match (&item.spooled, &item.found.source) {
-            (Some(spooled), _) => pour.from_file(&self.spooled_path(&spooled.file)).await?,
-            (None, Source::Frame(file, _)) => pour.from_file(&self.spooled_path(file)).await?,
+            (Some(spooled), _) => pour.take_file(&self.spooled_path(&spooled.file)).await?,
+            (None, Source::Frame(file, _)) => pour.take_file(&self.spooled_path(file)).await?,
             (None, Source::Text(text)) => pour.write(text.as_bytes()).await?,
-            (None, Source::View(file)) => pour.from_view(&self.comfy, file).await?,
+            (None, Source::View(file)) => pour.take_view(&self.comfy, file).await?,
         }
         pour.finish(place.durable, &item.found.listed.content_type).await
     }
@@ -221,7 +221,7 @@ struct Pour<'a> {
 }
 
 impl Pour<'_> {
-    async fn from_view(&mut self, comfy: &Comfy, file: &FileRef) -> Result<(), PourError> {
+    async fn take_view(&mut self, comfy: &Comfy, file: &FileRef) -> Result<(), PourError> {
         let mut view = comfy.view(file).await?;
         while let Some(chunk) = view.chunk().await? {
             self.write(&chunk).await?;
@@ -229,7 +229,7 @@ impl Pour<'_> {
         Ok(())
     }
 
-    async fn from_file(&mut self, path: &Path) -> Result<(), PourError> {
+    async fn take_file(&mut self, path: &Path) -> Result<(), PourError> {
         let mut file = tokio::fs::File::open(path).await.map_err(PourError::Read)?;
         let mut buffer = vec![0; 64 << 10];
         loop {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -59,9 +60,10 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// Opens the folder and counts what it holds.
-    pub(crate) fn open(dir: &Path, max_bytes: u64) -> io::Result<Self> {
+    /// Opens the folder, drops what is older than that, and counts the rest.
+    pub(crate) fn open(dir: &Path, max_bytes: u64, keep_for: Duration) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
+        drop_older(dir, keep_for)?;
         let spool = Self {
             dir: dir.to_owned(),
             max_bytes,
@@ -154,6 +156,18 @@ impl Spool {
     }
 }
 
+/// Removes attempts that nobody asked for in a long time.
+fn drop_older(dir: &Path, keep_for: Duration) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+        if entry.file_type()?.is_dir() && age > keep_for {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Length of all files below, manifests excepted (they are small and not counted when written).
 fn size_of(dir: &Path) -> io::Result<u64> {
     let mut size = 0;
@@ -167,4 +181,48 @@ fn size_of(dir: &Path) -> io::Result<u64> {
         }
     }
     Ok(size)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn attempt() -> Attempt {
+        Attempt { job: uuid::Uuid::from_u128(1), number: 1 }
+    }
+
+    #[tokio::test]
+    async fn it_fills_up_once_and_empties_when_an_attempt_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::open(dir.path(), 1000, LONG).unwrap();
+        let mut level = spool.level();
+        spool.take(600).unwrap();
+        std::fs::create_dir_all(spool.folder(attempt())).unwrap();
+        std::fs::write(spool.folder(attempt()).join("file-0"), [0; 600]).unwrap();
+        assert!(!level.borrow_and_update().full);
+        assert_eq!(spool.take(600), Err(Full));
+        assert!(level.borrow_and_update().full);
+        spool.drop_attempt(attempt()).await;
+        assert!(!level.borrow_and_update().full);
+        assert_eq!(spool.take(1000), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn manifests_and_bytes_survive_and_the_forgotten_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = Manifest { prompt: "p".into(), files: Vec::new() };
+        let spool = Spool::open(dir.path(), 1000, LONG).unwrap();
+        spool.remember(attempt(), &manifest).await.unwrap();
+        std::fs::write(spool.folder(attempt()).join("file-0"), [0; 960]).unwrap();
+        let again = Spool::open(dir.path(), 1000, LONG).unwrap();
+        assert_eq!(again.recall(attempt()).await, Some(manifest));
+        assert_eq!(again.take(100), Err(Full));
+        let later = Spool::open(dir.path(), 1000, Duration::ZERO).unwrap();
+        assert_eq!(later.recall(attempt()).await, None);
+        assert_eq!(later.take(100), Ok(()));
+    }
 }

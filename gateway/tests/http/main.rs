@@ -1,0 +1,11 @@
+//! The HTTP faces over real sockets: a whole gateway on a temporary folder, simulated ComfyUI servers behind it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
+
+mod assets;
+mod contract;
+mod doors;
+mod events;
+mod private;
+mod v2;
+mod walk;
+mod world;

@@ -1,0 +1,141 @@
+//! Every route there is, with every kind of stranger. The table is the router's own, so no route can be forgotten:
+//! one that is added without a line in [`foreign`] fails here.
+
+use std::sync::Arc;
+
+use gateway::artifacts::Artifacts;
+use gateway::engine::{Engine, Parts, Settings};
+use gateway::http::{Doors, Limits, Need, RouteInfo, State, route_table};
+use gateway::metrics::Metrics;
+use gateway::store::sqlite::SqliteStore;
+use gateway::store::{Scope, Store};
+use gateway::tenant::Tenants;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{World, picture};
+
+async fn table() -> Vec<RouteInfo> {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = SqliteStore::temporary().unwrap();
+    let artifacts = Artifacts::local(folder.path()).unwrap();
+    let settings = Settings {
+        scheduler: scheduler::Config::default(),
+        reserve_mib: 0,
+        max_output_bytes: 1,
+        body_cache_bytes: 1,
+        inbox: 1,
+        workflow: gateway::workflow::Limits::default(),
+        shared_inputs: Arc::new([]),
+    };
+    let parts = Parts {
+        store: store.clone(),
+        artifacts: artifacts.clone(),
+        links: vec![],
+        metrics: Metrics::new(),
+        settings,
+    };
+    let (_, engine) = Engine::open(parts).await.unwrap();
+    route_table(State {
+        engine,
+        artifacts,
+        tenants: Tenants::open(store).await.unwrap(),
+        metrics: Metrics::new(),
+        limits: Limits::default(),
+        doors: Doors::default(),
+        public_url: None,
+        shared_inputs: Arc::new([]),
+        retention: std::time::Duration::from_secs(1),
+        closing: CancellationToken::new(),
+    })
+}
+
+/// What a stranger with a good key of another tenant gets: 404 where the path names something of ours, success or a
+/// complaint about the request where it does not.
+fn foreign(route: &RouteInfo) -> Option<StatusCode> {
+    let status = match (route.method.as_str(), route.path) {
+        ("GET", "/livez" | "/readyz" | "/api/v2/health" | "/" | "/console") => StatusCode::OK,
+        ("GET", "/console/console.js" | "/console/console.css" | "/metrics" | "/v1/fleet") => StatusCode::OK,
+        ("GET", "/api/v2/jobs" | "/v1/jobs") => StatusCode::OK,
+        ("POST", "/api/v2/jobs" | "/v1/jobs" | "/api/v2/assets/from-hash") => StatusCode::BAD_REQUEST,
+        ("POST", "/api/v2/assets") => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ("POST", "/v1/drain") => StatusCode::ACCEPTED,
+        ("GET", "/api/v2/jobs/{id}" | "/api/v2/jobs/{id}/workflow" | "/api/v2/jobs/{id}/events")
+        | ("GET", "/v1/jobs/{id}" | "/v1/jobs/{id}/explain")
+        | ("POST", "/api/v2/jobs/{id}/cancel" | "/v1/jobs/{id}/cancel")
+        | ("HEAD", "/api/v2/assets/by-hash/{hash}")
+        | ("GET" | "DELETE", "/api/v2/assets/{id}")
+        | ("GET", "/api/v2/assets/{id}/content")
+        | ("POST", "/v1/instances/{name}/cordon" | "/v1/instances/{name}/uncordon") => StatusCode::NOT_FOUND,
+        _ => return None,
+    };
+    Some(status)
+}
+
+struct Ours {
+    job: String,
+    asset: String,
+    hash: String,
+}
+
+impl Ours {
+    /// Something of each kind, owned by `key`.
+    async fn make(world: &World, key: &str) -> Self {
+        let body = json!({"workflow": picture(1)});
+        let job =
+            world.request(Method::POST, "/api/v2/jobs").bearer_auth(key).json(&body).send().await.unwrap();
+        let form = reqwest::multipart::Form::new()
+            .text("content_type", "image/png")
+            .text("file_path", "a.png")
+            .part("file", reqwest::multipart::Part::bytes(b"bytes".to_vec()));
+        let asset = world.request(Method::POST, "/api/v2/assets").bearer_auth(key).multipart(form);
+        let (job, asset): (Value, Value) =
+            (job.json().await.unwrap(), asset.send().await.unwrap().json().await.unwrap());
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Self { job: text(&job["id"]), asset: text(&asset["id"]), hash: text(&asset["hash"]) }
+    }
+
+    fn path(&self, route: &RouteInfo) -> String {
+        let id = if route.path.contains("/assets/") { &self.asset } else { &self.job };
+        route.path.replace("{id}", id).replace("{hash}", &self.hash).replace("{name}", "none")
+    }
+}
+
+#[tokio::test]
+async fn every_route_refuses_every_stranger() {
+    let world = World::with(vec![], "").await;
+    let ours = world.key("ours", Scope::Admin).await;
+    let things = Ours::make(&world, &ours).await;
+    let theirs = world.key("theirs", Scope::Admin).await;
+    let weak = world.key("theirs", Scope::Metrics).await;
+    let mut routes = table().await;
+    routes.sort_by_key(|route| route.path == "/v1/drain"); // Last: it closes the door.
+    assert!(routes.len() > 25);
+
+    for route in &routes {
+        let path = things.path(route);
+        let name = format!("{} {}", route.method, route.path);
+        let ask = async |key: Option<&str>| {
+            let request = world.request(route.method.clone(), &path);
+            let request = key.into_iter().fold(request, |request, key| request.bearer_auth(key));
+            request.send().await.unwrap().status()
+        };
+        let needs_key = match route.need {
+            Need::Nothing | Need::Door => false,
+            Need::Scope(_) => true,
+        };
+        for key in [None, Some("dk_wrong"), Some("")] {
+            let status = ask(key).await;
+            assert_eq!(status == StatusCode::UNAUTHORIZED, needs_key, "{name} with {key:?}: {status}");
+        }
+        if matches!(route.need, Need::Scope(scope) if scope > Scope::Metrics) {
+            assert_eq!(ask(Some(&weak)).await, StatusCode::FORBIDDEN, "{name} with a weak key");
+        }
+        let expected = foreign(route).unwrap_or_else(|| panic!("{name} is not in the table of strangers"));
+        assert_eq!(ask(Some(&theirs)).await, expected, "{name} with a foreign key");
+    }
+    let open: Vec<_> =
+        routes.iter().filter(|route| route.need == Need::Nothing).map(|route| route.path).collect();
+    assert_eq!(open.len(), 3, "only health is open to all: {open:?}");
+}
