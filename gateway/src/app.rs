@@ -89,12 +89,6 @@ impl App {
                 tracing::debug!(%error, "a socket keeps its delay");
             }
         });
-        // An event stream writes small frames: held back until the client acknowledges, each would cost it 40 ms.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "a connection keeps its delay");
-            }
-        });
         let stopped = stop.clone();
         let server = tokio::spawn(async move {
             axum::serve(listener, router).with_graceful_shutdown(stopped.cancelled_owned()).await
