@@ -49,7 +49,7 @@ async fn a_job_whose_instance_is_killed_finishes_elsewhere() -> anyhow::Result<(
     has_color(api, &id, 0xaa_bb_cc).await?;
     ensure!(succeeded(&sandbox.gpus()[1 - first]) == 1, "the other one did not run it");
     let job = api.job_v1(&id).await?;
-    ensure!(job["attempt"] == 2 && job["faults"] == 1, "{job}");
+    ensure!(job["attempt"] == 2, "{job}");
     Ok(())
 }
 

@@ -59,7 +59,13 @@ pub async fn sequential(options: &Options) -> anyhow::Result<Vec<Row>> {
     let commits = f64::from(self::commits(&bed.gateway).await? - commits) / count(ours.len());
     bed.end().await?;
     let theirs = proxy.map(|_| gathered(&theirs));
-    Ok(rows(&floor.into_iter().collect(), &gathered(&ours), theirs.as_ref(), &syncs.into_iter().collect(), commits))
+    Ok(rows(
+        &floor.into_iter().collect(),
+        &gathered(&ours),
+        theirs.as_ref(),
+        &syncs.into_iter().collect(),
+        commits,
+    ))
 }
 
 fn rows(floor: &Samples, ours: &Many, theirs: Option<&Many>, syncs: &Samples, commits: f64) -> Vec<Row> {

@@ -88,9 +88,10 @@ impl Connection {
         let (mut accepted, mut refused) = (Vec::new(), 0);
         let plain = self.request("");
         while Instant::now() < until {
-            let keyed = self.plan.keys.then(|| {
-                self.request(&format!("idempotency-key: {}\r\n", uuid::Uuid::new_v4().simple()))
-            });
+            let keyed = self
+                .plan
+                .keys
+                .then(|| self.request(&format!("idempotency-key: {}\r\n", uuid::Uuid::new_v4().simple())));
             let began = Instant::now();
             self.stream.write_all(keyed.as_ref().unwrap_or(&plain)).await?;
             let status = tokio::time::timeout(ANSWER, self.read()).await.context("no answer")??;

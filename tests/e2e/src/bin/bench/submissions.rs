@@ -33,8 +33,7 @@ pub async fn measure(options: &Options) -> anyhow::Result<Vec<Row>> {
     };
     let theirs = theirs.as_ref().map(|(outcome, _)| outcome);
     let mut rows = Vec::new();
-    let ways =
-        [("/api/v2/jobs", false), ("/api/v2/jobs", true), ("/v1/jobs", false)];
+    let ways = [("/api/v2/jobs", false), ("/api/v2/jobs", true), ("/v1/jobs", false)];
     for (path, keys) in ways {
         let (ours, cpu) = load(options, &bed.gateway, path, keys).await?;
         let beside = theirs.filter(|_| path == "/api/v2/jobs" && !keys);
@@ -49,7 +48,11 @@ pub async fn measure(options: &Options) -> anyhow::Result<Vec<Row>> {
             .beside(beside.map(told))
             .aim("≥ 5,000 /s", speed >= AIM),
         );
-        rows.push(Row::new(Stage::Submissions, "CPU of the process for a submission", format!("{cpu:.3} ms")));
+        rows.push(Row::new(
+            Stage::Submissions,
+            "CPU of the process for a submission",
+            format!("{cpu:.3} ms"),
+        ));
         if let Some(theirs) = beside {
             let ratio = speed / per_second(theirs).max(1.0);
             rows.push(

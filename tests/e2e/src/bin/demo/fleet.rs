@@ -61,7 +61,7 @@ impl Fleet {
             let input = &info["CheckpointLoaderSimple"]["input"]["required"]["ckpt_name"];
             // Either spelling of a list of choices.
             let first = input[0].get(0).or_else(|| input[1]["options"].get(0));
-            if let Some(name) = first.and_then(|name| name.as_str()) {
+            if let Some(name) = first.and_then(|name| name.as_str()).filter(|name| !name.is_empty()) {
                 return Ok(Some(name.to_owned()));
             }
         }

@@ -47,7 +47,7 @@ async fn demo() -> anyhow::Result<()> {
 }
 
 async fn story(servers: &mut Servers, fleet: &Fleet, once: bool) -> anyhow::Result<()> {
-    servers.ready().await?;
+    servers.ready(fleet.urls().len()).await?;
     println!("gateway      {}", servers.gateway.base());
     println!("backend-api  {}", servers.backend.base());
     println!("console      {}/console", servers.gateway.base());

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use e2e::api::Api;
 use e2e::program::Program;
 use e2e::sandbox;
+use e2e::wait::{self, SOON};
 
 use crate::fleet::Fleet;
 
@@ -56,11 +57,17 @@ impl Servers {
         })
     }
 
-    /// Waits until both serve.
-    pub async fn ready(&mut self) -> anyhow::Result<()> {
+    /// Waits until both serve and the gateway has found every GPU.
+    pub async fn ready(&mut self, gpus: usize) -> anyhow::Result<()> {
         let [gateway, backend] = &mut self.programs;
         sandbox::ready(gateway, &self.gateway).await.context("the gateway does not start")?;
-        sandbox::ready(backend, &self.backend).await.context("backend-api does not start")
+        sandbox::ready(backend, &self.backend).await.context("backend-api does not start")?;
+        wait::until("the GPUs to answer", SOON, async || {
+            let fleet = self.gateway.get("/v1/fleet").await?.expect(200)?.json()?;
+            let found = fleet["instances"].as_array().into_iter().flatten();
+            Ok((found.filter(|instance| instance["state"] != "down").count() >= gpus).then_some(()))
+        })
+        .await
     }
 
     /// Ends both, by force if need be. What goes wrong here has nobody left to care.
