@@ -7,6 +7,7 @@ pub mod app;
 pub mod artifacts;
 pub mod config;
 pub mod engine;
+pub mod fleet;
 pub mod http;
 pub mod link;
 pub mod metrics;

@@ -13,7 +13,7 @@ use axum::http::{Method, StatusCode};
 use prometheus::{Encoder as _, TextEncoder};
 use scheduler::{AttemptEnd, Class, Outcome, RefusalReason};
 
-use crate::engine::FleetView;
+use crate::fleet::FleetView;
 use families::Families;
 
 pub use families::Family;

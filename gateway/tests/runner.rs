@@ -5,10 +5,12 @@
 #[path = "support/runner.rs"]
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use comfyui_sim::PromptState;
-use gateway::link::message::{Command, DeviceReport, OutputKind, Report, Signal};
+use gateway::link::message::{Command, OutputKind, Report, Signal};
+use gateway::runner::nvml::{Nvml, Settings};
 use support::{GPU, World, dispatch, paced, picture, sampled, slow_picture};
 
 #[tokio::test]
@@ -228,15 +230,18 @@ async fn previews_are_passed_on_but_not_all_of_them() {
 }
 
 #[tokio::test]
-async fn readings_of_the_devices_are_forwarded_as_they_change() {
-    let (readings, seen) = tokio::sync::watch::channel(DeviceReport::default());
-    let mut world = World::with(comfyui_sim::Config::default(), |config| config.nvml = Some(seen)).await;
-    readings.send_replace(DeviceReport { problem: Some("no driver".into()), ..DeviceReport::default() });
+async fn a_host_without_a_driver_reports_that_as_a_fact() {
+    let settings = Settings { library: Some("/nonexistent/libnvidia-ml.so.1".into()), ..Settings::default() };
+    let mut world = World::with(comfyui_sim::Config::default(), |config| {
+        config.nvml = Some(Arc::new(Nvml::start(settings)));
+    })
+    .await;
     world
         .until("reading", |seen| {
-            let problem =
-                |report: &Report| matches!(report, Report::Devices(report) if report.problem.is_some());
-            seen.iter().any(problem).then_some(())
+            let tells =
+                |problem: &Option<String>| problem.as_deref().is_some_and(|it| it.contains("library"));
+            let told = |report: &Report| matches!(report, Report::Devices(report) if tells(&report.problem));
+            seen.iter().any(told).then_some(())
         })
         .await;
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::board::{Board, LiveState, Watch};
 use super::clock::Clock;
-use super::fleet::FleetView;
+use crate::fleet::FleetView;
 use crate::link::message::Secret;
 use crate::store::{AssetAnswer, AssetCall, NewJob, Store, StoredResponse};
 

@@ -8,7 +8,6 @@ mod act;
 pub mod board;
 pub mod clock;
 mod effects;
-pub mod fleet;
 pub mod handle;
 mod lanes;
 mod metering;
@@ -33,10 +32,10 @@ use uuid::Uuid;
 
 pub use board::{Board, LiveState, Watch};
 pub use clock::Clock;
-pub use fleet::{FleetView, HostView, InstanceView};
 pub use handle::{EngineHandle, Readiness, SubmitError, Unavailable};
 
 use crate::artifacts::Artifacts;
+use crate::fleet::FleetView;
 use crate::link::local::EngineEnd;
 use crate::link::message::{Command, Report};
 use crate::metrics::Metrics;

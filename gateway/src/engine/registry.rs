@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use scheduler::{DeviceId, DeviceSample, Event, HostId, InstanceId, InstanceProfile};
 
-use super::fleet::{HostView, InstanceView};
 use super::names;
+use crate::fleet::{HostView, InstanceView};
 use crate::link::local::Sender;
 use crate::link::message::{Command, DeviceReport, InstanceFacts};
 use crate::store::KnownInstance;

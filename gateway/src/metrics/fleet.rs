@@ -7,7 +7,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{CounterVec, GaugeVec, IntCounterVec, IntGaugeVec, Opts};
 
 use super::families::Family;
-use crate::engine::{FleetView, HostView, InstanceView};
+use crate::fleet::{FleetView, HostView, InstanceView};
 use crate::link::message::DeviceReading;
 
 type Result<T> = std::result::Result<T, prometheus::Error>;

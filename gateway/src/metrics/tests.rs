@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use scheduler::{InstanceId, InstanceSummary};
 
 use super::*;
-use crate::engine::{HostView, InstanceView};
+use crate::fleet::{HostView, InstanceView};
 use crate::link::message::{DeviceReading, DeviceReport};
 
 const DOCUMENT: &str = include_str!("../../../docs/METRICS.md");

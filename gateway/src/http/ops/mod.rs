@@ -11,7 +11,8 @@ use super::error::{ApiError, AsItIs};
 use super::respond::json;
 use super::routes::{Need, Routes};
 use super::state::App;
-use crate::engine::{FleetView, Readiness};
+use crate::engine::Readiness;
+use crate::fleet::FleetView;
 use crate::store::Scope;
 
 /// Adds the routes.

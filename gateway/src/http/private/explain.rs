@@ -19,7 +19,7 @@ use super::super::state::{App, Shared};
 use super::super::time::at;
 use super::super::view::{self, Seen};
 use super::render;
-use crate::engine::FleetView;
+use crate::fleet::FleetView;
 use crate::tenant::Caller;
 use crate::workflow::{self, Graph};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use scheduler::{AttemptNo, InstanceId, Timestamp};
 
 use super::*;
-use crate::engine::InstanceView;
+use crate::fleet::InstanceView;
 use crate::http::view::tests::{ACCEPTED, row};
 use crate::store::{JobError, StoredState};
 

@@ -13,7 +13,7 @@ use super::super::error::ApiError;
 use super::super::respond::json;
 use super::super::state::{App, Shared};
 use super::super::time::at;
-use crate::engine::{FleetView, HostView, InstanceView};
+use crate::fleet::{FleetView, HostView, InstanceView};
 use crate::link::message::DeviceReading;
 
 #[derive(Serialize)]

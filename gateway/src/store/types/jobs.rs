@@ -1,0 +1,177 @@
+//! Jobs on their way into the store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use scheduler::Class;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Which door a job came by: ids and idempotency keys are unique per tenant and face.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Face {
+    /// Comfy API v2.
+    V2,
+    /// ComfyUI's own API.
+    Native,
+    /// The private API.
+    Private,
+}
+
+/// A job as submitted, checked and analysed.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// Internal id, UUIDv7.
+    pub id: Uuid,
+    /// Public id, unique per tenant among live jobs.
+    pub public_id: String,
+    /// Who pays.
+    pub tenant: u32,
+    /// Which door.
+    pub face: Face,
+    /// Single-use (v2) or replaying (`/v1`) key.
+    pub idempotency: Option<IdempotencyKey>,
+    /// What is asked of the scheduler, and what is kept of it.
+    pub plan: JobPlan,
+    /// What was submitted.
+    pub body: JobBody,
+    /// References to be resolved and pinned in this transaction (DESIGN §4.8).
+    pub references: Vec<Reference>,
+    /// Caller's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Milliseconds since the epoch.
+    pub accepted_at: i64,
+    /// When its record may be forgotten after its end: `ended_at + retention_ms`.
+    pub retention_ms: i64,
+}
+
+/// A caller's promise about repeats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// 1 to 255 printable ASCII characters.
+    pub key: String,
+    /// BLAKE3 of the raw body (DESIGN §4.3).
+    pub body_hash: [u8; 32],
+    /// Milliseconds since the epoch; 24 h after the claim.
+    pub expires_at: i64,
+    /// The answer that repeats will get, where the face replays (`/v1`).
+    pub response: Option<StoredResponse>,
+}
+
+/// What the scheduler needs of a job, as kept in its row: rebuilding a million of them must not parse a workflow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobPlan {
+    /// Service level.
+    pub class: Class,
+    /// The tenant's weight at acceptance.
+    pub weight: u32,
+    /// The tenant's concurrency at acceptance.
+    pub concurrency: u32,
+    /// The caller's own order.
+    pub order: Option<i64>,
+    /// Milliseconds since the epoch.
+    pub start_deadline: Option<i64>,
+    /// Milliseconds since the epoch.
+    pub deadline: i64,
+    /// What an instance must offer.
+    pub requirement: Arc<scheduler::Requirement>,
+    /// No catalogue was known when it was accepted: judge it again when one is.
+    pub provisional: bool,
+    /// What it costs.
+    pub shape: scheduler::Shape,
+}
+
+/// The bulky part of a job, read again at dispatch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobBody {
+    /// The caller's graph, verbatim JSON text.
+    pub workflow: Arc<str>,
+    /// The caller's `extra_pnginfo`, JSON object text.
+    pub extra_pnginfo: Option<Arc<str>>,
+    /// Resolved references: filled by the store when it inserts the job.
+    pub inputs: Vec<PinnedInput>,
+    /// Refuse ComfyUI's `200 with node_errors`.
+    pub strict: bool,
+    /// It came with a partner key, which is never stored (DESIGN §9): without it in memory the job cannot run.
+    pub needs_partner_key: bool,
+}
+
+/// Something in a workflow that names bytes the tenant holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// Where it stands (RFC 6901 pointer).
+    pub pointer: String,
+    /// What it names.
+    pub names: Named,
+}
+
+/// How a workflow names bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// An asset record or an output, by id (`core/ASSET`).
+    Asset(Uuid),
+    /// The tenant's newest asset with this `file_path`.
+    Upload(String),
+    /// The tenant's newest output with this name (`name [output]`).
+    Output(String),
+}
+
+/// A reference after its resolution: these very bytes, whatever happens to the record it named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedInput {
+    /// Where it stands (RFC 6901 pointer).
+    pub pointer: String,
+    /// The blob's row.
+    pub blob: Uuid,
+    /// BLAKE3, lower-case hex.
+    pub hash: String,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// Media type.
+    pub content_type: String,
+    /// File name the record had; gives the staged file its extension.
+    pub name: String,
+    /// Where the bytes are in the artifact store.
+    pub object_key: String,
+}
+
+/// What became of a submission in its turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is a new row; the scheduler is to hear of it.
+    Fresh,
+    /// Its idempotency key was used before, by this job.
+    DuplicateKey {
+        /// Internal id of the earlier job.
+        job: Uuid,
+        /// Whether the body was the same, byte for byte.
+        same_body: bool,
+        /// The stored first answer.
+        response: Option<StoredResponse>,
+    },
+    /// A live job of the tenant has this public id.
+    DuplicateId,
+    /// These references name nothing the tenant holds.
+    MissingAssets(Vec<String>),
+}
+
+/// The first answer to a `/v1` submission, replayed to repeats.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredResponse {
+    /// HTTP status.
+    pub status: u16,
+    /// Body, as sent.
+    pub body: String,
+}
+
+/// What an idempotency key leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay {
+    /// Internal id of the job.
+    pub job: Uuid,
+    /// BLAKE3 of the first body.
+    pub body_hash: [u8; 32],
+    /// The first answer, where the face replays.
+    pub response: Option<StoredResponse>,
+}

@@ -1,0 +1,144 @@
+//! Jobs as they are read.
+
+use std::collections::BTreeMap;
+
+use scheduler::Class;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Face, JobError, JobPlan};
+use crate::link::message::OutputKind;
+
+/// A job that must be taken up again.
+#[derive(Debug, Clone)]
+pub struct OpenJob {
+    /// Internal id.
+    pub id: Uuid,
+    /// Who pays.
+    pub tenant: u32,
+    /// What the scheduler needs.
+    pub plan: JobPlan,
+    /// Milliseconds since the epoch.
+    pub accepted_at: i64,
+    /// Last attempt, 0 before the first.
+    pub attempt: u32,
+    /// Where that attempt is open.
+    pub open_on: Option<u32>,
+    /// When it was placed.
+    pub placed_at: i64,
+    /// Counted faults.
+    pub faults: u32,
+    /// Losses.
+    pub losses: u32,
+    /// A cancel is intended.
+    pub cancel_requested: bool,
+}
+
+/// Where a job stands as far as the store knows: progress and `running` are not persisted (DESIGN §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoredState {
+    /// Waiting.
+    Queued,
+    /// On an instance.
+    Placed,
+    /// On an instance, not wanted any more.
+    Canceling,
+    /// Ended.
+    Succeeded,
+    /// Ended.
+    Failed,
+    /// Ended.
+    Canceled,
+    /// Ended.
+    Expired,
+}
+
+impl StoredState {
+    /// Whether nothing more will happen.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Canceled | Self::Expired)
+    }
+}
+
+/// A job as read.
+#[derive(Debug, Clone)]
+pub struct JobRow {
+    /// Internal id.
+    pub id: Uuid,
+    /// Public id.
+    pub public_id: String,
+    /// Who pays.
+    pub tenant: u32,
+    /// Which door.
+    pub face: Face,
+    /// Where it stands.
+    pub state: StoredState,
+    /// Counts up with each committed change.
+    pub revision: u64,
+    /// Service level.
+    pub class: Class,
+    /// Last attempt, 0 before the first.
+    pub attempt: u32,
+    /// Where that attempt was placed.
+    pub instance: Option<u32>,
+    /// Counted faults.
+    pub faults: u32,
+    /// Losses.
+    pub losses: u32,
+    /// Caller's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Milliseconds since the epoch.
+    pub accepted_at: i64,
+    /// Milliseconds since the epoch; known from the end on.
+    pub started_at: Option<i64>,
+    /// Milliseconds since the epoch.
+    pub ended_at: Option<i64>,
+    /// Milliseconds since the epoch.
+    pub start_deadline: Option<i64>,
+    /// Milliseconds since the epoch.
+    pub deadline: i64,
+    /// When the record may be forgotten; before the end: as if it ended at its deadline.
+    pub expires_at: i64,
+    /// Why it failed.
+    pub error: Option<JobError>,
+}
+
+/// An output as read.
+#[derive(Debug, Clone)]
+pub struct OutputRow {
+    /// Its asset id.
+    pub id: Uuid,
+    /// Its job.
+    pub job: Uuid,
+    /// The node that made it.
+    pub node_id: String,
+    /// What it is.
+    pub kind: OutputKind,
+    /// Its name in the caller's eyes.
+    pub name: String,
+    /// Media type.
+    pub content_type: String,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// BLAKE3, lower-case hex.
+    pub hash: String,
+    /// Where the bytes are.
+    pub object_key: String,
+}
+
+/// Which jobs to list.
+#[derive(Debug, Clone, Default)]
+pub struct ListQuery {
+    /// Whose.
+    pub tenant: u32,
+    /// Only these; empty: all.
+    pub states: Vec<StoredState>,
+    /// Every pair must match.
+    pub labels: BTreeMap<String, String>,
+    /// Strictly older than this internal id.
+    pub before: Option<Uuid>,
+    /// At most so many.
+    pub limit: u32,
+}
