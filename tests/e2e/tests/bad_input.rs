@@ -32,10 +32,11 @@ async fn sandbox() -> anyhow::Result<Sandbox> {
     Ok(sandbox)
 }
 
-/// Posts a body as it is. Who is refused before the body was read may find the connection closed while writing
-/// (RFC 9112 §9.6) and asks again.
+/// Posts a body as it is, on a connection of its own. Who is refused before the body was read may find that connection
+/// closed while writing (RFC 9112 §9.6) and asks again.
 async fn post_text(api: &Api, path: &str, text: String) -> anyhow::Result<Answer> {
     wait::until("an answer", SOON, async || {
+        let api = Api::new(api.base())?;
         let request = api.request(Method::POST, path).header("content-type", "application/json");
         match api.send(request.body(text.clone())).await {
             Ok(answer) => Ok(Some(answer)),
