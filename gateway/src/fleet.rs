@@ -16,6 +16,9 @@ pub struct FleetView {
     pub instances: Vec<InstanceView>,
     /// The distinct catalogues of all instances ever seen and still configured; empty while none is known.
     pub catalogues: Vec<Arc<Catalogue>>,
+    /// Each instance has been asked, and the catalogue of each that answers has been read: what is refused now would
+    /// be refused a second later too.
+    pub settled: bool,
     /// Backlog and instances as the scheduler counts them.
     pub summary: Summary,
 }

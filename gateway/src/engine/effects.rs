@@ -8,6 +8,7 @@ use scheduler::AttemptEnd;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::rejudge::Verdict;
 use crate::artifacts::{ArtifactError, Artifacts};
 use crate::link::local::Sender;
 use crate::link::message::{Attempt, Command, Dispatch, Input, InstanceName, Secret, Signal, Ticket};
@@ -20,8 +21,10 @@ pub(super) enum Returned {
     Signal(Attempt, Signal),
     /// A job needs the partner key it came with, and the key is gone.
     PartnerKeyLost(Attempt),
-    /// A catalogue was read, and the jobs that waited for one were judged by it.
-    Catalogue { catalogue: Arc<Catalogue>, body: Arc<str>, judged: Vec<(Uuid, super::rejudge::Verdict)> },
+    /// A catalogue was read.
+    Catalogue { catalogue: Arc<Catalogue>, body: Arc<str> },
+    /// Jobs that waited for a catalogue were judged; `settled`: by all that can be known.
+    Judged { judged: Vec<(Uuid, Verdict)>, settled: bool },
     /// A catalogue's body was no catalogue.
     BadCatalogue { hash: String, problem: String },
 }

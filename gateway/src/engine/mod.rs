@@ -33,6 +33,7 @@ use uuid::Uuid;
 pub use board::{Board, LiveState, Watch};
 pub use clock::Clock;
 pub use handle::{EngineHandle, Readiness, SubmitError, Unavailable};
+pub use rejudge::UNJUDGED;
 
 use crate::artifacts::Artifacts;
 use crate::fleet::FleetView;
@@ -109,6 +110,14 @@ pub struct Engine {
     world: World,
     /// Catalogues being read.
     reading: HashSet<String>,
+    /// Waiting jobs are being judged.
+    judging: bool,
+    /// Counts up with whatever may change a judgement …
+    knowledge: u64,
+    /// … and where it stood at the last one.
+    judged_at: u64,
+    /// Settledness of the fleet as last seen; its change is told at once.
+    settled: bool,
     draining: bool,
     /// How far the wall clock was away when that was last told.
     clock_off: Millis,
@@ -188,6 +197,10 @@ impl Engine {
             registry,
             world,
             reading: HashSet::new(),
+            judging: false,
+            knowledge: 1,
+            judged_at: 0,
+            settled: false,
             draining: false,
             clock_off: clock.off(),
             show_at: None,
@@ -252,6 +265,8 @@ impl Engine {
     fn tidy(&mut self, now: Instant) {
         self.tidy_at = now + TIDY_EVERY;
         self.board.tidy();
+        // Those whose bodies could not be read are tried again.
+        self.knowledge += 1;
         let off = self.clock.off();
         if Clock::is_jump(off, self.clock_off) {
             tracing::warn!(off_ms = off.0, "the wall clock has moved away from ours; deadlines go by ours");
@@ -321,6 +336,7 @@ impl Engine {
             hosts,
             instances,
             catalogues: self.registry.catalogues(),
+            settled: self.registry.is_settled(),
             summary: self.world.scheduler.summary(),
         }));
         self.shown = Instant::now();

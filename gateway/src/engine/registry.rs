@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use scheduler::{DeviceId, DeviceSample, Event, HostId, InstanceId, InstanceProfile};
 
@@ -12,6 +13,9 @@ use crate::link::local::Sender;
 use crate::link::message::{Command, DeviceReport, InstanceFacts};
 use crate::store::KnownInstance;
 use crate::workflow::Catalogue;
+
+/// How long the catalogue of an instance that answers may keep us from refusing what the others lack.
+const SETTLES_WITHIN: Duration = Duration::from_secs(30);
 
 /// All of the fleet that the engine knows.
 #[derive(Default)]
@@ -37,6 +41,8 @@ struct Instance {
     name: Arc<str>,
     host: usize,
     up: bool,
+    /// When it was first heard of after it was silent: it answers, or it does not.
+    heard_at: Option<Instant>,
     reason: Option<String>,
     facts: Option<InstanceFacts>,
     seen_at: i64,
@@ -102,6 +108,7 @@ impl Registry {
                 name: instance.clone(),
                 host,
                 up: false,
+                heard_at: None,
                 reason: Some("not contacted yet".to_owned()),
                 facts,
                 seen_at: before.map_or(0, |before| before.seen_at),
@@ -156,6 +163,9 @@ impl Registry {
         if !was_up && instance.seen_at > 0 {
             instance.reconnects += 1;
         }
+        if !was_up {
+            instance.heard_at = Some(Instant::now());
+        }
         instance.up = true;
         instance.reason = None;
         instance.seen_at = now;
@@ -180,6 +190,7 @@ impl Registry {
         let Some(&index) = self.by_name.get(name) else { return change };
         let instance = &mut self.instances[index];
         instance.reason = Some(reason);
+        instance.heard_at = Some(Instant::now());
         if std::mem::replace(&mut instance.up, false) {
             change.events.push(Event::InstanceUp { instance: instance.id, up: false });
         }
@@ -244,6 +255,16 @@ impl Registry {
     /// Where commands for an instance go.
     pub(super) fn link(&self, id: InstanceId) -> Option<&Sender<Command>> {
         self.by_id.get(&id).map(|&index| &self.hosts[self.instances[index].host].commands)
+    }
+
+    /// Whether nothing more is about to be known of what the fleet can run: each instance has been asked, and of each
+    /// that answers the catalogue has been read.
+    pub(super) fn is_settled(&self) -> bool {
+        self.instances.iter().all(|instance| {
+            let known = instance.catalogue().is_some_and(|hash| self.catalogues.contains_key(hash));
+            let patient = instance.heard_at.is_none_or(|at| instance.up && at.elapsed() < SETTLES_WITHIN);
+            known || !patient
+        })
     }
 
     pub(super) fn catalogue_known(&self, hash: &str) -> bool {

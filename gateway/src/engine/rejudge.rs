@@ -1,13 +1,22 @@
-//! Reading a catalogue, and judging by it the jobs that were accepted while none was known (DESIGN §4.7).
+//! Reading a catalogue, and judging the jobs that were accepted while none was known (DESIGN §4.7). Until it is judged
+//! a job needs [`UNJUDGED`], which nothing offers: it is not placed on an instance that would refuse it.
 
 use std::sync::Arc;
 
-use scheduler::{Requirement, Shape};
+use scheduler::{Part, Requirement, Shape};
 use uuid::Uuid;
 
 use super::effects::{Hands, Returned};
 use crate::store::JobError;
 use crate::workflow::{self, Catalogue, Graph, Limits};
+
+/// What no instance offers: the need of a job that has not been judged yet.
+pub const UNJUDGED: Part = Part(u64::MAX);
+
+/// The needs of a job that has not been judged yet.
+pub(super) fn unjudged() -> Arc<Requirement> {
+    Arc::new(Requirement { parts: [UNJUDGED].into(), models: [].into() })
+}
 
 /// What became of a job that waited for a catalogue.
 pub(super) enum Verdict {
@@ -20,52 +29,52 @@ pub(super) enum Verdict {
 }
 
 impl Hands {
-    /// Reads a catalogue off the async threads and judges the waiting jobs by it.
-    pub(super) async fn read_catalogue(
-        self,
-        hash: String,
-        body: Arc<str>,
-        waiting: Vec<Uuid>,
-        limits: Limits,
-        shared_inputs: Arc<[String]>,
-    ) {
+    /// Reads a catalogue off the async threads.
+    pub(super) async fn read_catalogue(self, hash: String, body: Arc<str>) {
         let text = body.clone();
         let read = tokio::task::spawn_blocking(move || Catalogue::read(&text)).await;
-        let catalogue = match read {
-            Ok(Ok(catalogue)) => Arc::new(catalogue),
-            Ok(Err(error)) => {
-                let _ = self.returned.send(Returned::BadCatalogue { hash, problem: error.to_string() });
-                return;
-            }
-            Err(error) => {
-                let _ = self.returned.send(Returned::BadCatalogue { hash, problem: error.to_string() });
-                return;
-            }
+        let returned = match read {
+            Ok(Ok(catalogue)) => Returned::Catalogue { catalogue: Arc::new(catalogue), body },
+            Ok(Err(error)) => Returned::BadCatalogue { hash, problem: error.to_string() },
+            Err(error) => Returned::BadCatalogue { hash, problem: error.to_string() },
         };
-        let mut judged = Vec::with_capacity(waiting.len());
-        for job in waiting {
-            judged.push((job, self.judge_again(job, &catalogue, &limits, &shared_inputs).await));
-        }
-        let _ = self.returned.send(Returned::Catalogue { catalogue, body, judged });
+        // The engine is gone only when the process is going away.
+        let _ = self.returned.send(returned);
     }
 
-    async fn judge_again(
-        &self,
-        job: Uuid,
-        catalogue: &Arc<Catalogue>,
-        limits: &Limits,
-        shared: &[String],
-    ) -> Verdict {
-        let Ok(Some(body)) = self.store.body(job).await else { return Verdict::Unknown };
-        let graph = match Graph::parse(&body.workflow, limits) {
+    /// Judges the jobs that were accepted while no catalogue was known.
+    pub(super) async fn judge_waiting(self, waiting: Vec<Uuid>, bench: Bench) {
+        let mut judged = Vec::with_capacity(waiting.len());
+        for job in waiting {
+            judged.push((job, self.judge_again(job, &bench).await));
+        }
+        let _ = self.returned.send(Returned::Judged { judged, settled: bench.settled });
+    }
+
+    async fn judge_again(&self, job: Uuid, bench: &Bench) -> Verdict {
+        let body = match self.store.body(job).await {
+            Ok(Some(body)) => body,
+            Ok(None) => return Verdict::Refused(invalid("the stored workflow is gone".to_owned())),
+            Err(_) => return Verdict::Unknown,
+        };
+        let graph = match Graph::parse(&body.workflow, &bench.limits) {
             Ok(graph) => graph,
             Err(error) => return Verdict::Refused(invalid(error.to_string())),
         };
-        match workflow::judge(&graph, std::slice::from_ref(catalogue), shared) {
+        match workflow::judge(&graph, &bench.catalogues, &bench.shared_inputs) {
             Ok(judged) => Verdict::Runs { requirement: judged.requirement, shape: judged.shape },
             Err(refused) => Verdict::Refused(invalid(refused.message)),
         }
     }
+}
+
+/// What waiting jobs are judged by.
+pub(super) struct Bench {
+    pub(super) catalogues: Vec<Arc<Catalogue>>,
+    /// No other catalogue is about to be known: a refusal is final.
+    pub(super) settled: bool,
+    pub(super) limits: Limits,
+    pub(super) shared_inputs: Arc<[String]>,
 }
 
 fn invalid(message: String) -> JobError {

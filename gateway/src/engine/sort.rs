@@ -9,7 +9,7 @@ use super::effects::Returned;
 use super::handle::Input;
 use super::lanes::Lane;
 use super::registry::Change;
-use super::rejudge::Verdict;
+use super::rejudge::{Bench, Verdict};
 use super::turn::{Batch, Glimpse, Submission, Work};
 use super::{Engine, names};
 use crate::link::message::{Attempt, Command, Report, Signal};
@@ -117,26 +117,24 @@ impl Engine {
                 self.reading.remove(&hash);
                 tracing::error!(hash, problem, "an instance's object_info cannot be read; it takes no work");
             }
-            Returned::Catalogue { catalogue, body, judged } => {
-                for (job, verdict) in judged {
-                    self.apply_verdict(job, verdict, work);
-                }
+            Returned::Catalogue { catalogue, body } => {
                 let hash = catalogue.hash.clone();
-                if !self.world.provisional.is_empty() && self.registry.catalogues().is_empty() {
-                    // Accepted while the catalogue was being read: they are judged before anything is placed by it.
-                    self.read_again(hash, body);
-                    return;
-                }
                 self.reading.remove(&hash);
                 work.keep.push(FleetFact::Catalogue { hash, body });
                 work.events.extend(self.registry.learn(catalogue));
                 work.fleet_changed = true;
                 work.catalogues_changed = true;
             }
+            Returned::Judged { judged, settled } => {
+                self.judging = false;
+                for (job, verdict) in judged {
+                    self.apply_verdict(job, verdict, settled, work);
+                }
+            }
         }
     }
 
-    fn apply_verdict(&mut self, job: Uuid, verdict: Verdict, work: &mut Work) {
+    fn apply_verdict(&mut self, job: Uuid, verdict: Verdict, settled: bool, work: &mut Work) {
         let id = names::job_id(job);
         match verdict {
             Verdict::Runs { requirement, shape } => {
@@ -150,15 +148,15 @@ impl Engine {
                     work.events.push(Event::Respecified { job: id, requirement, shape });
                 }
             }
+            // Another instance may offer what these lack: its catalogue is about to be read.
+            Verdict::Refused(_) if !settled => {}
             Verdict::Refused(error) => {
                 self.world.provisional.remove(&job);
                 self.world.notes.refuse(job, error);
                 work.events.push(Event::Unrunnable { job: id });
             }
-            Verdict::Unknown => {
-                // The instance decides.
-                self.world.provisional.remove(&job);
-            }
+            // Its body could not be read: it is tried again.
+            Verdict::Unknown => {}
         }
     }
 
@@ -166,18 +164,28 @@ impl Engine {
         if self.registry.catalogue_known(&hash) || !self.reading.insert(hash.clone()) {
             return;
         }
-        self.read_again(hash, body);
+        tokio::spawn(self.hands.clone().read_catalogue(hash, body));
     }
 
-    fn read_again(&mut self, hash: String, body: Arc<str>) {
-        let waiting = if self.registry.catalogues().is_empty() {
-            self.world.provisional.iter().copied().collect()
-        } else {
-            Vec::new()
+    /// Has the waiting jobs judged when something new is known of what the fleet can run.
+    pub(super) fn judge_waiting(&mut self) {
+        if self.judging || self.judged_at == self.knowledge || self.world.provisional.is_empty() {
+            return;
+        }
+        let catalogues = self.registry.catalogues();
+        if catalogues.is_empty() {
+            return;
+        }
+        self.judged_at = self.knowledge;
+        let settled = self.settled;
+        self.judging = true;
+        let bench = Bench {
+            catalogues,
+            settled,
+            limits: self.settings.workflow.clone(),
+            shared_inputs: self.settings.shared_inputs.clone(),
         };
-        let hands = self.hands.clone();
-        let limits = self.settings.workflow.clone();
-        let shared = self.settings.shared_inputs.clone();
-        tokio::spawn(hands.read_catalogue(hash, body, waiting, limits, shared));
+        let waiting = self.world.provisional.iter().copied().collect();
+        tokio::spawn(self.hands.clone().judge_waiting(waiting, bench));
     }
 }

@@ -144,7 +144,12 @@ impl Engine {
         for (job, caller) in work.explain {
             let _ = caller.send(self.world.scheduler.explain(now, names::job_id(job)));
         }
-        self.show_fleet(work.fleet_changed, work.catalogues_changed);
+        let settled = self.registry.is_settled();
+        let catalogues_changed = work.catalogues_changed || settled != self.settled;
+        self.settled = settled;
+        self.knowledge += u64::from(catalogues_changed);
+        self.judge_waiting();
+        self.show_fleet(work.fleet_changed, catalogues_changed);
         Ok(())
     }
 
@@ -223,8 +228,9 @@ impl Engine {
             let refusal = match inserted {
                 Inserted::Fresh => {
                     waiting.insert(job, Waiter { class: spec.class, answer });
-                    if provisional && self.registry.catalogues().is_empty() {
+                    if provisional {
                         self.world.provisional.insert(job);
+                        self.knowledge += 1;
                     }
                     self.world.partner_keys.extend(partner_key.map(|key| (job, key)));
                     self.world.scheduler.handle(

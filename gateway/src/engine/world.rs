@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::names;
 use super::notes::Notes;
+use super::rejudge;
 use crate::link::message::Secret;
 use crate::store::{JobPlan, OpenJob, Result, Store};
 
@@ -85,7 +86,7 @@ pub(super) fn spec(tenant: u32, plan: &JobPlan, accepted_at: i64) -> JobSpec {
         accepted_at: Timestamp(accepted_at),
         start_deadline: plan.start_deadline.map(Timestamp),
         deadline: Timestamp(plan.deadline),
-        requirement: Arc::clone(&plan.requirement),
+        requirement: if plan.provisional { rejudge::unjudged() } else { Arc::clone(&plan.requirement) },
         shape: plan.shape,
     }
 }

@@ -241,6 +241,10 @@ impl IntoResponse for ApiError {
         if self.0.kind == ErrorKind::Unauthorized {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if self.0.kind == ErrorKind::TooLarge {
+            // The rest of the body is not read: the connection is of no more use, and its client must know.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         response.headers_mut().extend(self.0.headers.iter().cloned());
         response.extensions_mut().insert(self);
         response

@@ -48,8 +48,18 @@ pub(super) struct Wanted {
 /// Reads and judges a workflow against the fleet.
 pub(super) fn judge(app: &Shared, text: &str) -> Result<Judged, ApiError> {
     let graph = Graph::parse(text, &app.limits.workflow).map_err(|malformed| of_malformed(&malformed))?;
-    workflow::judge(&graph, &app.engine.fleet().catalogues, &app.shared_inputs)
-        .map_err(|refused| of_refused(&refused))
+    let fleet = app.engine.fleet();
+    let judged = match workflow::judge(&graph, &fleet.catalogues, &app.shared_inputs) {
+        Ok(judged) => Ok(judged),
+        // An instance whose catalogue is about to be read may offer what the others lack: accepted, and judged then.
+        Err(_) if !fleet.settled => workflow::judge(&graph, &[], &app.shared_inputs),
+        Err(refused) => Err(refused),
+    };
+    let judged = judged.map_err(|refused| of_refused(&refused))?;
+    if !judged.malformed_references.is_empty() {
+        return Err(missing_assets(&judged.malformed_references));
+    }
+    Ok(judged)
 }
 
 /// Makes the job.
@@ -152,12 +162,14 @@ pub(super) fn of_submit_error(error: SubmitError) -> ApiError {
         SubmitError::DuplicateId => {
             ApiError::new(ErrorKind::Conflict, "duplicate_id", "a live job has this id")
         }
-        SubmitError::MissingAssets(ids) => {
-            ApiError::refused("missing_asset", "the workflow names assets that do not exist")
-                .details(json!({"missing_ids": ids}))
-        }
+        SubmitError::MissingAssets(ids) => missing_assets(&ids),
         SubmitError::Unavailable(unavailable) => unavailable.into(),
     }
+}
+
+fn missing_assets(ids: &[String]) -> ApiError {
+    ApiError::refused("missing_asset", "the workflow names assets that do not exist")
+        .details(json!({"missing_ids": ids}))
 }
 
 fn busy(message: &'static str) -> ApiError {

@@ -40,6 +40,9 @@ pub(super) enum Verdict {
     DeadWorker,
 }
 
+/// How long connections must be refused before an instance counts as gone: longer than a hiccup of its listener.
+const GONE_FOR: Duration = Duration::from_millis(500);
+
 /// Everything seen of an attempt whose POST was answered.
 #[derive(Debug)]
 pub(super) struct Attempt {
@@ -61,6 +64,8 @@ pub(super) struct Attempt {
     moved_at: Instant,
     /// When it was first found nowhere.
     missing_since: Option<Instant>,
+    /// Connections to its instance are refused since then.
+    gone_since: Option<Instant>,
     /// Look-ups since its frames said that it ended.
     settling: u32,
 }
@@ -78,6 +83,7 @@ impl Attempt {
             heard_at: now,
             moved_at: now,
             missing_since: None,
+            gone_since: None,
             settling: 0,
         }
     }
@@ -208,6 +214,26 @@ impl Attempt {
                 if dead { Verdict::DeadWorker } else { Verdict::GoOn }
             }
             Whereabouts::Nowhere => self.missing(times, now),
+        }
+    }
+
+    /// Nothing listens where its instance was; `true` once that has lasted: its queue and history are gone with it.
+    pub(super) fn is_gone_for_good(&mut self, now: Instant) -> bool {
+        let since = *self.gone_since.get_or_insert(now);
+        now.saturating_duration_since(since) >= GONE_FOR
+    }
+
+    /// Its instance answers, or its silence is of another kind.
+    pub(super) fn found_again(&mut self) {
+        self.gone_since = None;
+    }
+
+    /// The end of an attempt whose instance is gone.
+    pub(super) fn end_of_gone(&self) -> (AttemptEnd, &'static str) {
+        if self.started && !self.has_left() {
+            (AttemptEnd::InstanceDied, "its instance died while it ran: nothing listens there any more")
+        } else {
+            (AttemptEnd::NoTrace, "its instance is gone: nothing listens there any more")
         }
     }
 

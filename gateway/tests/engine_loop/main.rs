@@ -228,3 +228,32 @@ async fn a_drain_closes_the_door_and_ends_when_nothing_runs() {
     world.finish(dispatch.attempt).await;
     world.until(id, StoredState::Succeeded).await;
 }
+
+/// A job as it is accepted while no catalogue is known.
+fn unjudged(workflow: &str) -> gateway::store::NewJob {
+    let mut job = job();
+    job.plan.provisional = true;
+    job.body.workflow = workflow.into();
+    job
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_accepted_before_any_catalogue_was_known_is_judged_before_it_is_placed() {
+    let mut world = World::new().await;
+    let runs = unjudged(
+        r#"{"1":{"class_type":"SaveImage","inputs":{"images":["2",0],"filename_prefix":"a"}},
+            "2":{"class_type":"EmptyImage","inputs":{}}}"#,
+    );
+    let fails = unjudged(r#"{"1":{"class_type":"NoSuchNode","inputs":{}}}"#);
+    let (runs_id, fails_id) = (runs.id, fails.id);
+    world.submit(runs).await.unwrap();
+    world.submit(fails).await.unwrap();
+    assert_eq!(world.row(fails_id).await.state, StoredState::Queued, "accepted, and waiting");
+    world.ready().await;
+
+    let dispatch = world.next_dispatch().await;
+    assert_eq!(dispatch.attempt.job, runs_id);
+    let row = world.until(fails_id, StoredState::Failed).await;
+    assert_eq!(row.error.unwrap().code, "invalid_workflow");
+    assert_eq!(row.attempt, 0, "it was never sent to an instance");
+}

@@ -19,6 +19,7 @@ use super::super::state::{App, Shared};
 use super::super::time::at;
 use super::super::view::{self, Seen};
 use super::render;
+use crate::engine::UNJUDGED;
 use crate::fleet::FleetView;
 use crate::tenant::Caller;
 use crate::workflow::{self, Graph};
@@ -296,6 +297,9 @@ impl<'a> Words<'a> {
     }
 
     fn named(&self, parts: &[Part]) -> String {
+        if parts == [UNJUDGED] {
+            return "the judgement of its workflow, which waits for the catalogues of the fleet".to_owned();
+        }
         let mut names: Vec<_> =
             parts.iter().filter_map(|part| self.parts.get(part)).map(String::as_str).collect();
         names.sort_unstable();

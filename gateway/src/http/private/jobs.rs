@@ -16,6 +16,7 @@ use super::super::view::{self, Seen};
 use super::super::{body, submit, time};
 use super::{render, submission};
 use crate::engine::SubmitError;
+use crate::fleet::FleetView;
 use crate::store::{Face, StoredResponse, StoredState};
 use crate::tenant::Caller;
 
@@ -55,7 +56,7 @@ async fn try_submit(
     let mut job =
         submit::job(app, caller, Face::Private, wanted, key.map(|key| (key, None)), (time::job_id(now), now));
     let seen = view::accepted(&job);
-    let body = serde_json::to_string(&render::job(&seen, None, &[], base));
+    let body = serde_json::to_string(&render::job(&seen, None, &[], base, &FleetView::default()));
     let body = body.map_err(|error| ApiError::internal(&error))?;
     if let Some(key) = &mut job.idempotency {
         key.response = Some(StoredResponse { status: StatusCode::CREATED.as_u16(), body: body.clone() });
@@ -117,7 +118,8 @@ pub(super) async fn cancel(
 async fn show(app: &Shared, seen: &Seen, headers: &HeaderMap) -> Result<Response, ApiError> {
     let outputs = view::outputs(app, &seen.row).await?;
     let position = view::jobs_before(app, seen).await;
-    json(StatusCode::OK, &render::job(seen, position, &outputs, &view::base_url(app, headers)))
+    let fleet = app.engine.fleet();
+    json(StatusCode::OK, &render::job(seen, position, &outputs, &view::base_url(app, headers), &fleet))
 }
 
 #[derive(Serialize)]
@@ -148,6 +150,7 @@ pub(super) async fn list(
     let Page { jobs, next_cursor } =
         listing::page(&app, &caller, &wanted, |seen| wanted.has_status(render::status(seen.phase))).await?;
     let base = view::base_url(&app, &headers);
-    let jobs = jobs.iter().map(|(seen, outputs)| render::job(seen, None, outputs, &base)).collect();
+    let fleet = app.engine.fleet();
+    let jobs = jobs.iter().map(|(seen, outputs)| render::job(seen, None, outputs, &base, &fleet)).collect();
     json(StatusCode::OK, &List { jobs, next_cursor })
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use scheduler::{Class, Phase};
+use scheduler::{Class, InstanceId, Phase};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::super::time::at;
 use super::super::view::Seen;
+use crate::fleet::FleetView;
 use crate::link::message::{OutputKind, Progress};
 use crate::store::{JobError, OutputRow};
 
@@ -94,6 +95,7 @@ pub(super) fn job<'a>(
     position: Option<u64>,
     outputs: &'a [OutputRow],
     base: &str,
+    fleet: &'a FleetView,
 ) -> Job<'a> {
     let row = &seen.row;
     let itself = format!("/v1/jobs/{}", row.public_id);
@@ -109,7 +111,7 @@ pub(super) fn job<'a>(
         attempt: row.attempt,
         faults: row.faults,
         losses: row.losses,
-        instance: seen.instance(),
+        instance: seen.instance().or_else(|| placed_on(seen, fleet)),
         labels: &row.labels,
         position,
         progress: seen.progress(),
@@ -117,6 +119,11 @@ pub(super) fn job<'a>(
         error: error(seen),
         urls: Urls { cancel: format!("{itself}/cancel"), explain: format!("{itself}/explain"), itself },
     }
+}
+
+/// Where its last attempt was placed, for a job that nothing more is known of.
+fn placed_on<'a>(seen: &Seen, fleet: &'a FleetView) -> Option<&'a str> {
+    seen.row.instance.and_then(|id| fleet.name(InstanceId(id))).map(|name| &**name)
 }
 
 fn output<'a>(row: &'a OutputRow, base: &str) -> Output<'a> {

@@ -51,6 +51,21 @@ impl ComfyError {
         matches!(self, Self::Refused(_) | Self::Broken(_))
     }
 
+    /// Whether nothing listens there: the process is gone, and with it all it had in memory (PROTOCOL §1).
+    pub(crate) fn is_gone(&self) -> bool {
+        let Self::Refused(error) = self else { return false };
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            if let Some(io) = inner.downcast_ref::<std::io::Error>()
+                && io.kind() == std::io::ErrorKind::ConnectionRefused
+            {
+                return true;
+            }
+            cause = inner.source();
+        }
+        false
+    }
+
     /// Why, in words for people: addresses and causes, no bodies.
     pub(crate) fn words(&self) -> String {
         let mut words = self.to_string();

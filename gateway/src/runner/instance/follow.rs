@@ -65,9 +65,16 @@ impl Driver {
         due
     }
 
-    /// Asked again: the state is all there is to tell.
+    /// Asked again: the state is all there is to tell. Out of contact it is not known, and saying otherwise would renew
+    /// a lease for ever.
     async fn tell_whereabouts(&self) {
-        let signal = if self.seen.is_started() { Signal::Started } else { Signal::Accepted };
+        let signal = if self.out_of_contact {
+            Signal::ContactLost
+        } else if self.seen.is_started() {
+            Signal::Started
+        } else {
+            Signal::Accepted
+        };
         self.tell(signal).await;
     }
 
@@ -201,6 +208,7 @@ impl Driver {
             Ok(found) => found,
             Err(error) => return self.not_found_out(&error).await.map(|()| None),
         };
+        self.seen.found_again();
         self.regained(&found).await;
         match self.seen.judge(found, &times, Instant::now()) {
             Verdict::GoOn => Ok(None),
@@ -235,6 +243,12 @@ impl Driver {
 
     async fn not_found_out(&mut self, error: &ComfyError) -> Result<(), Stop> {
         tracing::debug!(instance = %self.shared.name, error = error.words(), "look-up failed");
+        if !error.is_gone() {
+            self.seen.found_again();
+        } else if self.seen.is_gone_for_good(Instant::now()) {
+            let (end, message) = self.seen.end_of_gone();
+            return Err(Stop::lost(end, message));
+        }
         if error.is_silence() {
             self.contact_lost().await;
         } else if let (ComfyError::TooLarge(max), true) = (error, self.seen.has_left()) {

@@ -49,10 +49,11 @@ pub async fn sequential(options: &Options) -> anyhow::Result<Vec<Row>> {
                 0 => floor.push(direct.run(&workflows::painting(bed::seed())).await?),
                 1 => ours.push(gateway.run(workflows::submission(bed::seed()), false).await?),
                 2 => syncs.push(tokio::task::block_in_place(|| log.sync())?),
-                _ => match &proxy {
-                    Some(proxy) => theirs.push(proxy.run(workflows::submission(bed::seed()), false).await?),
-                    None => {}
-                },
+                _ => {
+                    if let Some(proxy) = &proxy {
+                        theirs.push(proxy.run(workflows::submission(bed::seed()), false).await?);
+                    }
+                }
             }
         }
     }
