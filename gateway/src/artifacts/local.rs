@@ -1,15 +1,16 @@
 //! A folder as artifact store. Files are made under `.parts`, synced, renamed into place, and their folder synced.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt};
-use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
@@ -40,6 +41,38 @@ pub(super) struct Part {
     path: PathBuf,
 }
 
+/// A file with its first piece: a small one is read at once.
+struct Opened {
+    file: File,
+    size_bytes: u64,
+    range: Range<u64>,
+    first: Vec<u8>,
+}
+
+impl Opened {
+    /// Blocks.
+    fn open(path: &Path, range: Option<Range<u64>>) -> Result<Self, ArtifactError> {
+        let mut file = File::open(path).map_err(fault)?;
+        let metadata = file.metadata().map_err(fault)?;
+        if !metadata.is_file() {
+            return Err(ArtifactError::NotFound);
+        }
+        let size_bytes = metadata.len();
+        let range = match range {
+            None => 0..size_bytes,
+            Some(asked) if asked.start >= size_bytes => return Err(ArtifactError::NotFound),
+            Some(asked) => asked.start..asked.end.min(size_bytes),
+        };
+        if range.start > 0 {
+            file.seek(SeekFrom::Start(range.start)).map_err(fault)?;
+        }
+        let mut first = Vec::new();
+        let most = (range.end - range.start).min(READ_BYTES as u64);
+        (&file).take(most).read_to_end(&mut first).map_err(fault)?;
+        Ok(Self { file, size_bytes, range, first })
+    }
+}
+
 impl Folder {
     /// Makes it where missing, private to its owner.
     pub(super) fn open(folder: &Path) -> Result<Self, OpenError> {
@@ -64,6 +97,10 @@ impl Folder {
     /// The path of a key whose folder exists.
     pub(super) async fn prepare(self: &Arc<Self>, key: Key<'_>) -> Result<PathBuf, ArtifactError> {
         let (folder, path) = (Arc::clone(self), self.path(key));
+        // Nearly always it is there, which the system knows without asking the disk.
+        if path.parent().is_some_and(Path::is_dir) {
+            return Ok(path);
+        }
         blocking(move || folder.make_folder_of(&path).map(|()| path)).await
     }
 
@@ -82,22 +119,18 @@ impl Folder {
         key: Key<'_>,
         range: Option<Range<u64>>,
     ) -> Result<Download, ArtifactError> {
-        let mut file = tokio::fs::File::open(self.path(key)).await.map_err(fault)?;
-        let metadata = file.metadata().await.map_err(fault)?;
-        if !metadata.is_file() {
-            return Err(ArtifactError::NotFound);
-        }
-        let size_bytes = metadata.len();
-        let range = match range {
-            None => 0..size_bytes,
-            Some(asked) if asked.start >= size_bytes => return Err(ArtifactError::NotFound),
-            Some(asked) => asked.start..asked.end.min(size_bytes),
+        let path = self.path(key);
+        let opened = tokio::task::spawn_blocking(move || Opened::open(&path, range)).await;
+        let Opened { file, size_bytes, range, first } =
+            opened.map_err(|error| ArtifactError::Unavailable(error.to_string()))??;
+        let left = range.end - range.start - first.len() as u64;
+        let first = stream::iter((!first.is_empty()).then_some(Ok(Bytes::from(first))));
+        let stream = if left == 0 {
+            first.boxed()
+        } else {
+            let rest = tokio::fs::File::from_std(file).take(left);
+            first.chain(ReaderStream::with_capacity(rest, READ_BYTES).map_err(fault)).boxed()
         };
-        if range.start > 0 {
-            file.seek(SeekFrom::Start(range.start)).await.map_err(fault)?;
-        }
-        let bytes = file.take(range.end - range.start);
-        let stream = ReaderStream::with_capacity(bytes, READ_BYTES).map_err(fault).boxed();
         Ok(Download { size_bytes, range, stream })
     }
 

@@ -22,7 +22,8 @@ pub(super) fn blob_id(job: Uuid, attempt: u32, index: usize) -> Uuid {
     derive("darkroom blob", &[job.as_bytes(), &attempt.to_be_bytes(), &(index as u64).to_be_bytes()])
 }
 
-/// Where an output's bytes go: job and attempt are in the key, so a late attempt cannot overwrite (DESIGN §4.13).
+/// Where an output's bytes go: job and attempt are in the key, so a late attempt cannot overwrite (DESIGN §4.13). 256
+/// folders hold them all: a folder of its own for each job would cost two more syncs than the file itself.
 #[must_use]
 pub(super) fn object_key(job: Uuid, attempt: u32, index: usize, name: &str) -> String {
     let extension: String = name
@@ -34,7 +35,9 @@ pub(super) fn object_key(job: Uuid, attempt: u32, index: usize, name: &str) -> S
         .collect::<String>()
         .to_ascii_lowercase();
     let dot = if extension.is_empty() { "" } else { "." };
-    format!("outputs/{job}/{attempt}/{index:04}{dot}{extension}")
+    // The last byte of a UUIDv7 is random.
+    let [.., shelf] = job.into_bytes();
+    format!("outputs/{shelf:02x}/{job}-{attempt}-{index:04}{dot}{extension}")
 }
 
 /// Devices that run alike.

@@ -6,9 +6,13 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reqwest::Url;
+use tokio::sync::Semaphore;
 
 use super::activity::{self, Activity, Usage};
 use super::nvml::{Nvml, listening_pid};
+
+/// A look through all processes reads megabytes; many instances take turns.
+static LOOKS: Semaphore = Semaphore::const_new(1);
 
 /// The process of one instance, as last seen: it is ours, so what it uses on a device is not foreign.
 #[derive(Debug, Default)]
@@ -21,6 +25,10 @@ impl Binding {
     /// Looks again; the UUID of the one device that the instance's process uses.
     pub(super) async fn find(&self, nvml: &Nvml, url: &str) -> Option<String> {
         let port = local_port(url)?;
+        if !nvml.has_devices() {
+            return None; // nothing to be bound to, so nobody's process matters
+        }
+        let _turn = LOOKS.acquire().await.ok()?;
         let pid = tokio::task::spawn_blocking(move || listening_pid(port)).await.ok()?.ok()?;
         self.own(nvml, pid);
         let device = nvml.device_of(pid?)?;

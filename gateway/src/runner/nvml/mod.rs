@@ -97,6 +97,12 @@ impl Nvml {
         self.ours.clone()
     }
 
+    /// Whether any device was ever seen.
+    #[must_use]
+    pub fn has_devices(&self) -> bool {
+        !self.reports.borrow().devices.is_empty()
+    }
+
     /// UUID of the one device that a process uses (DESIGN §3: listener pid → NVML process); `None` if it was seen on
     /// none or on several.
     #[must_use]

@@ -14,10 +14,9 @@ use super::report::Row;
 use super::stats::{Samples, difference_ms, ms, rate};
 use super::workflows;
 
-/// What a small picture in the local folder costs: the job's folder and the attempt's folder made last in the folders
-/// above them, the file, and the folder it was renamed into (`gateway/src/artifacts/local.rs`,
-/// `gateway/src/runner/outputs/sink.rs`).
-const ARTIFACT_SYNCS: f64 = 4.0;
+/// What a small picture in the local folder costs: the file, and the folder it was renamed into
+/// (`gateway/src/runner/outputs/sink.rs`).
+const ARTIFACT_SYNCS: f64 = 2.0;
 
 /// Jobs at a time in the parallel runs.
 const WIDTH: usize = 16;
