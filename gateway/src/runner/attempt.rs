@@ -12,6 +12,9 @@ use crate::link::message::Signal;
 /// Bound of what a prediction may ask for.
 const LONGEST_PATIENCE: Duration = Duration::from_hours(24 * 7);
 
+/// Longest pause between looks for the history entry of a prompt that ended.
+const LONGEST_SETTLING: Duration = Duration::from_millis(250);
+
 /// Where a look-up found the prompt (PROTOCOL §8.2: history and queue are the truth).
 #[derive(Debug)]
 pub(super) enum Whereabouts {
@@ -163,7 +166,7 @@ impl Attempt {
             (Some(_), 0) => Duration::ZERO,
             // the word that it left the worker follows at once; it is the better moment
             (None, 0) => Duration::from_millis(20),
-            (_, tries) => Duration::from_millis(5 << tries.min(6)).min(Duration::from_millis(250)),
+            (_, tries) => Duration::from_millis(1 << tries.saturating_sub(1).min(8)).min(LONGEST_SETTLING),
         }
     }
 

@@ -33,14 +33,14 @@ impl Driver {
             if socket != self.client_id {
                 self.socket_lost().await?;
             }
-            let due = tokio::time::Instant::from_std(self.due());
+            let due = self.due();
             tokio::select! {
                 biased;
                 () = self.slot.withdrawn.cancelled() => return Err(Stop::Withdrawn),
                 Some(hint) = self.hints.recv() => self.hear(hint).await?,
                 Ok(()) = contact.changed() => {}
                 Ok(()) = self.orders.changed() => self.tell_whereabouts().await,
-                () = tokio::time::sleep_until(due) => {
+                () = until(due) => {
                     if let Some(entry) = self.look().await? {
                         return Ok(entry);
                     }
@@ -299,5 +299,12 @@ impl Driver {
         self.shared.stuck.send_replace(Some(Stuck::DeadWorker));
         self.get_rid().await;
         Stop::lost(AttemptEnd::Hung, "the instance's worker is dead: prompts wait and nothing runs")
+    }
+}
+
+/// Waits until then; not at all when it is past, as a timer of its own would take up to two milliseconds.
+async fn until(due: Instant) {
+    if due > Instant::now() {
+        tokio::time::sleep_until(due.into()).await;
     }
 }
