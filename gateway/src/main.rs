@@ -16,6 +16,9 @@ use tokio::signal::unix::{SignalKind, signal};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Threads that wait for the disk. A local disk serves no more at once, and each keeps memory of its own.
+const BLOCKING_THREADS: usize = 32;
+
 /// One dependable door in front of a fleet of ComfyUI servers.
 #[derive(Parser)]
 #[command(name = "gateway", version, about)]
@@ -116,7 +119,11 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         .install_default()
         .map_err(|_| anyhow::anyhow!("another TLS provider is installed"))?;
     let config = Config::load(cli.config.as_deref(), |name| std::env::var(name).ok())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()
+        .context("cannot start")?;
     match cli.command {
         Command::Serve => runtime.block_on(serve(config)),
         Command::Runner { .. } => anyhow::bail!(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
+use reqwest::header::CONNECTION;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -175,7 +176,8 @@ impl Comfy {
 
     /// The node catalogue as received.
     pub(crate) async fn object_info(&self) -> Result<Vec<u8>, ComfyError> {
-        let request = self.get("/object_info").timeout(self.limits.stall * 4);
+        // The connection's buffer has grown to the size of the answer; kept idle it would hold that for each instance.
+        let request = self.get("/object_info").timeout(self.limits.stall * 4).header(CONNECTION, "close");
         read(successful(request.send().await?).await?, self.limits.catalogue_bytes).await
     }
 
