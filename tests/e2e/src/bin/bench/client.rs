@@ -169,3 +169,25 @@ fn output_ids(job: &Value) -> Vec<String> {
     let outputs = job["outputs"].as_array().map_or(&[][..], Vec::as_slice);
     outputs.iter().filter_map(|output| output["id"].as_str()).map(str::to_owned).collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may")]
+mod tests {
+    use super::read;
+
+    #[test]
+    fn a_stream_ends_with_a_terminal_status_only() {
+        let mut outputs = Vec::new();
+        for frame in [
+            ": keep-alive\n\n",
+            "event: status\ndata: {\"status\":\"running\"}\n\n",
+            "event: progress\ndata: {\"status\":\"succeeded\"}\n\n",
+            "event: output\ndata: {\"id\":\"o1\"}\n\n",
+        ] {
+            assert_eq!(read(frame, &mut outputs).unwrap(), None, "{frame}");
+        }
+        assert_eq!(outputs, ["o1"]);
+        let last = "event: status\ndata: {\"status\":\"succeeded\"}\n\n";
+        assert_eq!(read(last, &mut outputs).unwrap().as_deref(), Some("succeeded"));
+    }
+}

@@ -43,6 +43,8 @@ pub async fn measure(options: &Options) -> anyhow::Result<Vec<Row>> {
 async fn of_a_job(server: &Server, width: usize, jobs: usize) -> anyhow::Result<f64> {
     let caller = Caller::new(server)?;
     let before = procfs::cpu(server.pid)?;
-    bed::many(&caller, width, jobs, true).await?;
+    let many = bed::many(&caller, width, jobs, true).await?;
+    // Jobs of the peer that fail are told by the other stages; one that hangs would make this figure meaningless.
+    anyhow::ensure!(many.hung == 0, "{} jobs of {} hung", many.hung, server.name);
     Ok(each_ms(procfs::cpu(server.pid)?.saturating_sub(before), jobs))
 }

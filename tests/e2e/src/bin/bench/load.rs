@@ -149,3 +149,17 @@ fn head(answer: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
     });
     Ok(Some((status, end + 4 + length.context("an answer without length")?)))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may")]
+mod tests {
+    use super::head;
+
+    #[test]
+    fn an_answer_is_known_by_its_head_once_that_is_complete() {
+        let answer = b"HTTP/1.1 201 Created\r\nContent-Length: 5\r\n\r\nhello";
+        assert_eq!(head(&answer[..30]).unwrap(), None);
+        assert_eq!(head(answer).unwrap(), Some((201, answer.len())));
+        assert!(head(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+    }
+}

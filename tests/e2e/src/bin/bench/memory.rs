@@ -1,4 +1,4 @@
-//! Resident memory: idle, with many instances, and with many jobs in flight that each bring 300 KB.
+//! Resident memory: idle, with many instances, and with many jobs in flight that each bring a picture.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,8 +12,8 @@ use super::process;
 use super::procfs::{self, megabytes};
 use super::report::Row;
 
-/// A second or two of simulated work with pictures of 300 KB: jobs are on their instances, not only on their way.
-const BUSY: [&str; 6] = ["--output-kb", "300", "--pace-ms", "100", "--node-ms", "100"];
+/// A second or two of simulated work: jobs are on their instances, not only on their way.
+const BUSY: [&str; 4] = ["--pace-ms", "100", "--node-ms", "100"];
 
 /// Time for what the start has left behind.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -30,7 +30,10 @@ const AIM_BUSY_MB: f64 = 100.0;
 /// When it does not take the jobs.
 pub async fn measure(options: &Options) -> anyhow::Result<Vec<Row>> {
     let folder = options.folder()?;
-    let simulators = process::simulators(options.instances, &options.simulator(&BUSY), folder.path()).await?;
+    let picture = options.picture_kb.to_string();
+    let simulator = [&BUSY[..], &["--output-kb", &picture]].concat();
+    let simulators =
+        process::simulators(options.instances, &options.simulator(&simulator), folder.path()).await?;
     let alone = idle(&simulators.urls[..1], options).await?;
 
     let gateway = process::gateway(&simulators.urls, folder.path()).await?;
@@ -48,12 +51,15 @@ pub async fn measure(options: &Options) -> anyhow::Result<Vec<Row>> {
 
 fn rows(options: &Options, [alone, idle, highest, peak]: [f64; 4], many: &Many) -> Vec<Row> {
     let row = |what: String, gateway: f64| Row::new(Stage::Memory, what, format!("{gateway:.1} MB"));
-    let (instances, jobs) = (options.instances, options.in_flight);
+    let (instances, jobs, kb) = (options.instances, options.in_flight, options.picture_kb);
     vec![
         row("resident, idle, 1 instance".to_owned(), alone).aim("≤ 60 MB", alone <= AIM_IDLE_MB),
         row(format!("resident, idle, {instances} instances"), idle).aim("≤ 60 MB", idle <= AIM_IDLE_MB),
-        row(format!("resident, {instances} instances, {jobs} jobs in flight, 300 KB each: highest"), highest)
-            .aim("≤ 100 MB", highest <= AIM_BUSY_MB),
+        row(
+            format!("resident, {instances} instances, {jobs} jobs in flight, {kb} KB each: highest"),
+            highest,
+        )
+        .aim("≤ 100 MB", highest <= AIM_BUSY_MB),
         row("its peak since the start".to_owned(), peak),
         latency::ends(Stage::Memory, many, None),
     ]

@@ -43,6 +43,9 @@ pub struct Options {
     /// Jobs in flight when memory is measured.
     #[arg(long, default_value_t = 500)]
     pub in_flight: usize,
+    /// Size of a picture when memory is measured, KB.
+    #[arg(long, default_value_t = 300)]
+    pub picture_kb: usize,
     /// Jobs altogether when memory is measured.
     #[arg(long)]
     flight_jobs: Option<usize>,

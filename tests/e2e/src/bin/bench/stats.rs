@@ -75,3 +75,24 @@ pub fn rate(count: usize, took: Duration) -> f64 {
 pub fn each_ms(total: Duration, count: usize) -> f64 {
     1e3 / rate(count.max(1), total.max(Duration::from_nanos(1)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle_and_p99_next_to_the_end() {
+        let samples: Samples = (0..=100).rev().map(Duration::from_millis).collect();
+        assert_eq!(samples.median(), Duration::from_millis(50));
+        assert_eq!(samples.p99(), Duration::from_millis(99));
+        assert_eq!(Samples::default().median(), Duration::ZERO);
+    }
+
+    #[test]
+    fn shares_and_rates_agree() {
+        let second = Duration::from_secs(1);
+        assert!((rate(4, second) - 4.0).abs() < 1e-9);
+        assert!((each_ms(second, 4) - 250.0).abs() < 1e-9);
+        assert!((difference_ms(second, 2 * second) + 1000.0).abs() < 1e-9);
+    }
+}
