@@ -61,6 +61,15 @@ fn third(config: &Config) -> Millis {
     Millis(config.lease.0 / 3)
 }
 
+/// When an attempt runs out of time. Only one that is known not to have started has to start yet: one in doubt,
+/// adopted ones among them, may have started unheard, so its look-up answers first.
+fn last_instant(job: &Job, active: &Active) -> Timestamp {
+    match active.state {
+        JobState::Dispatching { on } if on.started_at.is_none() => job.start_by(),
+        _ => job.deadline,
+    }
+}
+
 /// When something must happen to an attempt, whoever is heard or not.
 fn attempt_due(config: &Config, job: &Job, active: &Active, instance: Option<&Instance>) -> Timestamp {
     match active.state {
@@ -72,8 +81,7 @@ fn attempt_due(config: &Config, job: &Job, active: &Active, instance: Option<&In
         JobState::Dispatching { on } | JobState::Running { on } | JobState::InDoubt { on, .. } => {
             let ask_at = on.lease_until.plus(Millis(-third(config).0));
             let lease = if active.asked { on.lease_until } else { ask_at };
-            let deadline = if on.started_at.is_none() { job.start_by() } else { job.deadline };
-            lease.min(deadline)
+            lease.min(last_instant(job, active))
         }
         JobState::Queued { .. } | JobState::Ended(_) => Timestamp::NEVER,
     }
@@ -173,11 +181,9 @@ impl Scheduler {
     /// before anything expires (DESIGN §4.17).
     fn on_attempt_due(&mut self, slot: Slot, out: &mut Decisions) {
         let Some(job) = self.jobs.get(slot) else { return };
-        let (start_by, deadline) = (job.start_by(), job.deadline);
         let Some(active) = job.active() else { return };
         let Some(on) = active.placement().copied() else { return };
-        let last_start = if on.started_at.is_none() { start_by } else { deadline };
-        if last_start <= self.now {
+        if last_instant(job, active) <= self.now {
             return self.stop(slot, StopReason::Expired, out);
         }
         let third = third(&self.config);

@@ -123,6 +123,20 @@ fn an_unreachable_instance_holds_its_job_in_doubt_until_the_lease_ends() {
 }
 
 #[test]
+fn a_job_in_doubt_is_not_expired_by_its_start_deadline_before_its_look_up_has_answered() {
+    let mut world = World::with(&[T4]);
+    let job = world.submit(sdxl().start_deadline(secs(30)));
+    world.expect(Dispatch(job, 0, attempt(1)));
+    world.after(secs(20)).down(0);
+    world.after(secs(15)).nothing_more();
+    assert_eq!(world.phase(job), Some(Phase::InDoubt));
+    world.up(0);
+    world.expect(LookUp(job, 0, attempt(1)));
+    world.hear(job, 1, Signal::Started);
+    assert_eq!(world.phase(job), Some(Phase::Running));
+}
+
+#[test]
 fn an_instance_that_comes_back_is_asked_for_what_it_had() {
     let mut world = World::with(&[T4]);
     let job = world.running(sdxl(), 0);
