@@ -345,10 +345,10 @@ impl Scheduler {
         self.dirty = true;
     }
 
-    /// Contact lost: the fate of all it holds is unknown. Contact again: ask for each.
+    /// Contact lost: the fate of all it holds is unknown. Contact again: ask for each. What it has executed is with
+    /// its runner and waits for nobody.
     fn on_contact(&mut self, id: InstanceId, up: bool, out: &mut Decisions) {
-        let now = self.now;
-        let instance = self.fleet.entry(now, id);
+        let instance = self.fleet.entry(self.now, id);
         if instance.up == up {
             return;
         }
@@ -356,10 +356,8 @@ impl Scheduler {
         if up {
             instance.faulty = false;
             instance.restart_by = None;
-        } else {
-            instance.down_since = now;
         }
-        let (held, collecting) = (instance.held.clone(), instance.collecting.clone());
+        let held = instance.held.clone();
         self.dirty = true;
         for slot in held {
             match (up, self.jobs.get(slot).map(Job::state)) {
@@ -372,9 +370,6 @@ impl Scheduler {
                 }
                 _ => {}
             }
-        }
-        for slot in collecting {
-            self.rearm(slot);
         }
     }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use crate::config::Config;
 use crate::core::Scheduler;
 use crate::decision::{Decisions, Effect};
-use crate::device::Instance;
 use crate::job::{AttemptEnd, JobState, Step, StopReason};
 use crate::jobs::{Active, Job, Slot, Stage};
 use crate::time::{Millis, Timestamp};
@@ -71,19 +70,16 @@ fn last_instant(job: &Job, active: &Active) -> Timestamp {
 }
 
 /// When something must happen to an attempt, whoever is heard or not.
-fn attempt_due(config: &Config, job: &Job, active: &Active, instance: Option<&Instance>) -> Timestamp {
+fn attempt_due(config: &Config, job: &Job, active: &Active) -> Timestamp {
     match active.state {
         JobState::Canceling { .. } => active.stop_by,
-        JobState::Collecting { .. } => match instance {
-            Some(instance) if !instance.up => instance.down_since.plus(config.lease),
-            _ => Timestamp::NEVER,
-        },
         JobState::Dispatching { on } | JobState::Running { on } | JobState::InDoubt { on, .. } => {
             let ask_at = on.lease_until.plus(Millis(-third(config).0));
             let lease = if active.asked { on.lease_until } else { ask_at };
             lease.min(last_instant(job, active))
         }
-        JobState::Queued { .. } | JobState::Ended(_) => Timestamp::NEVER,
+        // Its runner holds its files, or says that they are gone; ComfyUI is not needed any more.
+        JobState::Queued { .. } | JobState::Collecting { .. } | JobState::Ended(_) => Timestamp::NEVER,
     }
 }
 
@@ -111,7 +107,7 @@ impl Scheduler {
                 }
                 at
             }
-            Stage::Active(active) => attempt_due(&self.config, job, active, self.fleet.get(active.instance)),
+            Stage::Active(active) => attempt_due(&self.config, job, active),
         }
     }
 
@@ -143,11 +139,10 @@ impl Scheduler {
         match job.state() {
             JobState::Queued { not_before } => self.on_waiting_due(slot, not_before, out),
             JobState::Canceling { .. } => self.step(slot, Step::GraceOver, out),
-            JobState::Collecting { .. } => self.on_collecting_due(slot, out),
             JobState::Dispatching { .. } | JobState::Running { .. } | JobState::InDoubt { .. } => {
                 self.on_attempt_due(slot, out);
             }
-            JobState::Ended(_) => {}
+            JobState::Collecting { .. } | JobState::Ended(_) => {}
         }
     }
 
@@ -163,17 +158,6 @@ impl Scheduler {
         }
         if not_before <= self.now {
             self.enter_lane(slot);
-        }
-    }
-
-    fn on_collecting_due(&mut self, slot: Slot, out: &mut Decisions) {
-        let Some(active) = self.jobs.get(slot).and_then(Job::active) else { return };
-        let gone = self
-            .fleet
-            .get(active.instance)
-            .is_none_or(|instance| !instance.up && instance.down_since.plus(self.config.lease) <= self.now);
-        if gone {
-            self.withdraw_and_lose(slot, AttemptEnd::OutputsGone, out);
         }
     }
 
