@@ -272,6 +272,11 @@ pub(crate) struct View {
 }
 
 impl View {
+    /// Its length, where told, bytes.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.response.content_length()
+    }
+
     /// The next bytes; `None` at the end. A body shorter than announced is an error.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, ComfyError> {
         match tokio::time::timeout(self.stall, self.response.chunk()).await {
