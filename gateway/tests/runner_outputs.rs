@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use gateway::link::message::{Attempt, Command, Input, OutputKind, Report, Secret, Signal, Ticket};
@@ -378,6 +378,60 @@ async fn inputs_are_staged_once_per_life_of_the_instance() {
         let stored = std::fs::read(world.place(sent.attempt, 0)).unwrap();
         assert_eq!(embedded_prompt(&stored), graph, "the caller's own name is put back");
     }
+}
+
+/// Serves a file piece by piece, as it is told.
+async fn drip() -> (tokio::sync::mpsc::UnboundedSender<Bytes>, String) {
+    let (pieces, receiver) = tokio::sync::mpsc::unbounded_channel::<Bytes>();
+    let receiver = Arc::new(Mutex::new(Some(receiver)));
+    let serve = move || async move {
+        let receiver = receiver.lock().unwrap().take().unwrap();
+        Body::from_stream(futures_util::stream::unfold(receiver, async |mut receiver| {
+            let piece = receiver.recv().await?;
+            Some((Ok::<_, std::io::Error>(piece), receiver))
+        }))
+    };
+    let app = axum::Router::new().route("/{key}", axum::routing::get(serve));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (pieces, url)
+}
+
+#[tokio::test]
+async fn staging_shows_signs_of_life_for_as_long_as_it_takes() {
+    let mut world = World::with(comfyui_sim::Config::default(), |config| {
+        config.times.staging_sign = Duration::from_millis(10);
+    })
+    .await;
+    let maker = world.dispatch(&picture(21)).await;
+    world.finish(maker.attempt).await;
+    let png = Bytes::from(std::fs::read(world.place(maker.attempt, 0)).unwrap());
+    let (pieces, url) = drip().await;
+    let mut sent = dispatch(&json!({
+        "1": {"class_type": "LoadImage", "inputs": {"image": "mine.png"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}},
+    }));
+    sent.inputs.push(Input {
+        pointer: "/1/inputs/image".into(),
+        hash: blake3::hash(&png).to_hex().to_string(),
+        size_bytes: png.len() as u64,
+        extension: "png".into(),
+        content_type: "image/png".into(),
+        source: ticket("GET", &url, "in.png", 60_000),
+    });
+    world.command(Command::Dispatch(Box::new(sent.clone()))).await;
+    for at in 0..3 {
+        pieces.send(png.slice(at..=at)).unwrap();
+        world.accepted(sent.attempt).await;
+        world.seen.clear();
+    }
+    world.look_up(&sent).await;
+    world.accepted(sent.attempt).await;
+    assert_eq!(world.sim.observed().prompts.len(), 1, "only the maker was submitted");
+    pieces.send(png.slice(3..)).unwrap();
+    drop(pieces);
+    world.finish(sent.attempt).await;
 }
 
 #[tokio::test]
