@@ -7,10 +7,11 @@ mod support;
 
 use std::time::Duration;
 
-use gateway::link::message::{Attempt, Command, Report, Signal};
+use gateway::link::message::{Attempt, Command, Input, Report, Signal, Ticket};
 use gateway::runner::Config;
+use scheduler::AttemptEnd;
 use serde_json::json;
-use support::{World, picture};
+use support::{World, dispatch, picture};
 
 fn impatient(config: &mut Config) {
     config.times.spool_after = Duration::from_millis(20);
@@ -116,4 +117,28 @@ async fn an_output_that_comfyui_never_serves_fails_the_job() {
         .await;
     assert_eq!(error.node_id.as_deref(), Some("2"));
     assert!(error.message.contains("one..two"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn an_upload_of_an_input_that_stalls_is_given_up() {
+    let mut world = World::with(comfyui_sim::Config::default(), |config| {
+        config.times.stall_timeout = Duration::from_millis(100);
+    })
+    .await;
+    let pipe = world.dir.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // open at both ends, and nothing ever comes
+    let held = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
+    let mut sent = dispatch(&picture(7));
+    sent.inputs.push(Input {
+        pointer: "/2/inputs/filename_prefix".into(),
+        hash: "00".repeat(32),
+        size_bytes: 10,
+        extension: "png".into(),
+        content_type: "image/png".into(),
+        source: Ticket::File { path: pipe },
+    });
+    world.command(Command::Dispatch(Box::new(sent.clone()))).await;
+    assert_eq!(world.lost(sent.attempt).await, AttemptEnd::Unreachable);
+    drop(held);
 }

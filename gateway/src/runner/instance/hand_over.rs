@@ -167,8 +167,7 @@ impl Driver {
             match errand.courier.spool(index, &errand.ledger).await {
                 Ok(_) | Err(DeliveryError::NeverFits(_)) => {}
                 Err(error @ (DeliveryError::Full | DeliveryError::Host(_))) => {
-                    tracing::warn!(%error, job = %self.attempt.job, "outputs stay at their instance");
-                    return Ok(());
+                    tracing::warn!(%error, job = %self.attempt.job, index, "output stays at its instance");
                 }
                 Err(error) => return Err(over(error)),
             }
@@ -188,8 +187,11 @@ impl Driver {
             // a bucket may be away for hours
             self.keep(errand).await?;
         }
+        // what lies in the spool goes first: the others may have to wait for its room
+        let (first, then) = errand.ledger.spooled_first().await;
+        let in_order = first.into_iter().chain(then).filter_map(|index| Some((index, tickets.get(index)?)));
         let deliver = |(index, ticket)| errand.courier.deliver(index, &errand.ledger, ticket).boxed();
-        let deliveries: Vec<_> = tickets.iter().enumerate().map(deliver).collect();
+        let deliveries: Vec<_> = in_order.map(deliver).collect();
         let results: Vec<Result<(), DeliveryError>> =
             stream::iter(deliveries).buffer_unordered(AT_ONCE).collect().await;
         let mut round = Round::Stored;

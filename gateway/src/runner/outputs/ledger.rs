@@ -33,6 +33,12 @@ impl Ledger {
         self.items.lock().await.iter().map(|item| item.stored.clone()).collect()
     }
 
+    /// The indices of the files that lie in the spool, and those of the others.
+    pub(crate) async fn spooled_first(&self) -> (Vec<usize>, Vec<usize>) {
+        let items = self.items.lock().await;
+        (0..items.len()).partition(|index| items.get(*index).is_some_and(|item| item.spooled.is_some()))
+    }
+
     /// A file lies in the spool from now on.
     pub(crate) async fn spooled(&self, index: usize, spooled: Spooled) {
         let mut items = self.items.lock().await;
