@@ -249,15 +249,24 @@ async fn sweep(store: Arc<dyn Store>, artifacts: Artifacts, engine: EngineHandle
             () = stop.cancelled() => return,
             () = tokio::time::sleep(SWEEP.0) => {}
         }
-        match store.sweep(engine.now(), SWEEP.1).await {
-            Ok(swept) => {
-                for key in swept.object_keys {
-                    if let Err(error) = artifacts.delete(&key).await {
-                        tracing::warn!(%error, key, "an object past its time could not be deleted");
-                    }
-                }
-            }
-            Err(error) => tracing::warn!(%error, "nothing could be swept"),
+        while sweep_once(&*store, &artifacts, engine.now()).await && !stop.is_cancelled() {}
+    }
+}
+
+/// One batch of what is past its time; whether there may be more.
+async fn sweep_once(store: &dyn Store, artifacts: &Artifacts, now: i64) -> bool {
+    let swept = match store.sweep(now, SWEEP.1).await {
+        Ok(swept) => swept,
+        Err(error) => {
+            tracing::warn!(%error, "nothing could be swept");
+            return false;
+        }
+    };
+    let objects = swept.object_keys.len() as u64;
+    for key in swept.object_keys {
+        if let Err(error) = artifacts.delete(&key).await {
+            tracing::warn!(%error, key, "an object past its time could not be deleted");
         }
     }
+    [objects, swept.jobs, swept.keys, swept.assets].into_iter().any(|count| count >= u64::from(SWEEP.1))
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use gateway::link::message::{Attempt, Command, Input, OutputKind, Report, Secret, Signal, Ticket};
@@ -259,15 +259,16 @@ async fn a_file_over_the_jobs_bound_is_too_large() {
 async fn a_full_spool_is_reported_and_waits_for_room() {
     let mut world = World::with(comfyui_sim::Config::default(), |config| {
         config.spool_max_bytes = 150_000;
+        config.times.spool_after = Duration::from_millis(50);
         config.times.poll_after = Duration::from_millis(100);
     })
     .await;
     world.sim.faults().pad_outputs(100_000);
     let (bucket, url) = Bucket::start(&[]).await;
     let first = world.dispatch(&picture(14)).await;
-    world.executed(first.attempt).await;
-    grant(&world, first.attempt, vec![ticket("PUT", &url, "first", 60_000)]).await;
-    world.stored(first.attempt).await;
+    world
+        .signal(first.attempt, "request for tickets", |s| matches!(s, Signal::NeedTickets).then_some(()))
+        .await;
     let second = world.dispatch(&picture(15)).await;
     world.executed(second.attempt).await;
     grant(&world, second.attempt, vec![ticket("PUT", &url, "second", 60_000)]).await;
@@ -276,9 +277,57 @@ async fn a_full_spool_is_reported_and_waits_for_room() {
             seen.iter().any(|r| matches!(r, Report::Spool { full: true, .. })).then_some(())
         })
         .await;
-    world.command(Command::Settle { attempt: first.attempt }).await;
+    grant(&world, first.attempt, vec![ticket("PUT", &url, "first", 60_000)]).await;
     world.stored(second.attempt).await;
     assert!(bucket.object("second").is_some());
+}
+
+#[tokio::test]
+async fn files_that_exceed_the_spool_together_are_uploaded_one_by_one() {
+    let mut world = World::with(comfyui_sim::Config::default(), |config| {
+        config.spool_max_bytes = 150_000;
+        config.times.poll_after = Duration::from_millis(20);
+    })
+    .await;
+    world.sim.faults().pad_outputs(100_000);
+    let (bucket, url) = Bucket::start(&[]).await;
+    let mut graph = picture(18);
+    graph["1"]["inputs"]["batch_size"] = json!(3);
+    let (one, two) = (world.dispatch(&graph).await, world.dispatch(&graph).await);
+    for sent in [&one, &two] {
+        assert_eq!(world.executed(sent.attempt).await.len(), 3);
+        let key = |index| format!("{}-{index}", sent.attempt.job);
+        let tickets = (0..3).map(|index| ticket("PUT", &url, &key(index), 60_000)).collect();
+        grant(&world, sent.attempt, tickets).await;
+    }
+    for sent in [&one, &two] {
+        for (index, stored) in world.stored(sent.attempt).await.iter().enumerate() {
+            let object = bucket.object(&format!("{}-{index}", sent.attempt.job)).unwrap();
+            assert_eq!(blake3::hash(&object).to_hex().to_string(), stored.hash);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_that_refuses_good_tickets_is_not_asked_again_at_once() {
+    let mut world = World::with(comfyui_sim::Config::default(), |config| {
+        config.times.upload_backoff = (Duration::from_hours(1), Duration::from_hours(1));
+    })
+    .await;
+    let (bucket, url) = Bucket::start(&[StatusCode::FORBIDDEN]).await;
+    let sent = world.dispatch(&picture(19)).await;
+    world.executed(sent.attempt).await;
+    grant(&world, sent.attempt, vec![ticket("PUT", &url, "c.png", 60_000)]).await;
+    world.eventually("a refusal", |_| *bucket.requests.lock().unwrap() == 1).await;
+    let other = world.dispatch(&picture(20)).await;
+    world.finish(other.attempt).await;
+    assert!(!world.signals(sent.attempt).contains(&Signal::NeedTickets));
+    // whoever asks meanwhile is answered
+    world.seen.clear();
+    world.look_up(&sent).await;
+    world.executed(sent.attempt).await;
+    assert!(!world.signals(sent.attempt).contains(&Signal::NeedTickets));
+    assert_eq!(*bucket.requests.lock().unwrap(), 1);
 }
 
 #[tokio::test]
@@ -329,6 +378,60 @@ async fn inputs_are_staged_once_per_life_of_the_instance() {
         let stored = std::fs::read(world.place(sent.attempt, 0)).unwrap();
         assert_eq!(embedded_prompt(&stored), graph, "the caller's own name is put back");
     }
+}
+
+/// Serves a file piece by piece, as it is told.
+async fn drip() -> (tokio::sync::mpsc::UnboundedSender<Bytes>, String) {
+    let (pieces, receiver) = tokio::sync::mpsc::unbounded_channel::<Bytes>();
+    let receiver = Arc::new(Mutex::new(Some(receiver)));
+    let serve = move || async move {
+        let receiver = receiver.lock().unwrap().take().unwrap();
+        Body::from_stream(futures_util::stream::unfold(receiver, async |mut receiver| {
+            let piece = receiver.recv().await?;
+            Some((Ok::<_, std::io::Error>(piece), receiver))
+        }))
+    };
+    let app = axum::Router::new().route("/{key}", axum::routing::get(serve));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (pieces, url)
+}
+
+#[tokio::test]
+async fn staging_shows_signs_of_life_for_as_long_as_it_takes() {
+    let mut world = World::with(comfyui_sim::Config::default(), |config| {
+        config.times.staging_sign = Duration::from_millis(10);
+    })
+    .await;
+    let maker = world.dispatch(&picture(21)).await;
+    world.finish(maker.attempt).await;
+    let png = Bytes::from(std::fs::read(world.place(maker.attempt, 0)).unwrap());
+    let (pieces, url) = drip().await;
+    let mut sent = dispatch(&json!({
+        "1": {"class_type": "LoadImage", "inputs": {"image": "mine.png"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}},
+    }));
+    sent.inputs.push(Input {
+        pointer: "/1/inputs/image".into(),
+        hash: blake3::hash(&png).to_hex().to_string(),
+        size_bytes: png.len() as u64,
+        extension: "png".into(),
+        content_type: "image/png".into(),
+        source: ticket("GET", &url, "in.png", 60_000),
+    });
+    world.command(Command::Dispatch(Box::new(sent.clone()))).await;
+    for at in 0..3 {
+        pieces.send(png.slice(at..=at)).unwrap();
+        world.accepted(sent.attempt).await;
+        world.seen.clear();
+    }
+    world.look_up(&sent).await;
+    world.accepted(sent.attempt).await;
+    assert_eq!(world.sim.observed().prompts.len(), 1, "only the maker was submitted");
+    pieces.send(png.slice(3..)).unwrap();
+    drop(pieces);
+    world.finish(sent.attempt).await;
 }
 
 #[tokio::test]

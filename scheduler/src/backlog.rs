@@ -28,8 +28,18 @@ impl Seat {
 /// The first job of a kind in a lane.
 pub(crate) type Head = (Seat, KindId);
 
+/// How far passes that ran out of looks have come in a lane.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bookmark {
+    /// The last head that was looked at.
+    pub(crate) head: Head,
+    /// One of its place in the caller's order waits for its turn.
+    pub(crate) holds: bool,
+}
+
 #[derive(Debug, Clone, Default)]
 struct Lane {
+    bookmark: Option<Bookmark>,
     heads: BTreeSet<Head>,
     kinds: BTreeMap<KindId, BTreeSet<Seat>>,
 }
@@ -102,6 +112,16 @@ impl Backlog {
         match after {
             None => heads.first().copied(),
             Some(head) => heads.range((Excluded(head), Unbounded)).next().copied(),
+        }
+    }
+
+    pub(crate) fn bookmark(&self, lane: (Class, TenantId)) -> Option<Bookmark> {
+        self.lanes.get(&lane)?.bookmark
+    }
+
+    pub(crate) fn set_bookmark(&mut self, lane: (Class, TenantId), bookmark: Option<Bookmark>) {
+        if let Some(lane) = self.lanes.get_mut(&lane) {
+            lane.bookmark = bookmark;
         }
     }
 

@@ -27,7 +27,8 @@ pub struct Config {
     pub ageing: Millis,
     /// How much longer than on the best idle device a job may wait for a busy one that holds its models.
     pub affinity_delay: Millis,
-    /// Candidates looked at for each free instance: the look-ahead into the backlog.
+    /// Candidates passed by for each free seat in one pass: the look-ahead into the backlog. Beside them each lane
+    /// has two looks of its own, and a pass that ran out of looks is soon followed by one that looks further.
     pub look_ahead: u32,
 }
 

@@ -50,6 +50,8 @@ pub struct Scheduler {
     pub(crate) dirty: bool,
     /// A job waits for a busy instance although another has a seat: think again then.
     pub(crate) reconsider_at: Option<Timestamp>,
+    /// The last pass ran out of looks: go on where it stopped then.
+    pub(crate) resume_at: Option<Timestamp>,
     pub(crate) strays: u64,
     arrivals: u32,
 }
@@ -75,6 +77,7 @@ impl Scheduler {
             backlog_ms: 0,
             dirty: false,
             reconsider_at: None,
+            resume_at: None,
             strays: 0,
             arrivals: 0,
         }
@@ -123,12 +126,12 @@ impl Scheduler {
     pub fn place(&mut self, now: Timestamp, out: &mut Decisions) {
         self.now = self.now.max(now);
         self.pass_time(out);
-        if self.reconsider_at.is_some_and(|at| at <= self.now) {
+        if [self.reconsider_at, self.resume_at].into_iter().flatten().any(|at| at <= self.now) {
             self.dirty = true;
         }
         if self.dirty {
             self.dirty = false;
-            self.reconsider_at = None;
+            (self.reconsider_at, self.resume_at) = (None, None);
             if !self.door.is_draining() {
                 self.place_backlog(out);
             }
@@ -139,7 +142,9 @@ impl Scheduler {
     /// When to send [`Event::Woke`] at the latest; `None`: not before something else happens.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Timestamp> {
-        [self.timers.next(), self.reconsider_at, self.fleet.next_restart()].into_iter().flatten().min()
+        let passes = [self.reconsider_at, self.resume_at];
+        let others = [self.timers.next(), self.fleet.next_restart()];
+        passes.into_iter().chain(others).flatten().min()
     }
 
     /// The state of an open job; `None` once it has ended or if it never was.
@@ -345,10 +350,10 @@ impl Scheduler {
         self.dirty = true;
     }
 
-    /// Contact lost: the fate of all it holds is unknown. Contact again: ask for each.
+    /// Contact lost: the fate of all it holds is unknown. Contact again: ask for each. What it has executed is with
+    /// its runner and waits for nobody.
     fn on_contact(&mut self, id: InstanceId, up: bool, out: &mut Decisions) {
-        let now = self.now;
-        let instance = self.fleet.entry(now, id);
+        let instance = self.fleet.entry(self.now, id);
         if instance.up == up {
             return;
         }
@@ -356,10 +361,8 @@ impl Scheduler {
         if up {
             instance.faulty = false;
             instance.restart_by = None;
-        } else {
-            instance.down_since = now;
         }
-        let (held, collecting) = (instance.held.clone(), instance.collecting.clone());
+        let held = instance.held.clone();
         self.dirty = true;
         for slot in held {
             match (up, self.jobs.get(slot).map(Job::state)) {
@@ -372,9 +375,6 @@ impl Scheduler {
                 }
                 _ => {}
             }
-        }
-        for slot in collecting {
-            self.rearm(slot);
         }
     }
 

@@ -31,8 +31,6 @@ pub(crate) struct Instance {
     /// `None`: not configured (any more, or not yet).
     pub(crate) profile: Option<InstanceProfile>,
     pub(crate) up: bool,
-    /// Since when it does not answer.
-    pub(crate) down_since: Timestamp,
     pub(crate) spool_full: bool,
     pub(crate) cordoned: bool,
     /// An attempt on it met a fault of the device.
@@ -56,7 +54,6 @@ impl Instance {
             id,
             profile: None,
             up: false,
-            down_since: now,
             spool_full: false,
             cordoned: false,
             faulty: false,

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use crate::config::Config;
 use crate::core::Scheduler;
 use crate::decision::{Decisions, Effect};
-use crate::device::Instance;
 use crate::job::{AttemptEnd, JobState, Step, StopReason};
 use crate::jobs::{Active, Job, Slot, Stage};
 use crate::time::{Millis, Timestamp};
@@ -61,21 +60,26 @@ fn third(config: &Config) -> Millis {
     Millis(config.lease.0 / 3)
 }
 
+/// When an attempt runs out of time. Only one that is known not to have started has to start yet: one in doubt,
+/// adopted ones among them, may have started unheard, so its look-up answers first.
+fn last_instant(job: &Job, active: &Active) -> Timestamp {
+    match active.state {
+        JobState::Dispatching { on } if on.started_at.is_none() => job.start_by(),
+        _ => job.deadline,
+    }
+}
+
 /// When something must happen to an attempt, whoever is heard or not.
-fn attempt_due(config: &Config, job: &Job, active: &Active, instance: Option<&Instance>) -> Timestamp {
+fn attempt_due(config: &Config, job: &Job, active: &Active) -> Timestamp {
     match active.state {
         JobState::Canceling { .. } => active.stop_by,
-        JobState::Collecting { .. } => match instance {
-            Some(instance) if !instance.up => instance.down_since.plus(config.lease),
-            _ => Timestamp::NEVER,
-        },
         JobState::Dispatching { on } | JobState::Running { on } | JobState::InDoubt { on, .. } => {
             let ask_at = on.lease_until.plus(Millis(-third(config).0));
             let lease = if active.asked { on.lease_until } else { ask_at };
-            let deadline = if on.started_at.is_none() { job.start_by() } else { job.deadline };
-            lease.min(deadline)
+            lease.min(last_instant(job, active))
         }
-        JobState::Queued { .. } | JobState::Ended(_) => Timestamp::NEVER,
+        // Its runner holds its files, or says that they are gone; ComfyUI is not needed any more.
+        JobState::Queued { .. } | JobState::Collecting { .. } | JobState::Ended(_) => Timestamp::NEVER,
     }
 }
 
@@ -103,7 +107,7 @@ impl Scheduler {
                 }
                 at
             }
-            Stage::Active(active) => attempt_due(&self.config, job, active, self.fleet.get(active.instance)),
+            Stage::Active(active) => attempt_due(&self.config, job, active),
         }
     }
 
@@ -135,11 +139,10 @@ impl Scheduler {
         match job.state() {
             JobState::Queued { not_before } => self.on_waiting_due(slot, not_before, out),
             JobState::Canceling { .. } => self.step(slot, Step::GraceOver, out),
-            JobState::Collecting { .. } => self.on_collecting_due(slot, out),
             JobState::Dispatching { .. } | JobState::Running { .. } | JobState::InDoubt { .. } => {
                 self.on_attempt_due(slot, out);
             }
-            JobState::Ended(_) => {}
+            JobState::Collecting { .. } | JobState::Ended(_) => {}
         }
     }
 
@@ -158,26 +161,13 @@ impl Scheduler {
         }
     }
 
-    fn on_collecting_due(&mut self, slot: Slot, out: &mut Decisions) {
-        let Some(active) = self.jobs.get(slot).and_then(Job::active) else { return };
-        let gone = self
-            .fleet
-            .get(active.instance)
-            .is_none_or(|instance| !instance.up && instance.down_since.plus(self.config.lease) <= self.now);
-        if gone {
-            self.withdraw_and_lose(slot, AttemptEnd::OutputsGone, out);
-        }
-    }
-
     /// A lease ends only after a look-up had its time to answer: after a pause of the process everyone is asked
     /// before anything expires (DESIGN §4.17).
     fn on_attempt_due(&mut self, slot: Slot, out: &mut Decisions) {
         let Some(job) = self.jobs.get(slot) else { return };
-        let (start_by, deadline) = (job.start_by(), job.deadline);
         let Some(active) = job.active() else { return };
         let Some(on) = active.placement().copied() else { return };
-        let last_start = if on.started_at.is_none() { start_by } else { deadline };
-        if last_start <= self.now {
+        if last_instant(job, active) <= self.now {
             return self.stop(slot, StopReason::Expired, out);
         }
         let third = third(&self.config);

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::backlog::Head;
+use crate::backlog::{Bookmark, Head};
 use crate::core::Scheduler;
 use crate::costs::Prediction;
 use crate::decision::{Decisions, Effect, Record};
@@ -21,6 +21,12 @@ use crate::time::{Millis, Timestamp};
 
 /// Never think again about the same wait more often than this.
 const RECONSIDER: Millis = Millis::from_secs(1);
+/// A pass that ran out of looks is followed by the next one after this.
+const RESUME: Millis = Millis(100);
+/// A lane may pass by this many candidates while there are looks, however many lanes share them.
+const LANE_LOOKS: u32 = 8;
+/// Looks that a lane has when there are none left: its first head, and one further on.
+const OWN_LOOKS: u32 = 2;
 /// A running prompt is believed to need at least this long.
 const OVERDUE_LEAST: Millis = Millis(50);
 /// A withdrawn prompt is believed to be gone within this.
@@ -35,6 +41,16 @@ pub(crate) struct Turn {
     usage: u128,
     head: Head,
     lane: (Class, TenantId),
+}
+
+/// A lane's walk in one pass, at its next candidate.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Walk {
+    turn: Turn,
+    /// Candidates passed by.
+    missed: u32,
+    /// One of this place in the caller's order waits for its turn: those behind that place stay behind it.
+    holds: bool,
 }
 
 /// An instance as one pass sees it.
@@ -69,9 +85,11 @@ struct Pass {
     /// Seats left in all.
     open: u32,
     /// Candidates that may still be passed by.
-    looks: u64,
+    looks: u32,
+    /// Candidates that one lane may pass by.
+    lane_looks: u32,
     largest_mib: u32,
-    queue: BinaryHeap<Reverse<Turn>>,
+    queue: BinaryHeap<Reverse<Walk>>,
 }
 
 /// What becomes of a candidate in this pass.
@@ -95,40 +113,42 @@ impl Scheduler {
         let views = self.views();
         let open: u32 = views.iter().map(|view| view.open).sum();
         if open == 0 {
+            self.resume_at = None;
             return false;
         }
-        let mut pass = Pass {
-            views,
-            open,
-            looks: u64::from(self.config.look_ahead) * u64::from(open),
-            largest_mib: self.fleet.largest_mib(),
-            queue: self.backlog.lanes().filter_map(|lane| self.turn(lane, None)).map(Reverse).collect(),
-        };
+        let first = |turn| Reverse(Walk { turn, missed: 0, holds: false });
+        let queue: BinaryHeap<_> =
+            self.backlog.lanes().filter_map(|lane| self.turn(lane, None)).map(first).collect();
+        let looks = self.config.look_ahead.saturating_mul(open);
+        let lanes = u32::try_from(queue.len()).unwrap_or(u32::MAX).max(1);
+        let lane_looks = (looks / lanes).max(LANE_LOOKS.min(looks));
+        let mut pass = Pass { views, open, looks, lane_looks, largest_mib: self.fleet.largest_mib(), queue };
         let mut placed = false;
         while pass.open > 0
-            && pass.looks > 0
-            && let Some(Reverse(turn)) = pass.queue.pop()
+            && let Some(Reverse(mut walk)) = pass.queue.pop()
         {
-            let usage = self.tenants.usage(turn.lane.1);
-            if self.is_at_bound(turn.lane.1) {
+            let usage = self.tenants.usage(walk.turn.lane.1);
+            if self.is_at_bound(walk.turn.lane.1) {
                 continue;
             }
-            if usage > turn.usage {
-                pass.queue.push(Reverse(Turn { usage, ..turn }));
+            if usage > walk.turn.usage {
+                walk.turn.usage = usage;
+                pass.queue.push(Reverse(walk));
                 continue;
             }
-            placed |= self.consider(&mut pass, &turn, out);
+            placed |= self.consider(&mut pass, walk, out);
         }
         placed
     }
 
     /// Gives one candidate its seat or passes it by, and brings up the next of its lane.
-    fn consider(&mut self, pass: &mut Pass, turn: &Turn, out: &mut Decisions) -> bool {
-        let (seat, _) = turn.head;
+    fn consider(&mut self, pass: &mut Pass, mut walk: Walk, out: &mut Decisions) -> bool {
+        let (seat, _) = walk.turn.head;
         let choice = self.choose(seat.slot, &pass.views, pass.largest_mib);
-        // One that waits for its turn keeps those behind it in its caller's order behind it.
-        let holds_its_lane = matches!(choice, Choice::Wait(_) | Choice::Later);
         let is_placed = matches!(choice, Choice::Take(_));
+        walk.holds |= matches!(choice, Choice::Wait(_) | Choice::Later);
+        walk.missed += u32::from(!is_placed);
+        pass.looks = pass.looks.saturating_sub(u32::from(!is_placed));
         match choice {
             Choice::Take(offer) => {
                 self.put(seat.slot, offer, pass.largest_mib, out);
@@ -138,17 +158,40 @@ impl Scheduler {
                 pass.open -= 1;
             }
             Choice::Wait(offer) => {
-                pass.looks -= 1;
                 let again = offer.starts_at.max(self.now).plus(RECONSIDER);
                 self.reconsider_at = Some(self.reconsider_at.map_or(again, |at| at.min(again)));
                 pass.views[offer.view].free_at = offer.ends_at;
             }
             Choice::Later | Choice::Nowhere => {}
         }
-        let next = self.turn(turn.lane, Some(turn.head));
-        let goes_on = next.filter(|next| !holds_its_lane || next.head.0.order == seat.order);
-        pass.queue.extend(goes_on.map(Reverse));
+        self.go_on(pass, walk);
         is_placed
+    }
+
+    /// Brings up the next candidate of a lane: half of its looks are for its first heads, half go on where the last
+    /// passes stopped, so that what cannot be placed never hides what can.
+    fn go_on(&mut self, pass: &mut Pass, mut walk: Walk) {
+        let lane = walk.turn.lane;
+        let most = if pass.looks == 0 { OWN_LOOKS } else { pass.lane_looks };
+        let mut last = walk.turn.head;
+        let mut is_owed_a_look = false;
+        if walk.missed >= most / 2
+            && let Some(mark) = self.backlog.bookmark(lane).filter(|mark| mark.head >= last)
+            && (!walk.holds || mark.head.0.order == last.0.order)
+        {
+            last = mark.head;
+            is_owed_a_look = true;
+            walk.holds |= mark.holds;
+        }
+        let next = self.turn(lane, Some(last));
+        let next = next.filter(|next| !walk.holds || next.head.0.order == last.0.order);
+        let Some(turn) = next else { return self.backlog.set_bookmark(lane, None) };
+        if walk.missed >= most && !is_owed_a_look {
+            self.backlog.set_bookmark(lane, Some(Bookmark { head: last, holds: walk.holds }));
+            self.resume_at = Some(self.now.plus(RESUME));
+        } else {
+            pass.queue.push(Reverse(Walk { turn, ..walk }));
+        }
     }
 
     fn is_at_bound(&self, tenant: TenantId) -> bool {

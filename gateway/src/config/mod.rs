@@ -167,6 +167,11 @@ fn check_instances(instances: &mut [Instance], mistakes: &mut Vec<String>) {
                 instance.url
             ));
         }
+        if reqwest::Url::parse(&instance.url)
+            .is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
+        {
+            mistakes.push(format!("instances[{index}].url: a URL must not hold a user name or a password"));
+        }
         if instance.name.is_empty() {
             instance.name.clone_from(&instance.url);
         }

@@ -78,7 +78,7 @@ impl Engine {
             prompt: names::prompt_id(self.cell, id, attempt.0),
             name: self.registry.name(instance)?.clone(),
             link: self.registry.link(instance)?.clone(),
-            partner_key: self.world.partner_keys.get(&id).cloned(),
+            partner_key: self.partner_keys.get(&id).cloned(),
             expected_ms: self.world.scheduler.expected_ms(job),
         })
     }
@@ -87,6 +87,10 @@ impl Engine {
         let Some(note) = self.world.notes.get(attempt.job, attempt.number) else { return };
         let Some(link) = self.registry.link(note.instance).cloned() else { return };
         let keys = note.keys(attempt.job);
+        if keys.is_empty() {
+            // After a rebuild the list is not known yet: the runner tells it before it asks.
+            return;
+        }
         self.lanes.push(Lane::Job(attempt.job), Box::pin(self.hands.clone().grant(attempt, keys, link)));
     }
 
@@ -177,7 +181,7 @@ impl Engine {
 
     /// Forgets what was noted beside a job that has ended; sweeps the objects of attempts that did not win.
     pub(super) fn forget(&mut self, job: Uuid, winner: Option<u32>) {
-        self.world.partner_keys.remove(&job);
+        self.partner_keys.remove(&job);
         self.world.provisional.remove(&job);
         self.hands.bodies.invalidate(&job);
         let lost = self.world.notes.close(job).into_iter().filter(|note| Some(note.number) != winner);

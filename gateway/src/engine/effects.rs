@@ -74,7 +74,7 @@ impl Hands {
     /// Sends an attempt to its instance.
     pub(super) async fn dispatch(self, target: Target) {
         let (attempt, link) = (target.attempt, target.link.clone());
-        match self.prepare(target).await {
+        match self.prepare(target, true).await {
             Ok(dispatch) => self.send(&link, attempt, Command::Dispatch(Box::new(dispatch))).await,
             Err(problem) => self.unsendable(attempt, problem),
         }
@@ -83,7 +83,7 @@ impl Hands {
     /// Has an attempt looked up, with all that is needed to go on with it.
     pub(super) async fn look_up(self, target: Target) {
         let (attempt, link) = (target.attempt, target.link.clone());
-        match self.prepare(target).await {
+        match self.prepare(target, false).await {
             // The reply of its POST may have been lost with an earlier life of this process.
             Ok(dispatch) => {
                 let command = Command::LookUp { dispatch: Box::new(dispatch), maybe_in_flight: true };
@@ -145,10 +145,11 @@ impl Hands {
         let _ = self.returned.send(Returned::Signal(attempt, signal));
     }
 
-    async fn prepare(&self, target: Target) -> Result<Dispatch, Unsendable> {
+    /// `to_post`: the prompt is to be sent, not only looked up.
+    async fn prepare(&self, target: Target, to_post: bool) -> Result<Dispatch, Unsendable> {
         let Target { attempt, prompt, name, partner_key, expected_ms, .. } = target;
         let body = self.body(attempt.job).await?;
-        if body.needs_partner_key && partner_key.is_none() {
+        if to_post && body.needs_partner_key && partner_key.is_none() {
             return Err(Unsendable::PartnerKeyLost);
         }
         let mut inputs = Vec::with_capacity(body.inputs.len());

@@ -20,7 +20,7 @@ mod sort;
 mod turn;
 mod world;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub use rejudge::UNJUDGED;
 use crate::artifacts::Artifacts;
 use crate::fleet::FleetView;
 use crate::link::local::EngineEnd;
-use crate::link::message::{Command, Report};
+use crate::link::message::{Command, Report, Secret};
 use crate::metrics::Metrics;
 use crate::store::{Result, Store, StoreError};
 use crate::workflow::{Catalogue, Limits};
@@ -108,6 +108,8 @@ pub struct Engine {
     lanes: Lanes,
     registry: Registry,
     world: World,
+    /// Partner keys of open jobs; memory only (DESIGN §9), so they outlive the world.
+    partner_keys: HashMap<Uuid, Secret>,
     /// Catalogues being read.
     reading: HashSet<String>,
     /// Waiting jobs are being judged.
@@ -196,6 +198,7 @@ impl Engine {
             lanes: Lanes::default(),
             registry,
             world,
+            partner_keys: HashMap::new(),
             reading: HashSet::new(),
             judging: false,
             knowledge: 1,
@@ -279,8 +282,7 @@ impl Engine {
         tracing::error!(%error, "the store failed; reading it again");
         self.metrics.store_failed();
         self.readiness.send_replace(Readiness::StoreFailed);
-        // Those who wait are told by the fall of their answers.
-        while self.inbox.try_recv().is_ok() {}
+        self.turn_away();
         let mut pause = RETRY.0;
         loop {
             match self.rebuild().await {
@@ -289,9 +291,16 @@ impl Engine {
                     tracing::warn!(%error, "the store cannot be read yet");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RETRY.1);
-                    while self.inbox.try_recv().is_ok() {}
+                    self.turn_away();
                 }
             }
+        }
+    }
+
+    /// Those who wait are told by the fall of their answers; an order to drain stands.
+    fn turn_away(&mut self) {
+        while let Ok(input) = self.inbox.try_recv() {
+            self.draining |= matches!(input, Input::Drain);
         }
     }
 
@@ -301,6 +310,8 @@ impl Engine {
         let now = self.clock.now();
         self.world =
             World::restore(&*self.store, self.settings.scheduler.clone(), fleet, now, &mut decisions).await?;
+        let open = &self.world.scheduler;
+        self.partner_keys.retain(|job, _| open.state(names::job_id(*job)).is_some());
         self.board.release_all();
         if self.draining {
             self.world.scheduler.handle(now, Event::DrainRequested, &mut decisions);

@@ -98,8 +98,8 @@ mod tests {
     #[test]
     fn an_object_key_takes_only_a_harmless_extension_from_the_name() {
         let job = Uuid::from_u128(2);
-        assert!(object_key(job, 1, 3, "a/b.PNG").ends_with("/1/0003.png"));
-        assert!(object_key(job, 1, 0, "../../etc/passwd").ends_with("/1/0000.etcpassw"));
-        assert!(object_key(job, 1, 0, "noext").ends_with("/1/0000"));
+        assert!(object_key(job, 1, 3, "a/b.PNG").ends_with("-1-0003.png"));
+        assert!(object_key(job, 1, 0, "../../etc/passwd").ends_with("-1-0000.etcpassw"));
+        assert!(object_key(job, 1, 0, "noext").ends_with("-1-0000"));
     }
 }

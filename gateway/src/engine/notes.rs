@@ -206,13 +206,14 @@ pub(super) fn error_without_attempt(failure: Failure) -> JobError {
     JobError { code: code.to_owned(), message, ..JobError::default() }
 }
 
-/// The error of a job whose deadline passed.
-pub(super) fn deadline_error() -> JobError {
-    JobError {
-        code: "deadline_exceeded".into(),
-        message: "a deadline of the job passed before it was done".into(),
-        ..JobError::default()
-    }
+/// The error of a job whose deadline passed; `last` is why its last attempt was lost.
+pub(super) fn deadline_error(last: Option<&str>) -> JobError {
+    let passed = "a deadline of the job passed before it was done";
+    let message = match last {
+        Some(last) => format!("{passed}; its last attempt was lost: {last}"),
+        None => passed.to_owned(),
+    };
+    JobError { code: "deadline_exceeded".into(), message, ..JobError::default() }
 }
 
 fn explain(failure: Failure, last: &str) -> (&'static str, String) {

@@ -35,7 +35,7 @@ fn one(record: Record, notes: &mut Notes, cell: Uuid, now: i64) -> JobRecord {
                 job,
                 attempt: attempt.map(|attempt| attempt.0),
                 outcome,
-                error: error(outcome, note, notes.refusal(job)),
+                error: error(outcome, note.or_else(|| notes.newest(job)), notes.refusal(job)),
                 outputs: match (outcome, note) {
                     (Outcome::Succeeded, Some(note)) => note.outputs(job),
                     _ => Vec::new(),
@@ -51,7 +51,7 @@ fn one(record: Record, notes: &mut Notes, cell: Uuid, now: i64) -> JobRecord {
 fn error(outcome: Outcome, note: Option<&notes::Note>, refusal: Option<&JobError>) -> Option<JobError> {
     match outcome {
         Outcome::Succeeded | Outcome::Canceled => None,
-        Outcome::Expired => Some(notes::deadline_error()),
+        Outcome::Expired => Some(notes::deadline_error(note.and_then(notes::Note::message).as_deref())),
         Outcome::Failed(failure) => Some(match (refusal, note) {
             (Some(refusal), _) => refusal.clone(),
             (None, Some(note)) => note.error(failure),

@@ -153,8 +153,7 @@ impl Registry {
             let reason =
                 format!("shares its device with {other}; two instances on one device need a VRAM split");
             tracing::error!(instance = name, %other, "two instances on one device; the second takes no work");
-            self.instances[index].reason = Some(reason);
-            return change;
+            return self.down(name, reason);
         }
         let changed = self.instances[index].facts.as_ref() != Some(&facts);
         let catalogue_known = facts.catalogue.as_ref().is_none_or(|hash| self.catalogues.contains_key(hash));
@@ -305,13 +304,16 @@ impl Registry {
 
     fn sharing_device(&self, index: usize, facts: &InstanceFacts) -> Option<Arc<str>> {
         let uuid = facts.device_uuid.as_ref()?;
+        let split = |facts: &InstanceFacts| facts.vram_split;
         self.instances
             .iter()
             .enumerate()
             .find(|(other, instance)| {
                 *other != index
                     && instance.up
-                    && instance.facts.as_ref().and_then(|facts| facts.device_uuid.as_ref()) == Some(uuid)
+                    && instance.facts.as_ref().is_some_and(|other| {
+                        other.device_uuid.as_ref() == Some(uuid) && !(split(other) && split(facts))
+                    })
             })
             .map(|(_, instance)| instance.name.clone())
     }

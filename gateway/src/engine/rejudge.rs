@@ -62,7 +62,19 @@ impl Hands {
             Err(error) => return Verdict::Refused(invalid(error.to_string())),
         };
         match workflow::judge(&graph, &bench.catalogues, &bench.shared_inputs) {
-            Ok(judged) => Verdict::Runs { requirement: judged.requirement, shape: judged.shape },
+            Ok(judged) => match judged.references.iter().find(|it| !body.holds(&it.pointer)) {
+                // Only a catalogue tells which inputs take files; what was not pinned at acceptance is not the tenant's.
+                Some(loose) => Verdict::Refused(JobError {
+                    code: "missing_asset".into(),
+                    message: format!(
+                        "the file at {} was named while the fleet's catalogues were not known and could not be pinned; \
+                         submit the job again",
+                        loose.pointer
+                    ),
+                    ..JobError::default()
+                }),
+                None => Verdict::Runs { requirement: judged.requirement, shape: judged.shape },
+            },
             Err(refused) => Verdict::Refused(invalid(refused.message)),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use scheduler::{Class, Decisions, Event, Outcome, Record, Timestamp};
+use scheduler::{Class, Decisions, Effect, Event, Outcome, Record, Refusal, Timestamp};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -67,6 +67,8 @@ pub(super) struct Work {
     pub(super) explain: Vec<(Uuid, Answer<Option<scheduler::Explanation>>)>,
     /// For the board, after the transitions of the turn.
     pub(super) glimpses: Vec<(Attempt, Glimpse)>,
+    /// Submissions that are no new rows; they may point at rows of this very turn, so they are answered after its end.
+    pub(super) declined: Vec<Declined>,
     pub(super) drain: bool,
     pub(super) fleet_changed: bool,
     pub(super) catalogues_changed: bool,
@@ -82,6 +84,9 @@ impl Work {
         }));
     }
 }
+
+/// A submission that is no new row, and why.
+pub(super) type Declined = (Answer<std::result::Result<(), SubmitError>>, SubmitError);
 
 /// What watchers see of a prompt that runs; never persisted.
 pub(super) enum Glimpse {
@@ -131,7 +136,11 @@ impl Engine {
             keep: std::mem::take(&mut work.keep),
             records: std::mem::take(&mut work.records),
         };
+        let refused = refusals(&decisions.effects);
         self.settle(turn, facts, decisions, waiting, now).await?;
+        for (caller, why) in work.declined {
+            let _ = caller.send(Err(share_refusal(why, &refused)));
+        }
         for (attempt, glimpse) in work.glimpses {
             self.show(attempt, glimpse);
         }
@@ -168,8 +177,9 @@ impl Engine {
         let Decisions { records, effects } = decisions;
         let ended: Vec<_> = records.iter().filter_map(ended).collect();
         let mut counted = metering::count(&records, now);
-        let mut rows = records::durable(records, &mut self.world.notes, self.cell, now);
-        rows.extend(facts.records);
+        // What is known of a job goes before what was decided about it: its end comes last.
+        let mut rows = facts.records;
+        rows.extend(records::durable(records, &mut self.world.notes, self.cell, now));
         counted.outputs(&rows);
         let (calls, callers): (Vec<_>, Vec<_>) = facts.calls.into_iter().unzip();
         let mut answers = Vec::new();
@@ -232,7 +242,7 @@ impl Engine {
                         self.world.provisional.insert(job);
                         self.knowledge += 1;
                     }
-                    self.world.partner_keys.extend(partner_key.map(|key| (job, key)));
+                    self.partner_keys.extend(partner_key.map(|key| (job, key)));
                     self.world.scheduler.handle(
                         now,
                         Event::Submitted { job: names::job_id(job), spec },
@@ -247,9 +257,29 @@ impl Engine {
                 Inserted::MissingAssets(missing) => SubmitError::MissingAssets(missing),
             };
             self.hands.bodies.invalidate(&job);
-            let _ = answer.send(Err(refusal));
+            work.declined.push((answer, refusal));
         }
         Ok(())
+    }
+}
+
+/// The jobs that admission refused in a turn.
+fn refusals(effects: &[Effect]) -> HashMap<Uuid, Refusal> {
+    let refused = effects.iter().filter_map(|effect| match effect {
+        Effect::Refused { job, refusal } => Some((names::uuid(*job), *refusal)),
+        _ => None,
+    });
+    refused.collect()
+}
+
+/// A repeat of a key whose first use was refused in the same turn gets the same refusal (DESIGN §4.3).
+fn share_refusal(why: SubmitError, refused: &HashMap<Uuid, Refusal>) -> SubmitError {
+    match &why {
+        SubmitError::DuplicateKey { job, .. } => match refused.get(job) {
+            Some(refusal) => SubmitError::Refused(*refusal),
+            None => why,
+        },
+        _ => why,
     }
 }
 

@@ -1,6 +1,6 @@
 //! All that is thrown away and read again when a commit fails: the scheduler, and what was noted beside it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use scheduler::{Decisions, Event, InstanceId, JobSpec, Past, Scheduler, TenantId, Timestamp};
@@ -9,15 +9,12 @@ use uuid::Uuid;
 use super::names;
 use super::notes::Notes;
 use super::rejudge;
-use crate::link::message::Secret;
 use crate::store::{JobPlan, OpenJob, Result, Store};
 
 /// The engine's memory of open jobs.
 pub(super) struct World {
     pub(super) scheduler: Scheduler,
     pub(super) notes: Notes,
-    /// Partner keys of open jobs; memory only (DESIGN §9).
-    pub(super) partner_keys: HashMap<Uuid, Secret>,
     /// Jobs accepted while no catalogue was known.
     pub(super) provisional: HashSet<Uuid>,
 }
@@ -36,7 +33,6 @@ impl World {
         let mut world = Self {
             scheduler: Scheduler::new(config, seed),
             notes: Notes::default(),
-            partner_keys: HashMap::new(),
             provisional: HashSet::new(),
         };
         for learned in store.learned().await? {

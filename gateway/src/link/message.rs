@@ -244,6 +244,9 @@ pub struct InstanceFacts {
     pub speed_milli: u32,
     /// Total memory of the device as the instance reports it, MiB; `None` when it is not a GPU.
     pub vram_mib: Option<u32>,
+    /// `vram_mib` is configured: its share of a device that others may share.
+    #[serde(default)]
+    pub vram_split: bool,
     /// UUID of the device it is bound to (DESIGN §3); `None`: unbound, NVML never places for it.
     pub device_uuid: Option<String>,
     /// BLAKE3 of `/object_info` as received, lower-case hex; `None` while it could not be read.

@@ -67,6 +67,8 @@ pub struct Times {
     pub stall_timeout: Duration,
     /// Longest wait for the reply to `POST /prompt`; then it is looked up.
     pub post_timeout: Duration,
+    /// Pause between signs of life while inputs are brought to an instance; well below the engine's lease.
+    pub staging_sign: Duration,
     /// Silence after which a prompt of ours is polled (DESIGN §13).
     pub poll_after: Duration,
     /// Pause between polls of a prompt whose socket is gone.
@@ -112,6 +114,7 @@ impl Default for Times {
             request_timeout: Duration::from_secs(15),
             stall_timeout: Duration::from_secs(30),
             post_timeout: Duration::from_secs(30),
+            staging_sign: Duration::from_secs(10),
             poll_after: Duration::from_secs(1),
             blind_poll: Duration::from_millis(250),
             second_look: Duration::from_secs(2),

@@ -41,6 +41,7 @@ pub(super) fn of(stats: &SystemStats, config: &InstanceConfig) -> InstanceFacts 
         comfyui_version: stats.system.comfyui_version.clone(),
         speed_milli: config.speed_milli.unwrap_or_else(|| speed_of(&device_class)),
         vram_mib: config.vram_mib.or(told_mib),
+        vram_split: config.vram_mib.is_some(),
         device_uuid: config.device_uuid.clone(),
         catalogue: None,
         device_name,

@@ -49,5 +49,6 @@ fn has_nul(value: &Value) -> bool {
 fn leaves_folder(prefix: &str) -> bool {
     prefix.starts_with(['/', '\\'])
         || references::has_drive(prefix)
-        || prefix.split(['/', '\\']).any(|part| part == "..")
+        // Also inside a name: ComfyUI saves such a file and then refuses to show it (PROTOCOL §5).
+        || prefix.contains("..")
 }

@@ -27,6 +27,7 @@ pub use catalogue::{Catalogue, CatalogueError};
 pub use graph::{Graph, Limits, Node, NodeInput};
 pub use judge::{Judged, judge};
 pub use malformed::Malformed;
+pub use nesting::depth;
 pub use parts::names;
 pub use problems::{NodeProblem, Refused};
 pub use rewrite::{Original, PrepareError, Prepared, prepare};

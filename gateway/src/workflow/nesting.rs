@@ -2,7 +2,8 @@
 
 /// The deepest nesting of objects and lists in a JSON text. Brackets inside strings do not count. For a text that
 /// is no JSON the result is merely some number; the reader refuses it afterwards.
-pub(super) fn depth(text: &str) -> usize {
+#[must_use]
+pub fn depth(text: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let (mut in_string, mut escaped) = (false, false);
     for byte in text.bytes() {

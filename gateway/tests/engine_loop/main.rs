@@ -54,7 +54,7 @@ async fn run_one(world: &mut World) {
     let outputs = world.engine.store().outputs(id).await.unwrap();
     assert_eq!(outputs.len(), 1);
     assert_eq!(outputs[0].name, "ComfyUI_00001_.png", "the tenant's own numbering");
-    assert!(outputs[0].object_key.contains(&format!("{id}/1/")), "{}", outputs[0].object_key);
+    assert!(outputs[0].object_key.contains(&format!("{id}-1-")), "{}", outputs[0].object_key);
     let settled = world.next().await;
     assert_eq!(settled, Command::Settle { attempt: dispatch.attempt });
     let phases: Vec<_> = watch.state().transitions.into_iter().map(|(_, phase)| phase).collect();

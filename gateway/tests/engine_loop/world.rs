@@ -100,6 +100,7 @@ impl World {
             device_class: "t4".into(),
             speed_milli: 400,
             vram_mib: Some(15_360),
+            vram_split: false,
             device_uuid: None,
             catalogue: Some(catalogue_hash()),
         };

@@ -157,13 +157,13 @@ fn texts_with_nul_and_prefixes_out_of_the_folder_are_refused() {
             [("custom_validation_failed", "1", "note")]
         );
     }
-    for bad in ["../x", "/srv/x", "a/../../x", "\\\\host\\x", "C:x", "a\\..\\b"] {
+    for bad in ["../x", "/srv/x", "a..b", "a/../../x", "\\\\host\\x", "C:x", "a\\..\\b"] {
         let mut workflow = load(json!("cat.png"));
         workflow["2"]["inputs"]["filename_prefix"] = json!(bad);
         let refused = recorded(&workflow).unwrap_err();
         assert_eq!(problems(&refused), [("custom_validation_failed", "2", "filename_prefix")], "{bad}");
     }
-    for fine in ["a..b", "%date:yyyy%/x", "sub/x", ""] {
+    for fine in ["a.b", "%date:yyyy%/x", "sub/x", ""] {
         let mut workflow = load(json!("cat.png"));
         workflow["2"]["inputs"]["filename_prefix"] = json!(fine);
         assert!(recorded(&workflow).is_ok(), "{fine}");

@@ -123,6 +123,20 @@ fn an_unreachable_instance_holds_its_job_in_doubt_until_the_lease_ends() {
 }
 
 #[test]
+fn a_job_in_doubt_is_not_expired_by_its_start_deadline_before_its_look_up_has_answered() {
+    let mut world = World::with(&[T4]);
+    let job = world.submit(sdxl().start_deadline(secs(30)));
+    world.expect(Dispatch(job, 0, attempt(1)));
+    world.after(secs(20)).down(0);
+    world.after(secs(15)).nothing_more();
+    assert_eq!(world.phase(job), Some(Phase::InDoubt));
+    world.up(0);
+    world.expect(LookUp(job, 0, attempt(1)));
+    world.hear(job, 1, Signal::Started);
+    assert_eq!(world.phase(job), Some(Phase::Running));
+}
+
+#[test]
 fn an_instance_that_comes_back_is_asked_for_what_it_had() {
     let mut world = World::with(&[T4]);
     let job = world.running(sdxl(), 0);
@@ -168,30 +182,42 @@ fn a_late_word_of_an_old_attempt_moves_nothing_and_is_counted() {
 }
 
 #[test]
-fn outputs_on_a_host_that_is_gone_for_a_lease_are_made_again_elsewhere() {
+fn outputs_in_the_hands_of_a_runner_outlast_their_instance() {
     let mut world = World::with(&[T4, T4]);
     let job = world.running(sdxl(), 0);
     world.hear(job, 1, Signal::Executed);
     world.expect(Grant(job, attempt(1)));
-    world.after(secs(3600)).nothing_more(); // an upload may take its time while its runner is there
+    world.after(secs(3600)).down(0);
+    world.after(secs(3600)).nothing_more();
+    assert_eq!(world.phase(job), Some(Phase::Collecting));
+    world.publish(job, 1);
+    world.expect(succeeded(job, 1));
+    world.expect(Settle(job, 0, attempt(1)));
+}
+
+#[test]
+fn outputs_that_died_with_their_instance_are_made_again_elsewhere_once_the_runner_says_so() {
+    let mut world = World::with(&[T4, T4]);
+    let job = world.running(sdxl(), 0);
+    world.hear(job, 1, Signal::Executed);
+    world.expect(Grant(job, attempt(1)));
     world.down(0);
-    world.after(secs(59)).nothing_more();
-    world.after(secs(1)).expect(Withdraw(job, 0, attempt(1)));
+    world.after(secs(600)).hear(job, 1, lost(AttemptEnd::OutputsGone));
     world.expect(AttemptEnded(job, AttemptEnd::OutputsGone));
     world.after(secs(1)).expect(Dispatch(job, 1, attempt(2)));
 }
 
 #[test]
-fn outputs_on_a_host_that_comes_back_in_time_are_kept() {
+fn outputs_on_an_instance_that_leaves_are_made_again_elsewhere() {
     let mut world = World::with(&[T4, T4]);
     let job = world.running(sdxl(), 0);
     world.hear(job, 1, Signal::Executed);
     world.expect(Grant(job, attempt(1)));
     world.down(0);
-    world.after(secs(50)).up(0);
-    world.after(secs(600)).publish(job, 1);
-    world.expect(succeeded(job, 1));
-    world.expect(Settle(job, 0, attempt(1)));
+    world.tell(Event::InstanceLeft { instance: InstanceId(0) });
+    world.expect(Withdraw(job, 0, attempt(1)));
+    world.expect(AttemptEnded(job, AttemptEnd::Drained));
+    world.after(secs(1)).expect(Dispatch(job, 1, attempt(2)));
 }
 
 #[test]

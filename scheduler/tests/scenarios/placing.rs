@@ -1,12 +1,12 @@
 //! Who is next, and where.
 
 use scheduler::{
-    Cause, Class, DeviceId, DeviceSample, Event, Failure, InstanceId, Learned, Obstacle, Outcome, Phase,
-    Record, Signal, Timestamp,
+    Cause, Class, Config, DeviceId, DeviceSample, Event, Failure, InstanceId, Learned, Obstacle, Outcome,
+    Phase, Record, Signal, Timestamp,
 };
 
 use crate::world::Decided::{ClassChanged, Dispatch, Ended, Grant, Settle};
-use crate::world::{A100, Card, T4, World, attempt, flux, plain, sdxl, secs, succeeded, work};
+use crate::world::{A100, Card, T4, Wanted, World, attempt, flux, plain, sdxl, secs, succeeded, work};
 
 #[test]
 fn a_warm_instance_wins_and_a_cold_idle_one_is_taken_when_waiting_costs_more() {
@@ -273,4 +273,62 @@ fn without_work_the_scheduler_asks_for_no_wakeup() {
     let waiting = world.submit(work(3, 1_000, 1, &[]).needs(77));
     assert_eq!(world.phase(waiting), Some(Phase::Queued));
     assert_eq!(world.scheduler.next_wakeup().filter(|at| *at < Timestamp::NEVER), None);
+}
+
+/// Jobs of as many kinds, none of which any instance offers.
+fn nowhere(kinds: u64, tenant: u32) -> Vec<Wanted> {
+    (0..kinds).map(|kind| work(1_000 + kind, 1_000, 1, &[]).needs(77).tenant(tenant, 1)).collect()
+}
+
+fn with_a_short_look() -> World {
+    let mut world = World::with_config(Config { prefetch: 0, look_ahead: 4, ..Config::default() });
+    world.join(0, T4);
+    world
+}
+
+#[test]
+fn a_pass_looks_at_a_bounded_number_of_kinds_and_later_ones_look_at_the_rest() {
+    let mut world = with_a_short_look();
+    world.submit_all(nowhere(100, 1));
+    let job = world.submit(plain(1_000));
+    assert_eq!(world.phase(job), Some(Phase::Queued), "behind 100 kinds and out of sight");
+    world.after(secs(30)).expect(Dispatch(job, 0, attempt(1)));
+}
+
+#[test]
+fn kinds_that_nobody_offers_use_up_no_looks_of_other_tenants() {
+    let mut world = with_a_short_look();
+    world.submit_all(nowhere(100, 1));
+    let job = world.submit(plain(1_000).tenant(2, 1));
+    world.expect(Dispatch(job, 0, attempt(1)));
+}
+
+#[test]
+fn many_tenants_with_kinds_that_nobody_offers_each_find_what_can_run() {
+    let mut world = with_a_short_look();
+    for tenant in 1..=8 {
+        world.submit_all(nowhere(12, tenant));
+    }
+    world.lenient = true;
+    for tenant in 1..=8 {
+        let job = world.submit(plain(1_000).tenant(tenant, 1));
+        world.after(secs(20));
+        assert_eq!(world.phase(job), Some(Phase::Dispatching), "tenant {tenant}");
+        world.hear(job, 1, Signal::Executed);
+        world.publish(job, 1);
+    }
+}
+
+#[test]
+fn looking_further_in_a_lane_never_breaks_its_callers_order() {
+    let mut world = with_a_short_look();
+    let first = world.running(plain(1_000), 0);
+    let more: Vec<_> = (0..40).map(|kind| work(1_000 + kind, 1_000, 1, &[]).needs(77).order(0)).collect();
+    world.submit_all(more);
+    let early = world.submit(plain(1_000).order(1));
+    let late = world.submit(sdxl().order(2));
+    world.hear(first, 1, Signal::Executed);
+    world.expect(Grant(first, attempt(1)));
+    world.after(secs(20)).expect(Dispatch(early, 0, attempt(1)));
+    assert_eq!(world.phase(late), Some(Phase::Queued));
 }

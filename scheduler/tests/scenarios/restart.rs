@@ -87,3 +87,49 @@ fn after_a_restart_a_committed_cancel_is_carried_out() {
     world.hear(job, 1, Signal::Stopped);
     world.expect(Ended(job, Some(attempt(1)), Outcome::Canceled));
 }
+
+#[test]
+fn after_a_restart_a_job_that_had_started_in_time_is_not_expired_by_its_start_deadline() {
+    let mut world = World::with(&[T4]);
+    world.pause(secs(600));
+    let past =
+        Past { attempt: Some(attempt(1)), open_on: Some(InstanceId(0)), placed_at: START, ..Past::default() };
+    let job = world.restore(sdxl().start_deadline(secs(60)), past);
+    world.expect(LookUp(job, 0, attempt(1)));
+    assert_eq!(world.phase(job), Some(Phase::InDoubt));
+    world.hear(job, 1, Signal::Started);
+    assert_eq!(world.phase(job), Some(Phase::Running));
+    world.after(secs(20)).hear(job, 1, Signal::Executed);
+    world.expect(Grant(job, attempt(1)));
+    world.publish(job, 1);
+    world.expect(succeeded(job, 1));
+    world.expect(Settle(job, 0, attempt(1)));
+}
+
+#[test]
+fn after_a_restart_an_attempt_found_waiting_past_its_start_deadline_expires() {
+    let mut world = World::with(&[T4]);
+    world.pause(secs(600));
+    let past =
+        Past { attempt: Some(attempt(1)), open_on: Some(InstanceId(0)), placed_at: START, ..Past::default() };
+    let job = world.restore(sdxl().start_deadline(secs(60)), past);
+    world.expect(LookUp(job, 0, attempt(1)));
+    world.hear(job, 1, Signal::Accepted);
+    world.expect(Withdraw(job, 0, attempt(1)));
+    world.hear(job, 1, Signal::Stopped);
+    world.expect(Ended(job, Some(attempt(1)), Outcome::Expired));
+}
+
+#[test]
+fn after_a_restart_the_deadline_of_the_whole_job_counts_before_any_answer() {
+    let mut world = World::with(&[T4]);
+    world.pause(secs(600));
+    let past =
+        Past { attempt: Some(attempt(1)), open_on: Some(InstanceId(0)), placed_at: START, ..Past::default() };
+    let job = world.restore(sdxl().deadline(secs(610)), past);
+    world.expect(LookUp(job, 0, attempt(1)));
+    world.after(secs(9)).nothing_more();
+    world.after(secs(1)).expect(Withdraw(job, 0, attempt(1)));
+    world.hear(job, 1, Signal::Stopped);
+    world.expect(Ended(job, Some(attempt(1)), Outcome::Expired));
+}

@@ -247,13 +247,10 @@ impl Sim {
                 down(&mut events);
             }
             8..=9 => {
-                self.instances[index].vanish(back_at);
+                self.instances[index].vanish(self.now.0, back_at);
                 down(&mut events);
             }
-            10..=13 => {
-                let told = self.instances[index].lose_outputs();
-                self.send(told);
-            }
+            10..=13 => self.instances[index].lose_outputs(self.now.0),
             14..=23 => {
                 let sample = DeviceSample {
                     total_mib: self.instances[index].card_mib,

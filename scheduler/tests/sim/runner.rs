@@ -27,6 +27,10 @@ enum Known {
     Uploaded {
         tell_at: i64,
     },
+    /// Its files died before the store had them all; told for ever, for nobody else will ever say it.
+    Gone {
+        tell_at: i64,
+    },
     /// Ended without outputs; told until nobody asks.
     Over(Signal),
 }
@@ -119,6 +123,7 @@ impl Instance {
             Some(Known::Running { .. }) => Signal::Started,
             Some(Known::Listed { .. }) => Signal::Executed,
             Some(Known::Uploaded { .. }) => Signal::Published,
+            Some(Known::Gone { .. }) => Signal::Lost(AttemptEnd::OutputsGone),
             Some(Known::Over(signal)) => *signal,
             None => Signal::Lost(AttemptEnd::NoTrace),
         };
@@ -167,6 +172,10 @@ impl Instance {
                     *tell_at = now + REPEAT_MS;
                     told.push(Self::word(*key, Signal::Published));
                 }
+                Known::Gone { tell_at } if *tell_at <= now => {
+                    *tell_at = now + REPEAT_MS;
+                    told.push(Self::word(*key, Signal::Lost(AttemptEnd::OutputsGone)));
+                }
                 _ => {}
             }
         }
@@ -204,17 +213,21 @@ impl Instance {
     }
 
     /// A listed file is gone: the set is void.
-    pub fn lose_outputs(&mut self) -> Vec<Event> {
-        let listed = self.known.iter().find(|(_, known)| matches!(known, Known::Listed { .. }));
-        let Some(key) = listed.map(|(key, _)| *key) else { return Vec::new() };
-        self.known.remove(&key);
-        vec![Self::word(key, Signal::Lost(AttemptEnd::OutputsGone))]
+    pub fn lose_outputs(&mut self, now: i64) {
+        if let Some(known) = self.known.values_mut().find(|known| matches!(known, Known::Listed { .. })) {
+            *known = Known::Gone { tell_at: now };
+        }
     }
 
-    /// The machine vanishes with everything on it.
-    pub fn vanish(&mut self, back_at: i64) {
+    /// The machine vanishes with everything on it; its runner remembers only which files it owed.
+    pub fn vanish(&mut self, now: i64, back_at: i64) {
         self.order.clear();
-        self.known.clear();
+        self.known.retain(|_, known| {
+            matches!(known, Known::Listed { .. } | Known::Uploaded { .. } | Known::Gone { .. })
+        });
+        for known in self.known.values_mut() {
+            *known = Known::Gone { tell_at: now };
+        }
         self.go_down(back_at);
     }
 

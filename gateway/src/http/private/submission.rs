@@ -15,6 +15,9 @@ use super::super::submit::{self, Wanted};
 /// Longest wait that may be asked for.
 const MAX_WITHIN_SECONDS: u64 = 30 * 24 * 3600;
 
+/// Nesting of `extra_pnginfo`.
+const MAX_PNGINFO_DEPTH: usize = 64;
+
 const MAX_PNGINFO_BYTES: usize = 1 << 20;
 
 #[derive(Deserialize)]
@@ -83,6 +86,17 @@ fn pnginfo(info: &RawValue) -> Result<&str, ApiError> {
             "invalid_request",
             format!("extra_pnginfo is larger than {MAX_PNGINFO_BYTES} bytes"),
         ));
+    }
+    // What ComfyUI cannot take of it breaks its job list for everybody (PROTOCOL §8.1).
+    if crate::workflow::depth(text) > MAX_PNGINFO_DEPTH {
+        return Err(ApiError::invalid(format!(
+            "extra_pnginfo is nested deeper than {MAX_PNGINFO_DEPTH} levels"
+        )));
+    }
+    let members: BTreeMap<String, &RawValue> =
+        serde_json::from_str(text).map_err(|_| ApiError::invalid("extra_pnginfo must be an object"))?;
+    if members.get("workflow").is_some_and(|workflow| !workflow.get().starts_with('{')) {
+        return Err(ApiError::invalid("extra_pnginfo.workflow must be an object"));
     }
     Ok(text)
 }

@@ -233,8 +233,7 @@ fn error(seen: &Seen) -> Option<Error<'_>> {
     let plain = |code, message| Error { code, message, node_id: None, class_type: None, traceback: None };
     match (seen.phase, &seen.row.error) {
         _ if seen.is_forgotten() => None,
-        (Phase::Expired, _) => Some(plain("deadline_exceeded", "the job's deadline passed before it ended")),
-        (Phase::Failed, Some(error)) => Some(failure(error)),
+        (Phase::Failed | Phase::Expired, Some(error)) => Some(failure(error)),
         (Phase::Failed, None) => Some(plain("failed", "the job failed")),
         _ => None,
     }

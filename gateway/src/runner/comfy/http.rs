@@ -24,6 +24,9 @@ pub(crate) enum ComfyError {
     /// It broke off somewhere; maybe it was done.
     #[error("the connection broke off")]
     Broken(#[source] reqwest::Error),
+    /// Nothing moved for too long.
+    #[error("the transfer stalled")]
+    Stalled,
     /// Another status than 200.
     #[error("answered {status}: {text}")]
     Status {
@@ -49,7 +52,7 @@ impl From<reqwest::Error> for ComfyError {
 impl ComfyError {
     /// Whether the server could not be spoken with at all.
     pub(crate) fn is_silence(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::Broken(_))
+        matches!(self, Self::Refused(_) | Self::Broken(_) | Self::Stalled)
     }
 
     /// Whether nothing listens there: the process is gone, and with it all it had in memory (PROTOCOL §1).
@@ -274,6 +277,11 @@ pub(crate) struct View {
 }
 
 impl View {
+    /// Its length, where told, bytes.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.response.content_length()
+    }
+
     /// The next bytes; `None` at the end. A body shorter than announced is an error.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, ComfyError> {
         match tokio::time::timeout(self.stall, self.response.chunk()).await {

@@ -1,52 +1,77 @@
 //! Hands an attempt's files over: lists them, delivers them as their tickets say, waits until they are committed.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, stream};
 use scheduler::AttemptEnd;
 
 use super::drive::{Driver, Stop};
-use crate::link::message::{Signal, StoredFile, Ticket};
+use crate::link::message::{NodeError, Signal, Ticket};
 use crate::runner::outputs::deliver::{Courier, DeliveryError};
+use crate::runner::outputs::ledger::Ledger;
 use crate::runner::outputs::sink::sync_folders;
 use crate::runner::outputs::spool::Item;
 
 /// Files of one attempt under way at the same time.
 const AT_ONCE: usize = 4;
 
-/// What became of a round of deliveries.
+/// What became of a round of deliveries; of several outcomes the last counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Round {
     Stored,
     NeedTickets,
+    /// Nothing is wrong with the files, but here or there they are not taken now.
+    NotNow,
+}
+
+/// What has to be handed over, and by what means.
+struct Errand {
+    courier: Courier,
+    ledger: Ledger,
+    files: usize,
+    listed: Signal,
+}
+
+/// How far the engine's orders were followed.
+struct Followed {
+    grants: u64,
+    recalls: u64,
+    /// The pause after the next round that comes to nothing.
+    pause: Duration,
 }
 
 impl Driver {
     /// Returns when the files are stored and settled.
-    pub(super) async fn hand_over(&mut self, mut items: Vec<Item>) -> Result<(), Stop> {
-        let courier = self.courier();
-        let listed = Signal::Executed { files: items.iter().map(|item| item.found.listed.clone()).collect() };
-        let mut used = 0;
-        self.tell(listed.clone()).await;
-        while !items.iter().all(|item| item.stored.is_some()) {
-            let tickets = self.next_tickets(&courier, &mut items, &mut used, &listed).await?;
-            let slot = self.slot.clone();
-            let round = tokio::select! {
-                biased;
-                () = slot.withdrawn.cancelled() => return Err(Stop::Withdrawn),
-                round = self.deliver(&courier, &mut items, &tickets) => round?,
-            };
-            if let Round::NeedTickets = round {
-                self.tell(Signal::NeedTickets).await;
+    pub(super) async fn hand_over(&mut self, items: Vec<Item>) -> Result<(), Stop> {
+        let errand = self.errand(items);
+        let (first, longest) = errand.courier.times.upload_backoff;
+        let mut followed = Followed { grants: 0, recalls: self.orders.borrow().recalls, pause: first };
+        self.tell(errand.listed.clone()).await;
+        while errand.ledger.all_stored().await.is_none() {
+            let tickets = self.next_tickets(&errand, &mut followed).await?;
+            let delivery = self.deliver(&errand, &tickets);
+            match self.meanwhile(&errand, &mut followed.recalls, delivery).await?? {
+                Round::Stored => {}
+                Round::NeedTickets => self.tell(Signal::NeedTickets).await,
+                Round::NotNow => {
+                    let pause = followed.pause;
+                    followed.pause = (pause * 2).min(longest);
+                    let waiting = self.wait(&errand, pause);
+                    self.meanwhile(&errand, &mut followed.recalls, waiting).await??;
+                    self.tell(Signal::NeedTickets).await;
+                }
             }
         }
-        self.stay_stored(&items).await
+        self.stay_stored(&errand, &mut followed).await
     }
 
-    fn courier(&self) -> Courier {
+    fn errand(&self, items: Vec<Item>) -> Errand {
         let host = &self.shared.host;
-        Courier {
+        let courier = Courier {
             comfy: self.shared.comfy.clone(),
             spool: host.spool.clone(),
             attempt: self.attempt,
@@ -56,114 +81,167 @@ impl Driver {
             lanes: host.lanes.clone(),
             bucket: host.bucket.clone(),
             times: host.config.times.clone(),
+        };
+        Errand {
+            courier,
+            files: items.len(),
+            listed: Signal::Executed { files: items.iter().map(|item| item.found.listed.clone()).collect() },
+            ledger: Ledger::new(host.spool.clone(), self.attempt, self.prompt.clone(), items),
         }
+    }
+
+    /// Does the work and answers whoever asks in the meantime.
+    async fn meanwhile<T>(
+        &self,
+        errand: &Errand,
+        recalls: &mut u64,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Stop> {
+        let mut orders = self.orders.clone();
+        let answering = async {
+            loop {
+                let asked = orders.borrow_and_update().recalls;
+                if asked > *recalls {
+                    self.tell(errand.listed.clone()).await;
+                    *recalls = asked;
+                }
+                if orders.changed().await.is_err() {
+                    return std::future::pending::<Infallible>().await;
+                }
+            }
+        };
+        self.unless_withdrawn(async {
+            tokio::select! {
+                never = answering => match never {},
+                done = work => done,
+            }
+        })
+        .await
     }
 
     /// Waits for tickets that were not used yet. Meanwhile what ComfyUI could lose is spooled.
     async fn next_tickets(
         &mut self,
-        courier: &Courier,
-        items: &mut [Item],
-        used: &mut u64,
-        listed: &Signal,
+        errand: &Errand,
+        followed: &mut Followed,
     ) -> Result<Arc<Vec<Ticket>>, Stop> {
-        let times = self.shared.host.config.times.clone();
-        let mut recalls = self.orders.borrow().recalls;
+        let times = &errand.courier.times;
         let mut pause = times.spool_after;
+        let (mut kept, mut mistaken) = (false, false);
         loop {
             let orders = self.orders.borrow_and_update().clone();
             if orders.settled {
                 return Err(Stop::Withdrawn);
             }
-            if let Some((count, tickets)) = orders.tickets.filter(|(count, _)| count > used) {
-                *used = count;
-                return Ok(tickets);
-            }
-            if std::mem::replace(&mut recalls, orders.recalls) < orders.recalls {
-                self.tell(listed.clone()).await;
-            }
-            let changed = tokio::time::timeout(pause, self.orders.changed());
-            let slot = self.slot.clone();
-            let changed = tokio::select! {
-                biased;
-                () = slot.withdrawn.cancelled() => return Err(Stop::Withdrawn),
-                changed = changed => changed,
-            };
-            if changed.is_err() {
-                if pause == times.spool_after {
-                    self.unless_withdrawn(self.spool_all(courier, items)).await??;
+            if let Some((count, tickets)) = orders.tickets.filter(|(count, _)| *count > followed.grants) {
+                followed.grants = count;
+                if tickets.len() == errand.files {
+                    return Ok(tickets);
                 }
-                pause = times.ticket_retry;
-                self.tell(Signal::NeedTickets).await;
+                tracing::error!(job = %self.attempt.job, tickets = tickets.len(), files = errand.files, "tickets do not match");
+                mistaken = true;
             }
+            if std::mem::replace(&mut followed.recalls, orders.recalls) < orders.recalls {
+                self.tell(errand.listed.clone()).await;
+            }
+            let mut orders = self.orders.clone();
+            let changed = self.unless_withdrawn(tokio::time::timeout(pause, orders.changed())).await?;
+            if changed.is_ok() {
+                continue;
+            }
+            if !std::mem::replace(&mut kept, true) {
+                self.meanwhile(errand, &mut followed.recalls, self.keep(errand)).await??;
+            }
+            pause = times.ticket_retry;
+            if std::mem::take(&mut mistaken) {
+                // whoever grants another number does not know the list
+                self.tell(errand.listed.clone()).await;
+            }
+            self.tell(Signal::NeedTickets).await;
         }
     }
 
-    async fn spool_all(&self, courier: &Courier, items: &mut [Item]) -> Result<(), Stop> {
-        for (index, item) in items.iter_mut().enumerate() {
-            courier.ensure_spooled(index, item).await.map_err(over)?;
-        }
-        self.remember(items).await;
-        Ok(())
-    }
-
-    async fn deliver(
-        &self,
-        courier: &Courier,
-        items: &mut [Item],
-        tickets: &[Ticket],
-    ) -> Result<Round, Stop> {
-        if tickets.len() != items.len() {
-            tracing::error!(job = %self.attempt.job, tickets = tickets.len(), files = items.len(), "tickets do not match");
-            return Ok(Round::NeedTickets);
-        }
-        let remote = tickets.iter().any(|ticket| matches!(ticket, Ticket::Http { .. }));
-        if remote {
-            // a bucket may be away for hours: ComfyUI need not keep the files
-            self.spool_all(courier, items).await?;
-        }
-        let mut deliveries = Vec::with_capacity(items.len());
-        for (index, (item, ticket)) in items.iter_mut().zip(tickets).enumerate() {
-            deliveries.push(courier.deliver(index, item, ticket).boxed());
-        }
-        let results: Vec<Result<StoredFile, DeliveryError>> =
-            stream::iter(deliveries).buffer_unordered(AT_ONCE).collect().await;
-        let mut round = Round::Stored;
-        for result in results {
-            match result {
-                Ok(_) => {}
-                Err(DeliveryError::Expired) => round = Round::NeedTickets,
+    /// Spools what there is room for; the rest stays at ComfyUI.
+    async fn keep(&self, errand: &Errand) -> Result<(), Stop> {
+        for index in 0..errand.files {
+            match errand.courier.spool(index, &errand.ledger).await {
+                Ok(_) | Err(DeliveryError::NeverFits(_)) => {}
+                Err(error @ (DeliveryError::Full | DeliveryError::Host(_))) => {
+                    tracing::warn!(%error, job = %self.attempt.job, index, "output stays at its instance");
+                }
                 Err(error) => return Err(over(error)),
             }
         }
-        sync_folders(folders(tickets)).await.map_err(|error| {
-            Stop::lost(AttemptEnd::HostFault, format!("the artifact folder cannot be synced: {error}"))
-        })?;
-        if remote {
-            self.remember(items).await;
+        Ok(())
+    }
+
+    /// Lets time pass before another try; by then ComfyUI need not have the files any more.
+    async fn wait(&self, errand: &Errand, pause: Duration) -> Result<(), Stop> {
+        self.keep(errand).await?;
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    async fn deliver(&self, errand: &Errand, tickets: &[Ticket]) -> Result<Round, Stop> {
+        if tickets.iter().any(|ticket| matches!(ticket, Ticket::Http { .. })) {
+            // a bucket may be away for hours
+            self.keep(errand).await?;
+        }
+        // what lies in the spool goes first: the others may have to wait for its room
+        let (first, then) = errand.ledger.spooled_first().await;
+        let in_order = first.into_iter().chain(then).filter_map(|index| Some((index, tickets.get(index)?)));
+        let deliver = |(index, ticket)| errand.courier.deliver(index, &errand.ledger, ticket).boxed();
+        let deliveries: Vec<_> = in_order.map(deliver).collect();
+        let results: Vec<Result<(), DeliveryError>> =
+            stream::iter(deliveries).buffer_unordered(AT_ONCE).collect().await;
+        let mut round = Round::Stored;
+        for error in results.into_iter().filter_map(Result::err) {
+            round = round.max(self.judge(error)?);
+        }
+        if let Err(error) = sync_folders(folders(tickets)).await {
+            tracing::error!(%error, job = %self.attempt.job, "artifact folder not synced, trying again");
+            for (index, _) in tickets.iter().enumerate().filter(|(_, ticket)| is_file(ticket)) {
+                errand.ledger.doubt(index).await;
+            }
+            return Ok(Round::NotNow);
         }
         Ok(round)
     }
 
-    /// Tells that all is stored, as often as it is asked, until it is committed.
-    async fn stay_stored(&mut self, items: &[Item]) -> Result<(), Stop> {
-        let stored = Signal::Stored { files: items.iter().filter_map(|item| item.stored.clone()).collect() };
-        self.tell(stored.clone()).await;
+    /// What a file that was not delivered means for its round.
+    fn judge(&self, error: DeliveryError) -> Result<Round, Stop> {
+        match error {
+            DeliveryError::Expired => Ok(Round::NeedTickets),
+            DeliveryError::Refused(_) | DeliveryError::Host(_) | DeliveryError::Full => {
+                tracing::error!(%error, job = %self.attempt.job, "output not delivered, trying again");
+                Ok(Round::NotNow)
+            }
+            error => Err(over(error)),
+        }
+    }
+
+    /// Tells that all is stored, as often as it is asked, until it is committed. Who asks may have lost the list.
+    async fn stay_stored(&mut self, errand: &Errand, followed: &mut Followed) -> Result<(), Stop> {
+        let stored = Signal::Stored { files: errand.ledger.all_stored().await.unwrap_or_default() };
         loop {
-            if self.orders.borrow_and_update().settled {
+            let orders = self.orders.borrow_and_update().clone();
+            if orders.settled {
                 return Ok(());
             }
-            let slot = self.slot.clone();
-            tokio::select! {
-                biased;
-                () = slot.withdrawn.cancelled() => return Err(Stop::Withdrawn),
-                changed = self.orders.changed() => if changed.is_err() { return Ok(()) },
+            if std::mem::replace(&mut followed.recalls, orders.recalls) < orders.recalls {
+                self.tell(errand.listed.clone()).await;
             }
-            if !self.orders.borrow().settled {
-                self.tell(stored.clone()).await;
+            self.tell(stored.clone()).await;
+            let mut orders = self.orders.clone();
+            if self.unless_withdrawn(orders.changed()).await?.is_err() {
+                return Ok(());
             }
         }
     }
+}
+
+fn is_file(ticket: &Ticket) -> bool {
+    matches!(ticket, Ticket::File { .. })
 }
 
 /// The folders that files were renamed into.
@@ -178,11 +256,19 @@ fn folders(tickets: &[Ticket]) -> Vec<PathBuf> {
     folders.into_iter().collect()
 }
 
+/// How an attempt ends whose files can never be delivered.
 fn over(error: DeliveryError) -> Stop {
     match error {
         DeliveryError::Gone(message) => Stop::lost(AttemptEnd::OutputsGone, message),
-        DeliveryError::TooLarge(message) => Stop::Over(Signal::OutputTooLarge { message }),
-        DeliveryError::Host(message) => Stop::lost(AttemptEnd::HostFault, message),
-        DeliveryError::Expired => Stop::lost(AttemptEnd::HostFault, "tickets expired"),
+        DeliveryError::Unservable { node, message } => {
+            Stop::Over(Signal::NodeFailed(NodeError { node_id: Some(node), message, ..NodeError::default() }))
+        }
+        DeliveryError::TooLarge(message) | DeliveryError::NeverFits(message) => {
+            Stop::Over(Signal::OutputTooLarge { message })
+        }
+        error @ (DeliveryError::Host(_)
+        | DeliveryError::Refused(_)
+        | DeliveryError::Expired
+        | DeliveryError::Full) => Stop::lost(AttemptEnd::HostFault, error.to_string()),
     }
 }

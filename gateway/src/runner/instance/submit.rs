@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use scheduler::AttemptEnd;
 use serde_json::value::RawValue;
+use tokio::time::MissedTickBehavior;
 
 use super::drive::{Driver, Stop};
 use super::stage;
@@ -36,8 +37,7 @@ impl Driver {
         let mut cell = shared.host.cell.clone();
         let cell = self.unless_withdrawn(cell.wait_for(Option::is_some)).await?.ok().and_then(|cell| *cell);
         let Some(cell) = cell else { return Err(Stop::Withdrawn) };
-        let inputs = &self.dispatch.inputs;
-        let staged = self.unless_withdrawn(stage::all(&shared, inputs)).await?.map_err(Stop::Over)?;
+        let staged = self.stage().await?;
         let prompt = self.prepare(&staged)?;
         let client_id = self.unless_withdrawn(self.socket_id()).await?;
         // one at a time, and a withdrawal from here on comes after the POST
@@ -60,6 +60,29 @@ impl Driver {
         self.client_id = Some(client_id);
         self.unheard_since = Some(sent_at);
         Ok(posted)
+    }
+
+    /// Stages the inputs. That may take longer than the engine waits for a word: it hears one whenever it asks, and from
+    /// time to time while bytes move.
+    async fn stage(&mut self) -> Result<Vec<(String, String)>, Stop> {
+        let mut orders = self.orders.clone();
+        let moved = stage::Moved::default();
+        let mut told = moved.bytes();
+        let mut signs = tokio::time::interval(self.shared.host.config.times.staging_sign);
+        signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut staging = std::pin::pin!(stage::all(&self.shared, &self.dispatch.inputs, &moved));
+        let staged = loop {
+            tokio::select! {
+                biased;
+                () = self.slot.withdrawn.cancelled() => return Err(Stop::Withdrawn),
+                staged = &mut staging => break staged,
+                Ok(()) = orders.changed() => self.tell(Signal::Accepted).await,
+                _ = signs.tick() => if std::mem::replace(&mut told, moved.bytes()) < moved.bytes() {
+                    self.tell(Signal::Accepted).await;
+                },
+            }
+        };
+        staged.map_err(Stop::Over)
     }
 
     /// The id of the open socket; if there is none for long, one that nobody listens to.

@@ -4,9 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use reqwest::StatusCode;
 use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 
+use super::ledger::Ledger;
 use super::list::Source;
 use super::png::Restorer;
 use super::sink::{FileSink, SinkError};
@@ -27,15 +29,27 @@ pub(crate) enum DeliveryError {
     /// ComfyUI does not have it any more: the set is void.
     #[error("{0}")]
     Gone(String),
+    /// ComfyUI listed it, but will never hand it out, however often the job is run.
+    #[error("{message}")]
+    Unservable { node: String, message: String },
     /// Over a bound.
     #[error("{0}")]
     TooLarge(String),
     /// Its ticket is worth nothing any more.
     #[error("the ticket has expired")]
     Expired,
+    /// The bucket does not take its ticket, which has not expired.
+    #[error("the bucket refuses the ticket: {0}")]
+    Refused(String),
     /// A disk of this host.
     #[error("{0}")]
     Host(String),
+    /// The spool has no room for it now.
+    #[error("the spool has no room")]
+    Full,
+    /// It is larger than the whole spool.
+    #[error("{0}")]
+    NeverFits(String),
 }
 
 /// Moves the files of one attempt.
@@ -58,6 +72,7 @@ enum PourError {
     Comfy(ComfyError),
     Sink(SinkError),
     Full,
+    NeverFits,
     Read(io::Error),
 }
 
@@ -78,48 +93,64 @@ impl Courier {
     pub(crate) async fn deliver(
         &self,
         index: usize,
-        item: &mut Item,
+        ledger: &Ledger,
         ticket: &Ticket,
-    ) -> Result<StoredFile, DeliveryError> {
-        if let Some(stored) = &item.stored {
-            return Ok(stored.clone());
-        }
-        let stored = match ticket {
-            Ticket::File { path } => self.to_file(item, path).await?,
-            Ticket::Http { .. } => {
-                let spooled = self.ensure_spooled(index, item).await?;
-                self.to_bucket(&spooled, ticket).await?;
-                spooled.facts
-            }
+    ) -> Result<(), DeliveryError> {
+        let Some(item) = ledger.item(index).await.filter(|item| item.stored.is_none()) else {
+            return Ok(());
         };
-        item.stored = Some(stored.clone());
-        Ok(stored)
+        match ticket {
+            Ticket::File { path } => {
+                let place = Place { path: path.to_owned(), durable: true, counted: false };
+                ledger.placed(index, self.fetch(&item, &place).await?).await;
+            }
+            Ticket::Http { .. } => {
+                let spooled = self.spool_when_room(index, ledger).await?;
+                self.to_bucket(&spooled, ticket).await?;
+                ledger.uploaded(index, spooled.facts).await;
+            }
+        }
+        Ok(())
     }
 
-    /// Brings the file into the spool.
-    pub(crate) async fn ensure_spooled(
+    /// Brings the file into the spool if it has room.
+    pub(crate) async fn spool(
         &self,
         index: usize,
-        item: &mut Item,
-    ) -> Result<Spooled, DeliveryError> {
-        if let Some(spooled) = &item.spooled {
-            return Ok(spooled.clone());
+        ledger: &Ledger,
+    ) -> Result<Option<Spooled>, DeliveryError> {
+        let Some(item) = ledger.item(index).await.filter(|item| item.stored.is_none()) else {
+            return Ok(None);
+        };
+        if let Some(spooled) = item.spooled {
+            return Ok(Some(spooled));
         }
         let spooled = match &item.found.source {
             Source::Frame(file, facts) => Spooled { file: file.clone(), facts: facts.clone() },
             Source::View(_) | Source::Text(_) => {
                 let file = format!("file-{index}");
-                let place = self.spool.folder(self.attempt).join(&file);
-                let facts = self.fetch(item, &Place { path: place, durable: false, counted: true }).await?;
+                let path = self.spooled_path(&file);
+                let facts = self.fetch(&item, &Place { path, durable: false, counted: true }).await?;
                 Spooled { file, facts }
             }
         };
-        item.spooled = Some(spooled.clone());
-        Ok(spooled)
+        ledger.spooled(index, spooled.clone()).await;
+        Ok(Some(spooled))
     }
 
-    async fn to_file(&self, item: &Item, path: &Path) -> Result<StoredFile, DeliveryError> {
-        self.fetch(item, &Place { path: path.to_owned(), durable: true, counted: false }).await
+    /// Waits for room. Of those who found none only one tries at a time: many half files must not keep each other out.
+    async fn spool_when_room(&self, index: usize, ledger: &Ledger) -> Result<Spooled, DeliveryError> {
+        let mut turn = None;
+        loop {
+            match self.spool(index, ledger).await {
+                Ok(Some(spooled)) => return Ok(spooled),
+                Ok(None) => return Err(DeliveryError::Gone("the file is stored already".into())),
+                Err(DeliveryError::NeverFits(message)) => return Err(DeliveryError::TooLarge(message)),
+                Err(DeliveryError::Full) if turn.is_none() => turn = Some(self.spool.turn().await),
+                Err(DeliveryError::Full) => self.wait_for_room().await,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Fetches until it works, for as long as that makes sense.
@@ -133,23 +164,23 @@ impl Courier {
             };
             tries += 1;
             match error {
+                PourError::Comfy(error) if tries < FETCHES && !is_refusal(&error) => {
+                    tokio::time::sleep(self.times.blind_poll * tries).await;
+                }
+                PourError::Comfy(error) => return Err(unfetched(item, &error)),
                 PourError::Sink(SinkError::TooLarge(max)) => {
                     return Err(DeliveryError::TooLarge(format!("{name} is larger than {max} bytes")));
                 }
-                PourError::Sink(error @ SinkError::Io(_)) => {
-                    return Err(DeliveryError::Host(words(&error)));
-                }
+                PourError::Sink(error @ SinkError::Io(_)) => return Err(DeliveryError::Host(words(&error))),
                 PourError::Read(error) => {
                     return Err(DeliveryError::Gone(format!("{name} left the spool: {error}")));
                 }
-                PourError::Full => self.wait_for_room().await,
-                PourError::Comfy(ComfyError::Status { status, .. }) if status.is_client_error() => {
-                    return Err(DeliveryError::Gone(format!("{name} is listed, but /view answers {status}")));
+                PourError::Full => return Err(DeliveryError::Full),
+                PourError::NeverFits => {
+                    let max = self.spool.max_bytes();
+                    let message = format!("{name} is larger than the spool of its host, {max} bytes");
+                    return Err(DeliveryError::NeverFits(message));
                 }
-                PourError::Comfy(error) if tries >= FETCHES => {
-                    return Err(DeliveryError::Gone(format!("{name} cannot be fetched: {}", error.words())));
-                }
-                PourError::Comfy(_) => tokio::time::sleep(self.times.blind_poll * tries).await,
             }
         }
     }
@@ -165,17 +196,13 @@ impl Courier {
         let Ok(_lane) = self.lanes.acquire().await else {
             return Err(PourError::Read(io::Error::other("the runner is closing")));
         };
-        let max = if place.counted {
-            self.max_output_bytes.min(self.spool.max_bytes())
-        } else {
-            self.max_output_bytes
-        };
         let mut pour = Pour {
-            sink: FileSink::new(&place.path, max),
+            sink: FileSink::new(&place.path, self.max_output_bytes),
             restorer: Restorer::new(self.original.clone(), self.max_png_text_bytes),
             ready: Vec::new(),
             spool: place.counted.then_some(&*self.spool),
-            counted: 0,
+            written: 0,
+            taken: 0,
         };
         match (&item.spooled, &item.found.source) {
             (Some(spooled), _) => pour.take_file(&self.spooled_path(&spooled.file)).await?,
@@ -197,6 +224,7 @@ impl Courier {
                 .await;
         sent.map_err(|error| match error {
             UploadError::Expired => DeliveryError::Expired,
+            UploadError::Refused(reason) => DeliveryError::Refused(reason),
             UploadError::Unreadable(error) => DeliveryError::Gone(format!("a file left the spool: {error}")),
             UploadError::Retry(reason) => DeliveryError::Host(reason),
         })
@@ -211,18 +239,22 @@ struct Place {
     counted: bool,
 }
 
-/// One file under way; gives back what it counted unless it arrives.
+/// One file under way; gives back the room it took unless it arrives.
 struct Pour<'a> {
     sink: FileSink,
     restorer: Restorer,
     ready: Vec<u8>,
     spool: Option<&'a Spool>,
-    counted: u64,
+    written: u64,
+    /// Room taken in the spool.
+    taken: u64,
 }
 
 impl Pour<'_> {
     async fn take_view(&mut self, comfy: &Comfy, file: &FileRef) -> Result<(), PourError> {
         let mut view = comfy.view(file).await?;
+        // all of it before the first byte: a file that is let in arrives
+        self.take_room(view.length().unwrap_or(0))?;
         while let Some(chunk) = view.chunk().await? {
             self.write(&chunk).await?;
         }
@@ -246,12 +278,20 @@ impl Pour<'_> {
         self.flush().await
     }
 
-    async fn flush(&mut self) -> Result<(), PourError> {
-        let length = self.ready.len() as u64;
-        if let Some(spool) = self.spool {
-            spool.take(length).map_err(|Full| PourError::Full)?;
-            self.counted += length;
+    /// Sees to it that the spool has room for a file of that length.
+    fn take_room(&mut self, length: u64) -> Result<(), PourError> {
+        let Some(spool) = self.spool.filter(|_| length > self.taken) else { return Ok(()) };
+        if length > spool.max_bytes() {
+            return Err(PourError::NeverFits);
         }
+        spool.take(length - self.taken).map_err(|Full| PourError::Full)?;
+        self.taken = length;
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), PourError> {
+        self.written += self.ready.len() as u64;
+        self.take_room(self.written)?;
         Ok(self.sink.write(&self.ready).await?)
     }
 
@@ -263,16 +303,38 @@ impl Pour<'_> {
         }
         let sink = std::mem::replace(&mut self.sink, FileSink::new(Path::new(""), 0));
         let stored = sink.finish(durable, content_type).await?;
-        self.counted = 0;
+        // what was written stays taken
+        self.taken = self.taken.saturating_sub(self.written);
         Ok(stored)
     }
 }
 
 impl Drop for Pour<'_> {
     fn drop(&mut self) {
-        if let Some(spool) = self.spool.filter(|_| self.counted > 0) {
-            spool.give_back(self.counted);
+        if let Some(spool) = self.spool.filter(|_| self.taken > 0) {
+            spool.give_back(self.taken);
         }
+    }
+}
+
+/// Whether asking again will be answered the same.
+fn is_refusal(error: &ComfyError) -> bool {
+    matches!(error, ComfyError::Status { status, .. } if status.is_client_error())
+}
+
+/// What it means that a listed file does not come: ComfyUI answers 400 and 403 to names that it will never serve.
+fn unfetched(item: &Item, error: &ComfyError) -> DeliveryError {
+    let listed = &item.found.listed;
+    let name = &listed.name;
+    match error {
+        ComfyError::Status { status: StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN, .. } => {
+            let message = format!("ComfyUI cannot serve the output {name}");
+            DeliveryError::Unservable { node: listed.node_id.clone(), message }
+        }
+        ComfyError::Status { status, .. } if status.is_client_error() => {
+            DeliveryError::Gone(format!("{name} is listed, but /view answers {status}"))
+        }
+        error => DeliveryError::Gone(format!("{name} cannot be fetched: {}", error.words())),
     }
 }
 

@@ -2,6 +2,7 @@
 //! Each step may be repeated; files are told apart by (attempt, index).
 
 pub(super) mod deliver;
+pub(super) mod ledger;
 pub(super) mod list;
 pub(super) mod media;
 pub(super) mod png;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, MutexGuard, watch};
 
 use super::list::Found;
 use super::sink::blocking;
@@ -57,6 +57,7 @@ pub(crate) struct Spool {
     max_bytes: u64,
     held: AtomicU64,
     level: watch::Sender<Level>,
+    turn: Mutex<()>,
 }
 
 impl Spool {
@@ -69,6 +70,7 @@ impl Spool {
             max_bytes,
             held: AtomicU64::new(size_of(dir)?),
             level: watch::Sender::new(Level::default()),
+            turn: Mutex::new(()),
         };
         spool.note();
         Ok(spool)
@@ -88,12 +90,19 @@ impl Spool {
         self.dir.join(format!("{}-{}", attempt.job, attempt.number))
     }
 
+    /// The right to try next, for one of those who found no room.
+    pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
     /// Counts bytes that are about to be written.
     pub(crate) fn take(&self, bytes: u64) -> Result<(), Full> {
         let room = |held: u64| held.checked_add(bytes).filter(|held| *held <= self.max_bytes);
         let taken = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room);
         if taken.is_err() {
-            self.level.send_if_modified(|level| !std::mem::replace(&mut level.full, true));
+            // unless room was made in between, whose word has gone out already
+            let still = || room(self.held.load(Ordering::Relaxed)).is_none();
+            self.level.send_if_modified(|level| still() && !std::mem::replace(&mut level.full, true));
             return Err(Full);
         }
         self.note();
@@ -115,6 +124,20 @@ impl Spool {
             level.bytes = bytes;
             std::mem::replace(&mut level.full, full) != full
         });
+    }
+
+    /// Drops one file of an attempt.
+    pub(crate) async fn release(&self, attempt: Attempt, file: &str) {
+        let path = self.folder(attempt).join(file);
+        let released = blocking(move || {
+            let size = std::fs::metadata(&path)?.len();
+            std::fs::remove_file(&path).map(|()| size)
+        })
+        .await;
+        match released {
+            Ok(size) => self.give_back(size),
+            Err(error) => tracing::warn!(%error, job = %attempt.job, file, "spooled file not removed"),
+        }
     }
 
     /// Drops all that is held of an attempt.

@@ -17,9 +17,12 @@ const READ_BYTES: usize = 64 << 10;
 /// Why an upload has not worked yet.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UploadError {
-    /// The bucket does not take the ticket (any more): ask for another.
-    #[error("the ticket is not taken")]
+    /// Its time is over: ask for another.
+    #[error("the ticket has expired")]
     Expired,
+    /// The bucket does not take the ticket, though it has not expired: another may not help at once.
+    #[error("{0}")]
+    Refused(String),
     /// The file cannot be read here.
     #[error("the spooled file cannot be read")]
     Unreadable(#[source] io::Error),
@@ -58,10 +61,12 @@ async fn put_once(client: &Client, ticket: &Ticket, path: &Path, size_bytes: u64
     let Ticket::Http { method, url, headers, expires_at } = ticket else {
         return Err(UploadError::Expired);
     };
-    if jiff::Timestamp::now().as_millisecond() >= *expires_at {
+    let expired = || jiff::Timestamp::now().as_millisecond() >= *expires_at;
+    if expired() {
         return Err(UploadError::Expired);
     }
-    let method = Method::from_bytes(method.as_bytes()).map_err(|_| UploadError::Expired)?;
+    let method =
+        Method::from_bytes(method.as_bytes()).map_err(|error| UploadError::Refused(error.to_string()))?;
     let file = tokio::fs::File::open(path).await.map_err(UploadError::Unreadable)?;
     let body = Body::wrap_stream(ReaderStream::with_capacity(file, READ_BYTES));
     let mut request = client.request(method, &url.0).header(header::CONTENT_LENGTH, size_bytes).body(body);
@@ -70,14 +75,17 @@ async fn put_once(client: &Client, ticket: &Ticket, path: &Path, size_bytes: u64
     }
     // the address holds a signature: never in an error
     let sent = request.send().await.map_err(|error| UploadError::Retry(error.without_url().to_string()))?;
-    judge(sent.status())
+    match judge(sent.status()) {
+        Err(UploadError::Refused(_)) if expired() => Err(UploadError::Expired),
+        judged => judged,
+    }
 }
 
 fn judge(status: StatusCode) -> Result<(), UploadError> {
     match status {
         status if status.is_success() => Ok(()),
         StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Err(UploadError::Expired)
+            Err(UploadError::Refused(format!("the bucket answered {status}")))
         }
         status => Err(UploadError::Retry(format!("the bucket answered {status}"))),
     }

@@ -97,6 +97,14 @@ pub struct JobBody {
     pub needs_partner_key: bool,
 }
 
+impl JobBody {
+    /// Whether the reference at `pointer` was resolved and pinned.
+    #[must_use]
+    pub fn holds(&self, pointer: &str) -> bool {
+        self.inputs.iter().any(|input| input.pointer == pointer)
+    }
+}
+
 /// Something in a workflow that names bytes the tenant holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
