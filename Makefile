@@ -16,12 +16,11 @@ demo: build ## Gateway, backend-api and three simulated GPUs at work; ONCE=1 end
 test: build ## Everything, the official Python SDK included; skips nothing
 	@tests/setup-python
 ifdef NEXTEST
-	$(CARGO) nextest run --workspace --exclude e2e
+	$(CARGO) nextest run --workspace -E 'not package(e2e)'
 	$(CARGO) test --workspace --doc
-	$(CARGO) nextest run --package e2e
+	$(CARGO) nextest run --workspace -E 'package(e2e)'
 else
-	$(CARGO) test --workspace --exclude e2e
-	$(CARGO) test --package e2e
+	$(CARGO) test --workspace
 endif
 
 lint: tools ## Formatting and clippy, warnings denied

@@ -1,13 +1,12 @@
 //! The composition root: picks the adapters, starts everything, owns the order in which it ends.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
+use axum_server::accept::NoDelayAcceptor;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +27,9 @@ use crate::workflow;
 const SWEEP: (Duration, u32) = (Duration::from_secs(60), 1_000);
 /// How soon a key made or revoked by another process counts here.
 const FRESH_KEYS: Duration = Duration::from_secs(2);
+/// What one connection may hold of a request or an answer on its way, bytes: memory follows neither the size of
+/// pictures nor the pace of those who fetch them.
+const CONNECTION_BUFFER: usize = 32 << 10;
 /// How long open requests may take once the engine has ended.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
 
@@ -40,6 +42,7 @@ pub struct App {
     stop: CancellationToken,
     engine_task: JoinHandle<()>,
     server: JoinHandle<std::io::Result<()>>,
+    connections: axum_server::Handle<SocketAddr>,
     runner: RunnerHandle,
     drain_deadline: Duration,
 }
@@ -80,19 +83,15 @@ impl App {
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
         let router = http::router(http_state(&config, &handle, &artifacts, &tenants, &metrics, &closing));
         let listener = TcpListener::bind(config.listen)
-            .await
             .with_context(|| format!("cannot listen on {}", config.listen))?;
+        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        // A second small frame of a stream must not wait for the first one's acknowledgement.
-        let listener = listener.tap_io(|socket| {
-            if let Err(error) = socket.set_nodelay(true) {
-                tracing::debug!(%error, "a socket keeps its delay");
-            }
-        });
-        let stopped = stop.clone();
-        let server = tokio::spawn(async move {
-            axum::serve(listener, router).with_graceful_shutdown(stopped.cancelled_owned()).await
-        });
+        let connections = axum_server::Handle::new();
+        // No delay: a second small frame of a stream must not wait for the first one's acknowledgement.
+        let mut server =
+            axum_server::from_tcp(listener)?.acceptor(NoDelayAcceptor::new()).handle(connections.clone());
+        server.http_builder().http1().max_buf_size(CONNECTION_BUFFER);
+        let server = tokio::spawn(server.serve(router.into_make_service()));
         tokio::spawn(tenants.clone().keep_fresh(FRESH_KEYS, stop.clone()));
         tokio::spawn(sweep(store, artifacts, handle.clone(), stop.clone()));
         tracing::info!(%address, instances = config.file.instances.len(), data = %config.data_dir.display(), "listening");
@@ -104,6 +103,7 @@ impl App {
             stop,
             engine_task,
             server,
+            connections,
             runner,
             drain_deadline: config.drain_deadline(),
         })
@@ -137,7 +137,8 @@ impl App {
         }
         self.closing.cancel();
         self.stop.cancel();
-        match tokio::time::timeout(LAST_REQUESTS, &mut self.server).await {
+        self.connections.graceful_shutdown(Some(LAST_REQUESTS));
+        match tokio::time::timeout(LAST_REQUESTS * 2, &mut self.server).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => tracing::error!(%error, "the listener failed"),
             Ok(Err(error)) => tracing::error!(%error, "the listener's task failed"),

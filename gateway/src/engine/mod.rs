@@ -391,9 +391,17 @@ async fn greet(
     reports: &mpsc::Sender<(usize, Report)>,
 ) -> Vec<crate::store::FleetFact> {
     let EngineEnd { commands, reports: mut from } = link;
-    let Some(Report::Hello { host, instances }) = from.recv().await else {
-        tracing::error!("a runner left without a word");
-        return Vec::new();
+    // Its instances may be quicker than its first word: what they say waits until it is introduced.
+    let mut early = Vec::new();
+    let (host, instances) = loop {
+        match from.recv().await {
+            Some(Report::Hello { host, instances }) => break (host, instances),
+            Some(report) => early.push(report),
+            None => {
+                tracing::error!("a runner left without a word");
+                return Vec::new();
+            }
+        }
     };
     let index = registry.hosts();
     let change = registry.add_host(&host, &instances, commands.clone(), known);
@@ -402,6 +410,11 @@ async fn greet(
     }
     let reports = reports.clone();
     tokio::spawn(async move {
+        for report in early {
+            if reports.send((index, report)).await.is_err() {
+                return;
+            }
+        }
         while let Some(report) = from.recv().await {
             if reports.send((index, report)).await.is_err() {
                 return;

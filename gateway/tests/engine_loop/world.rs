@@ -58,6 +58,9 @@ impl World {
         let artifacts =
             Artifacts::open(&format!("file:{}", folder.path().join("artifacts").display())).unwrap();
         let (engine_end, mut runner) = local::pair(serialised);
+        // An instance may be quicker than its host's first word.
+        let early = Report::InstanceDown { instance: "gpu-0".into(), reason: "not yet".into() };
+        runner.reports.send(early).await.unwrap();
         runner
             .reports
             .send(Report::Hello { host: "here".into(), instances: vec!["gpu-0".into()] })

@@ -261,7 +261,8 @@ impl Comfy {
     /// Opens a file.
     pub(crate) async fn view(&self, file: &FileRef) -> Result<View, ComfyError> {
         let query = [("filename", &file.filename), ("subfolder", &file.subfolder), ("type", &file.folder)];
-        let sent = self.request("/view").query(&query).send();
+        // A connection that brought a picture keeps its read buffer, up to 400 KiB, for as long as it is pooled.
+        let sent = self.request("/view").query(&query).header(CONNECTION, "close").send();
         let Ok(sent) = tokio::time::timeout(self.limits.stall, sent).await else {
             return Err(ComfyError::Unreadable("no answer to /view in time".into()));
         };
