@@ -55,7 +55,7 @@ fn a_refusal_loses_tracebacks_and_paths_only() {
             "details": "", "extra_info": {}},
         "node_errors": {"9": {"class_type": "Save", "dependent_outputs": ["9"], "errors": [
             {"type": "exception_during_validation", "message": "Exception", "details": "'99'",
-             "extra_info": {"traceback": ["File \"/root/x.py\""], "input_name": "images"}}]}},
+             "extra_info": {"traceback": ["File \"/opt/x.py\""], "input_name": "images"}}]}},
     }))
     .unwrap();
     let rejection = rejection(refusal);
