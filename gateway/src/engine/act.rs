@@ -10,7 +10,7 @@ use super::handle::SubmitError;
 use super::lanes::Lane;
 use super::turn::{Glimpse, Waiting};
 use super::{Engine, names};
-use crate::link::message::{Attempt, Command};
+use crate::link::message::{Attempt, Command, InstanceName};
 
 impl Engine {
     pub(super) fn act(&mut self, effect: Effect, waiting: &mut Waiting) {
@@ -34,19 +34,16 @@ impl Engine {
                 let lane = Lane::Job(names::uuid(job));
                 self.command(lane, instance, Command::Settle { attempt: names::attempt(job, attempt) });
             }
-            Effect::Free { instance } => {
-                let name = self.registry.name(instance).cloned();
-                if let Some(name) = name {
-                    self.command(Lane::Instance(instance), instance, Command::Free { instance: name });
-                }
-            }
-            Effect::Restart { instance } => {
-                let name = self.registry.name(instance).cloned();
-                if let Some(name) = name {
-                    self.command(Lane::Instance(instance), instance, Command::Restart { instance: name });
-                }
-            }
+            Effect::Free { instance } => self.ask(instance, |instance| Command::Free { instance }),
+            Effect::Restart { instance } => self.ask(instance, |instance| Command::Restart { instance }),
             Effect::Announce { job, phase } => self.announce(names::uuid(job), phase),
+        }
+    }
+
+    /// Asks something of an instance itself, in its lane.
+    pub(super) fn ask(&self, id: InstanceId, command: impl FnOnce(InstanceName) -> Command) {
+        if let Some(name) = self.registry.name(id) {
+            self.command(Lane::Instance(id), id, command(name.clone()));
         }
     }
 

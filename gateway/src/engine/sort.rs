@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use super::effects::Returned;
 use super::handle::Input;
-use super::lanes::Lane;
 use super::registry::Change;
 use super::rejudge::{Bench, Verdict};
 use super::turn::{Batch, Glimpse, Submission, Work};
@@ -79,11 +78,9 @@ impl Engine {
         work.events.extend(change.events);
         work.keep.extend(change.keep.into_iter().map(FleetFact::Instance));
         work.fleet_changed = true;
-        if let Some(instance) = change.wanted
-            && let Some(id) = self.registry.id(&instance)
-        {
+        if let Some(id) = change.wanted.and_then(|name| self.registry.id(&name)) {
             // In its lane: the engine itself never waits for a runner, who may be waiting for the engine.
-            self.command(Lane::Instance(id), id, Command::SendCatalogue { instance });
+            self.ask(id, |instance| Command::SendCatalogue { instance });
         }
         work.catalogues_changed |= !work.keep.is_empty();
     }

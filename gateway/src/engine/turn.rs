@@ -153,7 +153,8 @@ impl Engine {
         for (job, caller) in work.explain {
             let _ = caller.send(self.world.scheduler.explain(now, names::job_id(job)));
         }
-        let settled = self.registry.is_settled();
+        // Settled, the fleet stays so until something is heard of it; unsettled, time alone may settle it.
+        let settled = if self.settled && !work.fleet_changed { true } else { self.registry.is_settled() };
         let catalogues_changed = work.catalogues_changed || settled != self.settled;
         self.settled = settled;
         self.knowledge += u64::from(catalogues_changed);
