@@ -13,9 +13,6 @@ use gateway::telemetry;
 use gateway::tenant::{KeyRequest, Tenants};
 use tokio::signal::unix::{SignalKind, signal};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Threads that wait for the disk. A local disk serves no more at once, and each keeps memory of its own.
 const BLOCKING_THREADS: usize = 32;
 
@@ -103,6 +100,9 @@ impl From<KeyScope> for Scope {
 }
 
 fn main() -> ExitCode {
+    // Many threads, each with a little memory of its own, fill few huge pages where the machine gives them unasked
+    // (`transparent_hugepage=always`). Where it cannot be told, it stays as it is.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let cli = Cli::parse();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::ledger::Ledger;
 use super::list::Source;
 use super::png::Restorer;
-use super::sink::{FileSink, SinkError};
+use super::sink::{FileSink, Lasts, SinkError};
 use super::spool::{Full, Item, Spool, Spooled};
 use super::upload::{self, UploadError};
 use crate::link::message::{Attempt, StoredFile, Ticket};
@@ -22,6 +22,9 @@ use crate::workflow::Original;
 
 /// How often a file that broke off is fetched again before its set counts as gone.
 const FETCHES: u32 = 4;
+
+/// How much of a file passes from one buffer to the next at a time, bytes.
+const PIECE_BYTES: usize = 16 << 10;
 
 /// Why a file is not where it should be.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +64,8 @@ pub(crate) struct Courier {
     pub original: Original,
     pub max_output_bytes: u64,
     pub max_png_text_bytes: usize,
+    /// How a file in a local folder is made to last: a single one with its name, of several the names together.
+    pub local_lasts: Lasts,
     /// Bounds how many files of the host are on their way.
     pub lanes: Arc<Semaphore>,
     pub bucket: reqwest::Client,
@@ -101,7 +106,7 @@ impl Courier {
         };
         match ticket {
             Ticket::File { path } => {
-                let place = Place { path: path.to_owned(), durable: true, counted: false };
+                let place = Place { path: path.to_owned(), lasts: self.local_lasts, counted: false };
                 ledger.placed(index, self.fetch(&item, &place).await?).await;
             }
             Ticket::Http { .. } => {
@@ -130,7 +135,7 @@ impl Courier {
             Source::View(_) | Source::Text(_) => {
                 let file = format!("file-{index}");
                 let path = self.spooled_path(&file);
-                let facts = self.fetch(&item, &Place { path, durable: false, counted: true }).await?;
+                let facts = self.fetch(&item, &Place { path, lasts: Lasts::Perhaps, counted: true }).await?;
                 Spooled { file, facts }
             }
         };
@@ -210,7 +215,7 @@ impl Courier {
             (None, Source::Text(text)) => pour.write(text.as_bytes()).await?,
             (None, Source::View(file)) => pour.take_view(&self.comfy, file).await?,
         }
-        pour.finish(place.durable, &item.found.listed.content_type).await
+        pour.finish(place.lasts, &item.found.listed.content_type).await
     }
 
     fn spooled_path(&self, file: &str) -> PathBuf {
@@ -234,7 +239,7 @@ impl Courier {
 /// Where a file goes on this host.
 struct Place {
     path: PathBuf,
-    durable: bool,
+    lasts: Lasts,
     /// Whether it counts against the spool.
     counted: bool,
 }
@@ -263,7 +268,7 @@ impl Pour<'_> {
 
     async fn take_file(&mut self, path: &Path) -> Result<(), PourError> {
         let mut file = tokio::fs::File::open(path).await.map_err(PourError::Read)?;
-        let mut buffer = vec![0; 64 << 10];
+        let mut buffer = vec![0; PIECE_BYTES];
         loop {
             match file.read(&mut buffer).await.map_err(PourError::Read)? {
                 0 => return Ok(()),
@@ -272,10 +277,14 @@ impl Pour<'_> {
         }
     }
 
+    /// Takes bytes in by little: what a buffer has grown to it keeps, however small the rest of the file is.
     async fn write(&mut self, bytes: &[u8]) -> Result<(), PourError> {
-        self.ready.clear();
-        self.restorer.push(bytes, &mut self.ready);
-        self.flush().await
+        for piece in bytes.chunks(PIECE_BYTES) {
+            self.ready.clear();
+            self.restorer.push(piece, &mut self.ready);
+            self.flush().await?;
+        }
+        Ok(())
     }
 
     /// Sees to it that the spool has room for a file of that length.
@@ -295,14 +304,14 @@ impl Pour<'_> {
         Ok(self.sink.write(&self.ready).await?)
     }
 
-    async fn finish(mut self, durable: bool, content_type: &str) -> Result<StoredFile, PourError> {
+    async fn finish(mut self, lasts: Lasts, content_type: &str) -> Result<StoredFile, PourError> {
         self.ready.clear();
         self.restorer.finish(&mut self.ready);
         if !self.ready.is_empty() {
             self.flush().await?;
         }
         let sink = std::mem::replace(&mut self.sink, FileSink::new(Path::new(""), 0));
-        let stored = sink.finish(durable, content_type).await?;
+        let stored = sink.finish(lasts, content_type).await?;
         // what was written stays taken
         self.taken = self.taken.saturating_sub(self.written);
         Ok(stored)
