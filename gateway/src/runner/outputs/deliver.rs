@@ -205,9 +205,8 @@ impl Courier {
             sink: FileSink::new(&place.path, self.max_output_bytes),
             restorer: Restorer::new(self.original.clone(), self.max_png_text_bytes),
             ready: Vec::new(),
-            spool: place.counted.then_some(&*self.spool),
+            room: Room { spool: place.counted.then_some(&*self.spool), taken: 0 },
             written: 0,
-            taken: 0,
         };
         match (&item.spooled, &item.found.source) {
             (Some(spooled), _) => pour.take_file(&self.spooled_path(&spooled.file)).await?,
@@ -244,14 +243,19 @@ struct Place {
     counted: bool,
 }
 
-/// One file under way; gives back the room it took unless it arrives.
+/// One file under way.
 struct Pour<'a> {
     sink: FileSink,
     restorer: Restorer,
     ready: Vec<u8>,
-    spool: Option<&'a Spool>,
+    room: Room<'a>,
     written: u64,
-    /// Room taken in the spool.
+}
+
+/// Room taken in the spool, given back unless the file arrives.
+struct Room<'a> {
+    /// `None`: the file does not count against the spool.
+    spool: Option<&'a Spool>,
     taken: u64,
 }
 
@@ -259,7 +263,7 @@ impl Pour<'_> {
     async fn take_view(&mut self, comfy: &Comfy, file: &FileRef) -> Result<(), PourError> {
         let mut view = comfy.view(file).await?;
         // all of it before the first byte: a file that is let in arrives
-        self.take_room(view.length().unwrap_or(0))?;
+        self.room.take(view.length().unwrap_or(0))?;
         while let Some(chunk) = view.chunk().await? {
             self.write(&chunk).await?;
         }
@@ -287,20 +291,9 @@ impl Pour<'_> {
         Ok(())
     }
 
-    /// Sees to it that the spool has room for a file of that length.
-    fn take_room(&mut self, length: u64) -> Result<(), PourError> {
-        let Some(spool) = self.spool.filter(|_| length > self.taken) else { return Ok(()) };
-        if length > spool.max_bytes() {
-            return Err(PourError::NeverFits);
-        }
-        spool.take(length - self.taken).map_err(|Full| PourError::Full)?;
-        self.taken = length;
-        Ok(())
-    }
-
     async fn flush(&mut self) -> Result<(), PourError> {
         self.written += self.ready.len() as u64;
-        self.take_room(self.written)?;
+        self.room.take(self.written)?;
         Ok(self.sink.write(&self.ready).await?)
     }
 
@@ -310,15 +303,31 @@ impl Pour<'_> {
         if !self.ready.is_empty() {
             self.flush().await?;
         }
-        let sink = std::mem::replace(&mut self.sink, FileSink::new(Path::new(""), 0));
-        let stored = sink.finish(lasts, content_type).await?;
-        // what was written stays taken
-        self.taken = self.taken.saturating_sub(self.written);
+        let stored = self.sink.finish(lasts, content_type).await?;
+        self.room.keep(self.written);
         Ok(stored)
     }
 }
 
-impl Drop for Pour<'_> {
+impl Room<'_> {
+    /// Sees to it that the spool has room for a file of that length.
+    fn take(&mut self, length: u64) -> Result<(), PourError> {
+        let Some(spool) = self.spool.filter(|_| length > self.taken) else { return Ok(()) };
+        if length > spool.max_bytes() {
+            return Err(PourError::NeverFits);
+        }
+        spool.take(length - self.taken).map_err(|Full| PourError::Full)?;
+        self.taken = length;
+        Ok(())
+    }
+
+    /// That much is there to stay.
+    fn keep(&mut self, written: u64) {
+        self.taken = self.taken.saturating_sub(written);
+    }
+}
+
+impl Drop for Room<'_> {
     fn drop(&mut self) {
         if let Some(spool) = self.spool.filter(|_| self.taken > 0) {
             spool.give_back(self.taken);

@@ -63,9 +63,11 @@ impl Turn for SqliteTurn {
         if submissions.is_empty() {
             return ready(Ok(Vec::new())).boxed();
         }
-        Box::pin(self.call(move |writer| {
-            submissions.into_iter().map(|job| insert::submission(writer, job)).collect()
-        }))
+        Box::pin(
+            self.call(move |writer| {
+                submissions.into_iter().map(|job| insert::submission(writer, job)).collect()
+            }),
+        )
     }
 
     fn write(&mut self, records: Vec<JobRecord>) -> BoxFuture<'_, Result<()>> {
