@@ -35,6 +35,7 @@ mod placement;
 mod report;
 mod rng;
 mod seating;
+pub mod simulate;
 mod spec;
 mod tenants;
 mod time;
