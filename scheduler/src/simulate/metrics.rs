@@ -80,7 +80,7 @@ impl Metrics {
         let with = |outcome| attempts.iter().filter(move |attempt| attempt.outcome == outcome);
         let per_job = |count: usize| ratio(count as f64, done.len() as f64).map(round4);
         let overhead = scenario.setting.constants.overhead_ms;
-        let busy_ms: i128 = attempts.iter().map(|attempt| busy(attempt)).sum();
+        let busy_ms: i128 = attempts.iter().map(busy).sum();
         let load_ms: i128 = attempts.iter().map(|attempt| i128::from(attempt.loaded_ms(overhead))).sum();
         let wasted_ms: i128 =
             attempts.iter().filter(|attempt| attempt.outcome != AttemptOutcome::Completed).map(busy).sum();

@@ -15,8 +15,12 @@
 //! decided by it, and only as operations that IEEE 754 defines to the last bit.
 
 mod caches;
+mod compare;
 mod desk;
+mod estimate;
 mod files;
+mod fixed;
+mod generate;
 mod metrics;
 mod policies;
 mod policy;
@@ -25,8 +29,10 @@ mod scenario;
 mod service;
 mod world;
 
+pub use compare::{Comparison, Run};
 pub use desk::{Desk, Refused, Running};
 pub use files::{BadFile, File};
+pub use generate::{Generated, UnknownRecipe};
 pub use metrics::Metrics;
 pub use policies::{PolicyKind, UnknownPolicy};
 pub use policy::{Event, Fate, Policy};

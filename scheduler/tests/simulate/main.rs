@@ -1,0 +1,8 @@
+//! The model of a fleet, against the reference files and against itself.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
+
+mod bad_files;
+mod estimates;
+mod reference;
+mod support;
+mod world;
