@@ -53,6 +53,9 @@ pub(crate) struct Simulate {
     /// deadline_mix, mixed_vram or overload.
     #[arg(long, value_name = "KIND", requires = "out", conflicts_with_all = ["policy", "compare", "scenario", "trace"])]
     generate: Option<String>,
+    /// Load of fresh scenarios as a share of the fleet's ideal capacity; unset: that of the public file of the kind.
+    #[arg(long, value_name = "SHARE")]
+    load: Option<Thousandths>,
     /// The folder to write it to.
     #[arg(long, value_name = "DIR", requires = "generate")]
     out: Option<PathBuf>,
@@ -76,10 +79,16 @@ impl FromStr for Thousandths {
     }
 }
 
+impl Simulate {
+    fn load_milli(&self) -> Option<u64> {
+        self.load.map(|load| load.0.into())
+    }
+}
+
 /// Carries the command out.
 pub(crate) fn run(wanted: &Simulate) -> anyhow::Result<()> {
     if let (Some(kind), Some(folder)) = (&wanted.generate, &wanted.out) {
-        return generate(kind, wanted.seed, folder);
+        return generate(kind, wanted, folder);
     }
     match &wanted.compare {
         Some(policies) => compare(wanted, policies),
@@ -87,8 +96,8 @@ pub(crate) fn run(wanted: &Simulate) -> anyhow::Result<()> {
     }
 }
 
-fn generate(kind: &str, seed: u64, folder: &Path) -> anyhow::Result<()> {
-    let Generated { fleet, models, trace } = Generated::draw(kind, seed)?;
+fn generate(kind: &str, wanted: &Simulate, folder: &Path) -> anyhow::Result<()> {
+    let Generated { fleet, models, trace } = Generated::draw(kind, wanted.seed, wanted.load_milli())?;
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut packed = GzEncoder::new(Vec::new(), Compression::best());
     packed.write_all(trace.as_bytes())?;
@@ -99,7 +108,7 @@ fn generate(kind: &str, seed: u64, folder: &Path) -> anyhow::Result<()> {
         let path = folder.join(name);
         std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    eprintln!("wrote {kind} with seed {seed} to {}", folder.display());
+    eprintln!("wrote {kind} with seed {} to {}", wanted.seed, folder.display());
     Ok(())
 }
 
@@ -219,7 +228,7 @@ impl Source {
     fn scenario(&self, wanted: &Simulate) -> anyhow::Result<Scenario> {
         let scenario = match self {
             Self::Files { fleet, models, trace } => parse(fleet, models, trace)?,
-            Self::Fresh { kind, seed } => Generated::draw(kind, *seed)?.scenario()?,
+            Self::Fresh { kind, seed } => Generated::draw(kind, *seed, wanted.load_milli())?.scenario()?,
         };
         let scenario = match wanted.est_sigma.0 {
             0 => scenario,

@@ -13,12 +13,12 @@ pub(super) struct Arrival {
     pub(super) flood: bool,
 }
 
-/// The flood: from, until (thousandths of the duration) and its load (thousandths of the ideal capacity).
-const FLOOD: (i64, i64, u64) = (250, 650, 1100);
+/// The flood: from, until; thousandths of the duration.
+const FLOOD: (i64, i64) = (250, 650);
 /// Bursts of a day: how many, how long (ms) and how much more (thousandths).
-const BURSTS: (u64, (i64, i64), (i64, i64)) = (3, (200_000, 400_000), (1800, 3000));
+const BURSTS: (u64, (i64, i64), (i64, i64)) = (3, (60_000, 200_000), (1800, 3000));
 /// Spread of the rate from minute to minute, σ of its logarithm in thousandths: arrivals are over-dispersed.
-const MINUTE_SIGMA_MILLI: i64 = 120;
+const MINUTE_SIGMA_MILLI: i64 = 80;
 const MINUTE_MS: i64 = 60_000;
 
 /// Arrivals in order, for a fleet with this ideal capacity in jobs per thousand seconds.
@@ -30,9 +30,9 @@ pub(super) fn draw(recipe: &Recipe, capacity_per_ks: u64, rng: &mut Rng) -> Vec<
     };
     let mut arrivals: Vec<Arrival> = times.into_iter().map(|t| Arrival { t, flood: false }).collect();
     if recipe.wave == Wave::Flood {
-        let (from, until, load_milli) = FLOOD;
+        let (from, until) = FLOOD;
         let part = |milli: i64| recipe.duration_ms / 1000 * milli;
-        let flood = poisson(capacity_per_ks * load_milli, part(from), part(until), rng);
+        let flood = poisson(capacity_per_ks * recipe.flood_milli, part(from), part(until), rng);
         arrivals.extend(flood.into_iter().map(|t| Arrival { t, flood: true }));
         arrivals.sort_by_key(|arrival| arrival.t);
     }
@@ -77,10 +77,10 @@ fn daily(rate: u64, duration_ms: i64, rng: &mut Rng) -> Vec<i64> {
     most.into_iter().filter(|t| between(rng, 0, TOP * 1000 - 1) < level(*t)).collect()
 }
 
-/// The wave at `t` in thousandths of its mean: 0.36 at both ends, 1.56 in the middle, like the public one. A polynomial
+/// The wave at `t` in thousandths of its mean: 0.42 at both ends, 1.51 in the middle, like the public one. A polynomial
 /// stands for the cosine, which no two platforms agree on.
 fn wave_milli(t: i64, duration_ms: i64) -> i64 {
     let u = t * 1000 / duration_ms;
     let hump = u * (1000 - u) / 1000;
-    360 + 1200 * 16 * hump * hump / 1_000_000
+    420 + 1088 * 16 * hump * hump / 1_000_000
 }

@@ -5,15 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use super::fleet::{CLASSES, Fleet};
+use super::fleet::{CLASSES, Fleet, OVERHEAD_MS};
 use super::jobs::Order;
 
-/// Jobs per thousand seconds, for a sample of the mix.
-pub(super) fn jobs_per_ks<'a>(fleet: &Fleet, sample: impl Iterator<Item = Order<'a>>) -> u64 {
+/// Jobs per thousand seconds, of the mix of these.
+pub(super) fn jobs_per_ks(fleet: &Fleet, orders: &[Order<'_>]) -> u64 {
     // Jobs that can use the same classes are one kind.
     let mut kinds: BTreeMap<(usize, u32), (u32, i64)> = BTreeMap::new();
     let mut jobs = 0;
-    for order in sample {
+    for order in orders {
         let fits = CLASSES.iter().enumerate().filter(|(_, class)| order.est_vram_mib <= class.vram_mib);
         let mask = fits.fold(0, |mask, (at, _)| mask | 1 << at);
         let (count, work) = kinds.entry((order.family(), mask)).or_default();
@@ -22,11 +22,15 @@ pub(super) fn jobs_per_ks<'a>(fleet: &Fleet, sample: impl Iterator<Item = Order<
         jobs += 1;
     }
     let rates = kinds.iter().map(|((family, mask), (count, work))| {
-        let mean_s = *work as f64 / f64::from(*count) / 1000.0;
-        let rate =
-            |at: usize| if mask >> at & 1 == 1 { CLASSES[at].speed_milli[*family] as f64 } else { 0.0 };
+        let mean_ms = *work as f64 / f64::from(*count);
+        let rate = |at: usize| match CLASSES[at].speed_milli[*family] {
+            speed if speed > 0 && mask >> at & 1 == 1 => {
+                1000.0 / (OVERHEAD_MS as f64 + mean_ms * 1000.0 / speed as f64)
+            }
+            _ => 0.0,
+        };
         let share = f64::from(*count) / f64::from(jobs);
-        (share, (0..CLASSES.len()).map(|at| rate(at) / 1000.0 / mean_s).collect())
+        (share, (0..CLASSES.len()).map(rate).collect())
     });
     let mut nodes = vec![0.0; CLASSES.len()];
     for (class, _) in &fleet.nodes {

@@ -30,6 +30,9 @@ pub(super) const CLASSES: [Class; 7] = [
     Class { name: "H100-80", nodes: 2, vram_mib: 81_000, usd_per_hour: 9.8, speed_milli: [1640, 1800, 2200, 2000], disk_mib_s: 1200, pcie_mib_s: 6000, host_cache_mib: 184_320 },
 ];
 
+/// Paid by every attempt.
+pub(super) const OVERHEAD_MS: i64 = 150;
+
 /// How often and for how long nodes go away; times in seconds.
 struct Outages {
     up_s: i64,
@@ -40,8 +43,8 @@ struct Outages {
 
 const SPOT: Outages = Outages { up_s: 2700, down_s: (180, 900), notice_ms: Some(30_000) };
 const FAILURES: Outages = Outages { up_s: 10_800, down_s: (60, 400), notice_ms: None };
-/// Spot nodes of a fleet that has any.
-const SPOT_NODES: usize = 10;
+/// Spot nodes of each class in a fleet that has any, in the order of [`CLASSES`]: those of the public one.
+const SPOT_NODES: [u32; 7] = [0, 3, 0, 4, 1, 2, 0];
 
 /// Nodes by position: their class, and whether they are spot.
 pub(super) struct Fleet {
@@ -50,15 +53,11 @@ pub(super) struct Fleet {
 }
 
 pub(super) fn draw(recipe: &Recipe, rng: &mut Rng) -> Fleet {
-    let classes = CLASSES.iter().enumerate();
-    let mut order: Vec<usize> = classes.flat_map(|(at, class)| (0..class.nodes).map(move |_| at)).collect();
-    shuffle(rng, &mut order);
-    let mut spot = vec![false; order.len()];
-    if recipe.failures {
-        spot[..SPOT_NODES].fill(true);
-        shuffle(rng, &mut spot);
-    }
-    let nodes: Vec<(usize, bool)> = order.into_iter().zip(spot).collect();
+    let spots = if recipe.failures { SPOT_NODES } else { [0; 7] };
+    let classes = CLASSES.iter().zip(spots).enumerate();
+    let mut nodes: Vec<(usize, bool)> =
+        classes.flat_map(|(at, (class, spot))| (0..class.nodes).map(move |node| (at, node < spot))).collect();
+    shuffle(rng, &mut nodes);
     let mut events = Vec::new();
     if recipe.failures {
         for (node, (_, spot)) in nodes.iter().enumerate() {
@@ -133,7 +132,7 @@ pub(super) fn to_json(recipe: &Recipe, fleet: &Fleet, meta: Value) -> String {
     let value = json!({
         "version": 1, "meta": meta, "classes": classes, "nodes": nodes, "events": fleet.events, "tenants": tenants,
         "sim": {
-            "overhead_ms": 150, "fixed_ms": { "checkpoint": 400, "controlnet": 200, "lora": 60 },
+            "overhead_ms": OVERHEAD_MS, "fixed_ms": { "checkpoint": 400, "controlnet": 200, "lora": 60 },
             "patch_ms": { "sd15": 300, "sdxl": 900, "flux": 2500, "video": 1500 },
             "interrupt_ms": 500, "oom_ms": 1000, "max_attempts": 5, "reference_class": "A100-80",
         },

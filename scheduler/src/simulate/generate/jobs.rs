@@ -121,7 +121,7 @@ const LORA_ZIPF_MILLI: i64 = 900;
 /// Jobs in a thousand with a ControlNet, where the family has any.
 const CONTROLNET_MILLI: u64 = 165;
 /// Error of predicted run times: σ of its logarithm, and jobs in a thousand that take much longer, by how much.
-const NOISE_SIGMA_MILLI: i64 = 110;
+const NOISE_SIGMA_MILLI: i64 = 100;
 const SLOW_MILLI: u64 = 30;
 const SLOW_FACTOR_MILLI: (i64, i64) = (1400, 2400);
 /// How much larger than predicted an under-estimated peak is.

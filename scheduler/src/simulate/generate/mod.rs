@@ -1,7 +1,7 @@
 //! Fresh scenarios of the nine public kinds: the same stress, another seed.
 //!
 //! What a recipe says was read off the public files and their sources (arrivals, popularity, shapes, errors, deadlines,
-//! node events); the load is set against the fluid optimum of [`capacity`]. Everything is drawn in whole numbers from
+//! node events); the load is set against the fluid optimum of [`capacity`], taken over the jobs of the trace itself. Everything is drawn in whole numbers from
 //! the seed, so that a name and a seed mean the same files everywhere.
 
 mod arrivals;
@@ -19,13 +19,16 @@ use serde_json::{Map, Value, json};
 use super::files::File;
 use super::scenario::Scenario;
 use crate::rng::Rng;
+use arrivals::Arrival;
 use jobs::{Maker, Order};
 use recipe::Recipe;
 
 pub use recipe::UnknownRecipe;
 
-/// Orders that are drawn to find how many jobs a second the fleet could do.
-const SAMPLE: usize = 8_000;
+/// Orders that are drawn for a first idea of how many jobs a second the fleet could do.
+const SAMPLE: usize = 4000;
+/// Times the load is set again, by the jobs that the load before gave.
+const ROUNDS: usize = 3;
 
 /// The three files of a fresh scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,22 +42,31 @@ pub struct Generated {
 }
 
 impl Generated {
-    /// Draws the scenario of a public name from a seed.
+    /// Draws the scenario of a public name from a seed; `load_milli` is its load in thousandths of the ideal capacity
+    /// of its own jobs, if not that of the public file.
     ///
     /// # Errors
     /// There is no such scenario.
-    pub fn draw(name: &str, seed: u64) -> Result<Self, UnknownRecipe> {
-        let recipe = Recipe::named(name)?;
+    pub fn draw(name: &str, seed: u64, load_milli: Option<u64>) -> Result<Self, UnknownRecipe> {
+        let mut recipe = Recipe::named(name)?;
+        if let Some(load_milli) = load_milli {
+            recipe.set_load(load_milli);
+        }
         let root = Rng::new(seed);
         let fleet = fleet::draw(&recipe, &mut root.clone().fork(0));
         let catalogue = jobs::Catalogue::draw(&recipe, &mut root.clone().fork(1));
-        let capacity = sampled_capacity(&recipe, &fleet, &catalogue, root.clone().fork(2));
-        let arrivals = arrivals::draw(&recipe, capacity, &mut root.clone().fork(3));
-        let mut maker = Maker::new(&recipe, &catalogue, root.fork(4));
-        let orders: Vec<Order> = arrivals.into_iter().map(|arrival| maker.order(arrival)).collect();
+        let orders_of = |arrivals: Vec<Arrival>| -> Vec<Order> {
+            let mut maker = Maker::new(&recipe, &catalogue, root.clone().fork(2));
+            arrivals.into_iter().map(|arrival| maker.order(arrival)).collect()
+        };
+        let mut orders = orders_of(vec![Arrival { t: 0, flood: false }; SAMPLE]);
+        for _ in 0..ROUNDS {
+            let capacity = capacity::jobs_per_ks(&fleet, &orders);
+            orders = orders_of(arrivals::draw(&recipe, capacity, &mut root.clone().fork(3)));
+        }
         let meta = json!({
             "scenario": recipe.name, "seed": seed, "jobs": orders.len(),
-            "ideal_capacity_jobs_per_ks": capacity, "rho_ideal_milli": recipe.load_milli,
+            "ideal_capacity_jobs_per_ks": capacity::jobs_per_ks(&fleet, &orders), "load_milli": recipe.load_milli,
         });
         Ok(Self {
             fleet: fleet::to_json(&recipe, &fleet, meta),
@@ -80,13 +92,6 @@ impl Generated {
     pub fn names() -> impl Iterator<Item = &'static str> {
         recipe::NAMES.into_iter()
     }
-}
-
-/// What the fleet could do of this recipe's jobs, in jobs per thousand seconds.
-fn sampled_capacity(recipe: &Recipe, fleet: &fleet::Fleet, catalogue: &jobs::Catalogue, rng: Rng) -> u64 {
-    let mut maker = Maker::new(recipe, catalogue, rng);
-    let orders = (0..SAMPLE).map(|_| maker.order(arrivals::Arrival { t: 0, flood: false }));
-    capacity::jobs_per_ks(fleet, orders)
 }
 
 /// The catalogue, as far as the trace uses it.
