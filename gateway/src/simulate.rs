@@ -10,7 +10,9 @@ use clap::Args;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use scheduler::simulate::{Comparison, File, Generated, Metrics, PolicyKind, Run, Scenario, replay};
+use scheduler::simulate::{
+    Comparison, File, Generated, Metrics, PolicyKind, Replay, Run, Scenario, replay, timeline,
+};
 
 /// Most bytes of one file, unpacked: a million jobs and to spare.
 const MOST_BYTES: u64 = 1 << 30;
@@ -37,6 +39,9 @@ pub(crate) struct Simulate {
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
+    /// Write a picture of every job on every device, as one HTML page.
+    #[arg(long, value_name = "FILE", requires = "policy")]
+    timeline: Option<PathBuf>,
     /// Compare policies; without names, all that this build has.
     #[arg(long, value_name = "POLICIES", num_args = 0..=1, value_delimiter = ',', conflicts_with = "policy")]
     compare: Option<Vec<PolicyKind>>,
@@ -117,7 +122,12 @@ fn single(wanted: &Simulate) -> anyhow::Result<()> {
     let sources = Source::wanted(wanted)?;
     let [source] = sources.as_slice() else { bail!("give one --scenario, or --compare several") };
     let scenario = source.scenario(wanted)?;
-    let metrics = measure(&scenario, kind)?;
+    let replay = play(&scenario, kind)?;
+    if let Some(path) = &wanted.timeline {
+        let page = timeline(&format!("{kind} on {}", source.name()), &scenario, &replay);
+        std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let metrics = Metrics::of(&scenario, &replay);
     let value = serde_json::to_value(&metrics)?;
     if wanted.json {
         return print(&format!("{:#}\n", value));
@@ -140,7 +150,8 @@ fn compare(wanted: &Simulate, policies: &[PolicyKind]) -> anyhow::Result<()> {
         let all = PolicyKind::ALL.into_iter().filter(|kind| kind.build(scenario.setting()).is_some());
         let kinds = if policies.is_empty() { all.collect() } else { policies.to_vec() };
         for policy in kinds {
-            runs.push(Run { scenario: source.name(), policy, metrics: measure(&scenario, policy)? });
+            let metrics = Metrics::of(&scenario, &play(&scenario, policy)?);
+            runs.push(Run { scenario: source.name(), policy, metrics });
         }
     }
     let comparison = Comparison::of(runs);
@@ -150,13 +161,13 @@ fn compare(wanted: &Simulate, policies: &[PolicyKind]) -> anyhow::Result<()> {
     print(&comparison.to_text())
 }
 
-fn measure(scenario: &Scenario, kind: PolicyKind) -> anyhow::Result<Metrics> {
+fn play(scenario: &Scenario, kind: PolicyKind) -> anyhow::Result<Replay> {
     let Some(mut policy) = kind.build(scenario.setting()) else {
         bail!(
             "the policy {kind} is not in this version; there are fifo, round_robin, least_queue, affinity and ect"
         );
     };
-    Ok(Metrics::of(scenario, &replay(scenario, policy.as_mut())))
+    Ok(replay(scenario, policy.as_mut()))
 }
 
 /// Where a scenario comes from.

@@ -88,6 +88,11 @@ pub(super) fn scale(value: i64, factor: u64) -> i64 {
     narrow((i128::from(value) * i128::from(factor) + (1 << 31)) >> 32)
 }
 
+/// `a * b`.
+pub(super) fn product(a: u64, b: u64) -> u64 {
+    u64::try_from((u128::from(a) * u128::from(b)) >> 32).unwrap_or(u64::MAX)
+}
+
 fn narrow(value: i128) -> i64 {
     i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
 }

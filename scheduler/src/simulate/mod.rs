@@ -27,6 +27,7 @@ mod policy;
 mod replay;
 mod scenario;
 mod service;
+mod timeline;
 mod world;
 
 pub use compare::{Comparison, Run};
@@ -41,3 +42,4 @@ pub use scenario::{
     ClassIx, Constants, DeviceClass, FamilyIx, Job, JobIx, Model, ModelIx, ModelRole, Node, NodeIx, Scenario,
     Setting, Speed, Tenant, TenantIx,
 };
+pub use timeline::timeline;

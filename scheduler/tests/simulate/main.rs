@@ -3,6 +3,8 @@
 
 mod bad_files;
 mod estimates;
+mod fresh;
 mod reference;
 mod support;
+mod views;
 mod world;

@@ -267,9 +267,9 @@ fn predicted_ms(family: &Family, shape: &Shape, controlnets: usize) -> i64 {
     let pixels = (shape.w * shape.h * fixed::ONE / (first.w * first.h)).unsigned_abs();
     let pixels = fixed::power(pixels, PIXEL_POWER_MILLI * fixed::ONE / 1000);
     let batch = fixed::power(shape.batch.unsigned_abs() << 32, BATCH_POWER_MILLI * fixed::ONE / 1000);
-    let steps_us = fixed::scale(fixed::scale(family.step_us * shape.steps, pixels), batch);
+    let steps_us = fixed::scale(family.step_us * shape.steps, fixed::product(pixels, batch));
     let with_controlnets = 1000 + CONTROLNET_TIME_MILLI * i64::try_from(controlnets).unwrap_or(0);
-    family.fixed_ms + (steps_us * with_controlnets / 1000 + 500) / 1000
+    family.fixed_ms + steps_us * with_controlnets / 1_000_000
 }
 
 /// Beside the weights.
