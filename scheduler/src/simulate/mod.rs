@@ -26,7 +26,6 @@ mod policies;
 mod policy;
 mod replay;
 mod scenario;
-mod service;
 mod timeline;
 mod world;
 
