@@ -6,11 +6,10 @@ use crate::config::Config;
 use crate::core::Scheduler;
 use crate::decision::{Decisions, Effect};
 use crate::job::{AttemptEnd, JobState, Step, StopReason};
-use crate::jobs::{Active, Job, Slot, Stage};
+use crate::jobs::{Active, Job, Pace, Slot, Stage};
+use crate::rank::URGENT_WITHIN;
 use crate::time::{Millis, Timestamp};
 
-/// A job becomes urgent this long before the last instant at which it could start in time, beside twice its run.
-const URGENT_MARGIN: Millis = Millis::from_secs(30);
 
 /// The next instant of each job.
 #[derive(Debug, Clone, Default)]
@@ -102,22 +101,38 @@ impl Scheduler {
                 if !job.in_lane {
                     at = at.min(*not_before);
                 }
-                if !job.urgent {
-                    at = at.min(self.urgent_at(job));
-                }
-                at
+                at.min(self.pace_ends(job))
             }
             Stage::Active(active) => attempt_due(&self.config, job, active),
         }
     }
 
-    /// When the slack of a waiting job runs out.
-    fn urgent_at(&self, job: &Job) -> Timestamp {
-        let run = self.kinds.get(job.kind).map_or(0, |kind| i64::from(kind.reference_ms));
-        match job.start_by() {
-            Timestamp::NEVER => Timestamp::NEVER,
-            by => by.plus(Millis(-(run.saturating_mul(2)).saturating_add(URGENT_MARGIN.0))),
+    /// How the deadline of a waiting job presses now.
+    fn pace(&self, job: &Job) -> Pace {
+        if job.wanted_by() == Timestamp::NEVER {
+            return Pace::Calm;
         }
+        match job.slack(self.now, self.reference_ms(job)).0 {
+            ..0 => Pace::Late,
+            slack if slack < URGENT_WITHIN.0 => Pace::Urgent,
+            _ => Pace::Calm,
+        }
+    }
+
+    /// When that changes.
+    fn pace_ends(&self, job: &Job) -> Timestamp {
+        let by = job.wanted_by();
+        let latest_start = by.plus(Millis(1 - i64::from(self.reference_ms(job))));
+        match job.pace {
+            _ if by == Timestamp::NEVER => Timestamp::NEVER,
+            Pace::Calm => latest_start.plus(Millis(-URGENT_WITHIN.0)),
+            Pace::Urgent => latest_start,
+            Pace::Late => Timestamp::NEVER,
+        }
+    }
+
+    fn reference_ms(&self, job: &Job) -> u32 {
+        self.kinds.get(job.kind).map_or(0, |kind| kind.reference_ms)
     }
 
     /// Does what time alone demands.
@@ -151,10 +166,10 @@ impl Scheduler {
         if job.start_by() <= self.now {
             return self.stop(slot, StopReason::Expired, out);
         }
-        let urgent = job.urgent || self.urgent_at(job) <= self.now;
+        let pace = self.pace(job);
         self.leave_lane(slot);
         if let Some(job) = self.jobs.get_mut(slot) {
-            job.urgent = urgent;
+            job.pace = pace;
         }
         if not_before <= self.now {
             self.enter_lane(slot);
