@@ -7,9 +7,9 @@ use crate::admission::{Asked, Door};
 use crate::config::Config;
 use crate::costs::{Costs, Prediction};
 use crate::decision::{Decisions, Effect, Record};
-use crate::fleet::Fleet;
 use crate::event::{Event, Past};
 use crate::explain::{Explanation, Summary};
+use crate::fleet::Fleet;
 use crate::ids::{AttemptNo, InstanceId, JobId};
 use crate::invariants;
 use crate::job::{AttemptEnd, JobState, Phase, Placement, Signal, Step, StopReason};
@@ -274,8 +274,8 @@ impl Scheduler {
         let slot = self.open(id, spec);
         if let Some(job) = self.jobs.get_mut(slot) {
             job.attempts = past.attempt.map_or(0, |attempt| attempt.0);
-            job.faults = past.faults;
-            job.losses = past.losses;
+            job.faults = u16::try_from(past.faults).unwrap_or(u16::MAX);
+            job.losses = u16::try_from(past.losses).unwrap_or(u16::MAX);
         }
         match (past.attempt, past.open_on) {
             (Some(attempt), Some(instance)) => self.adopt(slot, attempt, instance, past, out),

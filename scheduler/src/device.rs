@@ -142,7 +142,8 @@ impl Instance {
 
     fn is_patched_for(&self, needs: &Needs) -> bool {
         let Some(checkpoint) = needs.checkpoint() else { return true };
-        let now = self.patched.iter().find(|(model, _)| *model == checkpoint.id).map_or(0, |(_, loras)| *loras);
+        let now =
+            self.patched.iter().find(|(model, _)| *model == checkpoint.id).map_or(0, |(_, loras)| *loras);
         now == needs.patch
     }
 

@@ -274,7 +274,12 @@ impl Fleet {
     }
 
     /// Puts an instance where it belongs now; `None` takes it out. True when it is the first of its grade.
-    pub(crate) fn list(&mut self, ix: InstanceIx, place: Option<(ClassIx, Timestamp)>, is_open: bool) -> bool {
+    pub(crate) fn list(
+        &mut self,
+        ix: InstanceIx,
+        place: Option<(ClassIx, Timestamp)>,
+        is_open: bool,
+    ) -> bool {
         let Some((class, free_at)) = place else {
             self.unlist(ix);
             return false;
@@ -321,8 +326,9 @@ impl Fleet {
     }
 
     fn grade(&mut self, class: ClassIx, catalogue: u64, capacity_mib: u32) -> (usize, bool) {
-        let same =
-            |grade: &Grade| (grade.class, grade.catalogue, grade.capacity_mib) == (class, catalogue, capacity_mib);
+        let same = |grade: &Grade| {
+            (grade.class, grade.catalogue, grade.capacity_mib) == (class, catalogue, capacity_mib)
+        };
         if let Some(index) = self.grades.iter().position(same) {
             return (index, false);
         }

@@ -13,6 +13,9 @@ use crate::time::{Millis, Timestamp};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Slot(pub(crate) u32);
 
+/// No instance.
+pub(crate) const NOWHERE: InstanceId = InstanceId(u32::MAX);
+
 /// One open job.
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
@@ -26,16 +29,16 @@ pub(crate) struct Job {
     /// Armed in the timers at this instant; [`Timestamp::NEVER`] when not.
     pub(crate) timer: Timestamp,
     pub(crate) stage: Stage,
-    /// The instance of its last loss, avoided by the next attempt where possible.
-    pub(crate) avoid: Option<InstanceId>,
+    /// The instance of its last loss, avoided by the next attempt where possible; [`NOWHERE`] without one.
+    pub(crate) avoid: InstanceId,
     pub(crate) tenant: TenantId,
     pub(crate) kind: KindId,
     /// Order of arrival, for equal instants.
     pub(crate) seq: u32,
     /// Attempts so far; the number of the last one.
     pub(crate) attempts: u32,
-    pub(crate) faults: u32,
-    pub(crate) losses: u32,
+    pub(crate) faults: u16,
+    pub(crate) losses: u16,
     pub(crate) class: Class,
     /// How its deadline presses.
     pub(crate) pace: Pace,
@@ -107,7 +110,7 @@ impl Job {
             due_at: spec.due_at.unwrap_or(Timestamp::NEVER),
             timer: Timestamp::NEVER,
             stage: Stage::Waiting { not_before: spec.accepted_at },
-            avoid: None,
+            avoid: NOWHERE,
             tenant: spec.tenant,
             kind,
             seq,

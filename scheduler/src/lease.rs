@@ -10,7 +10,6 @@ use crate::jobs::{Active, Job, Pace, Slot, Stage};
 use crate::rank::URGENT_WITHIN;
 use crate::time::{Millis, Timestamp};
 
-
 /// The next instant of each job.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Timers {

@@ -63,6 +63,7 @@ pub use invariants::first_broken;
 pub use job::{AttemptEnd, Failure, JobState, Outcome, Phase, Placement, Signal, StopReason};
 pub use learned::Learned;
 pub use spec::{
-    Catalogue, Class, DeviceSample, InstanceProfile, JobSpec, Loading, ModelKind, ModelUse, Requirement, Shape,
+    Catalogue, Class, DeviceSample, InstanceProfile, JobSpec, Loading, ModelKind, ModelUse, Requirement,
+    Shape,
 };
 pub use time::{Millis, Timestamp};

@@ -31,13 +31,13 @@ impl Scheduler {
         self.blame(slot, instance, end, out);
         let verdict = self.verdict(slot, end, is_fault);
         let Some(job) = self.jobs.get_mut(slot) else { return };
-        job.avoid = Some(instance);
+        job.avoid = instance;
         if is_fault {
             job.faults = job.faults.saturating_add(1);
         } else {
             job.losses = job.losses.saturating_add(1);
         }
-        let (faults, losses) = (job.faults, job.losses);
+        let (faults, losses) = (u32::from(job.faults), u32::from(job.losses));
         if is_fault && end != AttemptEnd::OutOfMemory {
             self.suspect(slot);
         }
@@ -59,8 +59,8 @@ impl Scheduler {
 
     fn verdict(&mut self, slot: Slot, end: AttemptEnd, is_fault: bool) -> AfterLoss {
         let Some(job) = self.jobs.get(slot) else { return AfterLoss::Wait(self.now) };
-        let faults = job.faults.saturating_add(u32::from(is_fault));
-        let losses = job.losses.saturating_add(u32::from(!is_fault));
+        let faults = u32::from(job.faults) + u32::from(is_fault);
+        let losses = u32::from(job.losses) + u32::from(!is_fault);
         if end == AttemptEnd::OutOfMemory && !self.could_ever_fit(job) {
             return AfterLoss::Fail(Failure::OutOfMemory);
         }

@@ -148,12 +148,18 @@ impl Market {
                 .offers(demand, fleet, runs)
                 .map(|(grade, speed, rate)| {
                     let above = (rate - best).saturating_mul(1000) / best;
-                    (grade, speed, 1000_u64.saturating_sub(above.saturating_mul(SHARE_SLOPE)).pow(4) / 1_000_000)
+                    (
+                        grade,
+                        speed,
+                        1000_u64.saturating_sub(above.saturating_mul(SHARE_SLOPE)).pow(4) / 1_000_000,
+                    )
                 })
                 .collect();
             let sum: u64 = shares.iter().map(|(_, _, share)| share).sum();
             for (grade, speed, share) in shares {
-                let ms = u128::from(wanted) * u128::from(share) * 1000 / u128::from(sum.max(1)) / u128::from(speed);
+                let ms = u128::from(wanted) * u128::from(share) * 1000
+                    / u128::from(sum.max(1))
+                    / u128::from(speed);
                 loads[grade] = loads[grade].saturating_add(u64::try_from(ms).unwrap_or(u64::MAX));
             }
         }

@@ -35,11 +35,19 @@ impl Orders {
     }
 
     /// Whether one with a lower place waits that could run.
-    pub(crate) fn holds(&self, tenant: TenantId, class: Class, order: i64, market: &Market, usable: GradeSet) -> bool {
+    pub(crate) fn holds(
+        &self,
+        tenant: TenantId,
+        class: Class,
+        order: i64,
+        market: &Market,
+        usable: GradeSet,
+    ) -> bool {
         if self.ordered == 0 {
             return false;
         }
-        let before = (tenant, class, i64::MIN, DemandIx::default())..(tenant, class, order, DemandIx::default());
+        let before =
+            (tenant, class, i64::MIN, DemandIx::default())..(tenant, class, order, DemandIx::default());
         self.waiting.range(before).any(|((.., demand), _)| market.grades(*demand).meets(usable))
     }
 }

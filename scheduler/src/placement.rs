@@ -5,6 +5,9 @@
 //! whose best is busy reserves its time there for the rest of the pass and waits, so the next one sees it later free.
 //! That keeps work with its models and work on the devices that are best at it, and batches form by themselves.
 
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
 use crate::core::Scheduler;
 use crate::costs::Prediction;
 use crate::decision::{Decisions, Effect, Record};
@@ -15,7 +18,7 @@ use crate::job::{JobState, Phase, Placement, Step};
 use crate::jobs::{Active, Job, Slot};
 use crate::kinds::Kind;
 use crate::market;
-use crate::pools::{Head, PoolIx};
+use crate::pools::{Pool, PoolIx, Seat};
 use crate::pressure::{Climate, Pressure};
 use crate::rank::Judge;
 use crate::spec::{Loading, ModelUse};
@@ -71,6 +74,37 @@ impl Offer {
     }
 }
 
+/// A waiting job whose turn may have come; the largest is next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Candidate {
+    score: u64,
+    seat: Seat,
+    pool: PoolIx,
+}
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.score, other.seat).cmp(&(other.score, self.seat))
+    }
+}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// What becomes of a candidate in a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    /// It has its seat.
+    Placed,
+    /// A busy instance is worth the wait.
+    Waits,
+    /// It is not its turn, or no usable instance can run it: others like it fare no better.
+    Nowhere,
+}
+
 /// What one pass knows.
 struct Pass {
     pressure: Pressure,
@@ -104,12 +138,19 @@ impl Scheduler {
         self.plan.resize(self.fleet.places(), Planned::default());
         let mut placed = false;
         let mut looks = self.config.look_ahead.saturating_mul(self.fleet.open_seats());
-        for head in self.candidates() {
-            if looks == 0 || !self.fleet.is_any_open() {
-                break;
-            }
+        let mut candidates = self.candidates();
+        while looks > 0
+            && self.fleet.is_any_open()
+            && let Some(candidate) = candidates.pop()
+        {
             looks -= 1;
-            placed |= self.consider(&pass, head.seat.slot, out);
+            // What stands behind it in its lane is looked at in its turn.
+            let next = self.pools.next_in_lane(candidate.pool, candidate.seat);
+            let choice = self.consider(&pass, candidate.seat.slot, out);
+            placed |= choice == Choice::Placed;
+            if choice != Choice::Nowhere {
+                candidates.extend(next.map(|seat| self.candidate(candidate.pool, seat)));
+            }
         }
         placed
     }
@@ -127,22 +168,31 @@ impl Scheduler {
     }
 
     /// The best heads of the backlog for the seats that are open, best first.
-    fn candidates(&mut self) -> Vec<Head> {
-        let mut heads: Vec<Head> = Vec::new();
+    fn candidates(&mut self) -> BinaryHeap<Candidate> {
+        let mut found: Vec<Candidate> = Vec::new();
         for ix in self.candidate_pools() {
             self.freshen(ix);
             let Some(pool) = self.pools.get(ix) else { continue };
-            heads.extend(pool.heads().iter().filter(|head| head.score > 0).take(HEADS_EACH).copied());
+            let heads = pool.heads().iter().take(HEADS_EACH);
+            found.extend(
+                heads.map(|head| self.candidate(ix, head.seat)).filter(|candidate| candidate.score > 0),
+            );
         }
-        heads.sort_unstable_by_key(|head| (std::cmp::Reverse(head.score), head.seat));
-        heads
+        found.into()
+    }
+
+    fn candidate(&self, pool: PoolIx, seat: Seat) -> Candidate {
+        let setup_ms = self.pools.get(pool).map_or(0, Pool::setup_ms);
+        Candidate { score: self.judge().score(seat.slot, setup_ms), seat, pool }
     }
 
     fn candidate_pools(&self) -> Vec<PoolIx> {
         let mut open = GradeSet::default();
         let mut pools = Vec::new();
         let mut asked = 0;
-        for (index, grade) in self.fleet.grades().iter().enumerate().filter(|(_, grade)| !grade.open.is_empty()) {
+        for (index, grade) in
+            self.fleet.grades().iter().enumerate().filter(|(_, grade)| !grade.open.is_empty())
+        {
             open.insert(index);
             for ix in grade.open.iter().take(WARM_ASKED - asked) {
                 asked += 1;
@@ -180,19 +230,19 @@ impl Scheduler {
     }
 
     /// Gives one candidate its seat, reserves one for it, or passes it by.
-    fn consider(&mut self, pass: &Pass, slot: Slot, out: &mut Decisions) -> bool {
-        let Some(job) = self.jobs.get(slot) else { return false };
-        let Some(kind) = self.kinds.get(job.kind) else { return false };
+    fn consider(&mut self, pass: &Pass, slot: Slot, out: &mut Decisions) -> Choice {
+        let Some(job) = self.jobs.get(slot) else { return Choice::Nowhere };
+        let Some(kind) = self.kinds.get(job.kind) else { return Choice::Nowhere };
         let is_poisonous = kind.suspects > 0 && kind.in_flight > 0;
         let at_bound = self.tenants.get(job.tenant).is_some_and(|tenant| tenant.is_at_bound());
         if is_poisonous
             || at_bound
             || self.orders.holds(job.tenant, job.class, job.order, &self.market, pass.usable)
         {
-            return false;
+            return Choice::Nowhere;
         }
         let need_mib = self.costs.need_mib(kind, pass.largest_mib);
-        let Some(offer) = self.best_offer(pass, job, kind, need_mib) else { return false };
+        let Some(offer) = self.best_offer(pass, job, kind, need_mib) else { return Choice::Nowhere };
         let planned = Planned {
             pass: pass.number,
             free_at: offer.ends_at(),
@@ -202,11 +252,12 @@ impl Scheduler {
         self.plan[offer.ix.0 as usize] = planned;
         if offer.is_open {
             self.put(slot, offer, need_mib, out);
+            Choice::Placed
         } else {
             let again = offer.starts_at.max(self.now).plus(RECONSIDER);
             self.reconsider_at = Some(self.reconsider_at.map_or(again, |at| at.min(again)));
+            Choice::Waits
         }
-        offer.is_open
     }
 
     fn planned(&self, pass: &Pass, ix: InstanceIx) -> Planned {
@@ -241,7 +292,9 @@ impl Scheduler {
         }
         for ix in kind.checkpoint().into_iter().flat_map(|model| self.fleet.holders(model)).take(HOLDERS) {
             let grade = self.fleet.grade_of(ix);
-            let Some((index, run_ms)) = runs.iter().find(|(index, _)| Some(*index) == grade) else { continue };
+            let Some((index, run_ms)) = runs.iter().find(|(index, _)| Some(*index) == grade) else {
+                continue;
+            };
             let price = self.fleet.grades()[*index].price;
             if let Some(offer) = self.offer(pass, job, kind, need_mib, ix, (price, *run_ms)) {
                 take_in(offer);
@@ -286,7 +339,7 @@ impl Scheduler {
             predicted,
             price,
             is_open: held < seats,
-            is_avoided: job.avoid == Some(instance.id),
+            is_avoided: job.avoid == instance.id,
             cost: waits.saturating_add(takes).saturating_add(i64::try_from(dearer).unwrap_or(i64::MAX)),
         })
     }

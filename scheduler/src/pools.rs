@@ -3,6 +3,7 @@
 //! scores of pools and the heads of a few, never the whole backlog.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 
 use crate::ids::{ModelId, TenantId};
 use crate::jobs::{Job, Pace, Slot};
@@ -81,6 +82,10 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn heads(&self) -> &[Head] {
         &self.heads
+    }
+
+    pub(crate) fn setup_ms(&self) -> u64 {
+        self.setup_ms
     }
 
     fn head_of(&self, lane: Lane) -> Option<Seat> {
@@ -302,7 +307,16 @@ impl Pools {
     /// The pools of a checkpoint.
     pub(crate) fn of_checkpoint(&self, checkpoint: ModelId) -> impl Iterator<Item = PoolIx> {
         let key = Some(checkpoint);
-        self.by_key.range((key, DemandIx::default())..).take_while(move |(found, _)| found.0 == key).map(|(_, ix)| *ix)
+        self.by_key
+            .range((key, DemandIx::default())..)
+            .take_while(move |(found, _)| found.0 == key)
+            .map(|(_, ix)| *ix)
+    }
+
+    /// The seat behind another one in the same lane.
+    pub(crate) fn next_in_lane(&self, ix: PoolIx, seat: Seat) -> Option<Seat> {
+        let behind = self.get(ix)?.seats.range((Excluded(seat), Unbounded)).next().copied();
+        behind.filter(|next| next.lane == seat.lane)
     }
 
     /// Every seat; for checks and for counting a position on request.
@@ -329,4 +343,3 @@ impl Pools {
         found.map(|pool| format!("the pool of {:?} is crooked", pool.checkpoint))
     }
 }
-

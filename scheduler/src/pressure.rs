@@ -36,8 +36,9 @@ impl Pressure {
         Self {
             ageing: Millis(ageing.0.max(1).saturating_add(drain / AGEING_PER_DRAIN)),
             wait_milli: 1_000 + WAIT_SURCHARGE_MILLI * halves / halves.saturating_add(drain),
-            thrift_milli: (THRIFT_MILLI.saturating_add(drain.saturating_mul(THRIFT_PER_MINUTE_MILLI) / 60_000))
-                .min(MOST_THRIFT_MILLI),
+            thrift_milli: (THRIFT_MILLI
+                .saturating_add(drain.saturating_mul(THRIFT_PER_MINUTE_MILLI) / 60_000))
+            .min(MOST_THRIFT_MILLI),
         }
     }
 }

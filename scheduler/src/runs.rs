@@ -135,7 +135,8 @@ impl Runs {
     pub(crate) fn reference_ms(&self, shape: ShapeIx, prior_ms: u32) -> u32 {
         let Some(runs) = self.table.get(shape.0 as usize) else { return prior_ms };
         let prior = if runs.prior.count > 0 { runs.prior.value } else { prior_ms };
-        let best = runs.by_class.iter().enumerate().max_by_key(|(class, mean)| (mean.count, usize::MAX - class));
+        let best =
+            runs.by_class.iter().enumerate().max_by_key(|(class, mean)| (mean.count, usize::MAX - class));
         match best {
             Some((class, mean)) if mean.count > 0 => {
                 let class = ClassIx(u16::try_from(class).unwrap_or(u16::MAX));
@@ -156,7 +157,13 @@ impl Runs {
     }
 
     /// Takes in a run time without loading.
-    pub(crate) fn learn(&mut self, shape: ShapeIx, prior_ms: u32, class: ClassIx, took_ms: u32) -> Vec<Learned> {
+    pub(crate) fn learn(
+        &mut self,
+        shape: ShapeIx,
+        prior_ms: u32,
+        class: ClassIx,
+        took_ms: u32,
+    ) -> Vec<Learned> {
         let Some(runs) = self.table.get_mut(shape.0 as usize) else { return Vec::new() };
         let family = FamilyIx(u16::try_from(runs.family).unwrap_or(u16::MAX));
         let prior = if runs.prior.count > 0 { runs.prior.value } else { prior_ms };
@@ -167,7 +174,8 @@ impl Runs {
         let mean = &mut runs.by_class[index];
         let mut told = Vec::new();
         if mean.learn(took_ms)
-            && let (Some(shape), Some(class)) = (self.shapes.name_of(shape.0 as usize), self.classes.name_of(index))
+            && let (Some(shape), Some(class)) =
+                (self.shapes.name_of(shape.0 as usize), self.classes.name_of(index))
         {
             told.push(Learned::Run { shape, class, mean_ms: mean.value, runs: mean.count });
         }
@@ -210,7 +218,8 @@ impl Runs {
 
 /// What the other families of a class say of one that never ran there.
 fn siblings(row: &[Speed], general: u32) -> u32 {
-    let known: Vec<u32> = row.iter().filter(|speed| speed.learned.count > 0).map(|speed| speed.learned.value).collect();
+    let known: Vec<u32> =
+        row.iter().filter(|speed| speed.learned.count > 0).map(|speed| speed.learned.value).collect();
     let count = u32::try_from(known.len()).unwrap_or(u32::MAX);
     let sum: u64 = known.iter().map(|milli| u64::from(*milli)).sum();
     let mean = Mean::known(u32::try_from(sum / u64::from(count.max(1))).unwrap_or(u32::MAX), count);

@@ -102,7 +102,8 @@ impl Tenants {
     /// Mean weighted usage of those who want or hold a device.
     pub(crate) fn mean_usage(&self) -> u128 {
         let active = self.table.values().filter(|tenant| tenant.is_active());
-        let (sum, count) = active.fold((0_u128, 0_u128), |(sum, count), tenant| (sum + tenant.usage, count + 1));
+        let (sum, count) =
+            active.fold((0_u128, 0_u128), |(sum, count), tenant| (sum + tenant.usage, count + 1));
         sum / count.max(1)
     }
 

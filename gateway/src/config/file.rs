@@ -143,7 +143,7 @@ section! {
         /// Deaths of its instance that make a running job poison.
         fault_limit: u32 = 3,
         /// Waiting this long lifts a job by one class, seconds.
-        ageing_seconds: u32 = 300,
+        ageing_seconds: u32 = 30,
         /// How long a job may wait for a busy instance that holds its models, seconds.
         affinity_delay_seconds: u32 = 120,
         /// Memory kept free on every device, MiB.

@@ -16,7 +16,7 @@ use gateway::metrics::Metrics;
 use gateway::store::sqlite::SqliteStore;
 use gateway::store::*;
 use gateway::workflow::Limits;
-use scheduler::{Class, Requirement, Shape, ShapeId};
+use scheduler::{Class, FamilyId, Requirement, Shape, ShapeId};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -102,6 +102,8 @@ impl World {
             device_name: "Tesla T4".into(),
             device_class: "t4".into(),
             speed_milli: 400,
+            family_speeds: Box::default(),
+            loading: None,
             vram_mib: Some(15_360),
             vram_split: false,
             device_uuid: None,
@@ -212,9 +214,10 @@ pub fn job() -> NewJob {
             order: None,
             start_deadline: None,
             deadline: i64::MAX / 2,
+            due_at: None,
             requirement: Arc::new(Requirement::default()),
             provisional: false,
-            shape: Shape { id: ShapeId(1), prior_run_ms: 1_000, prior_vram_mib: 100 },
+            shape: Shape { id: ShapeId(1), family: FamilyId(0), prior_run_ms: 1_000, prior_vram_mib: 100 },
         },
         body: JobBody {
             workflow: "{}".into(),

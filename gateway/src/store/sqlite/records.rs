@@ -154,7 +154,7 @@ fn respecified(connection: &Connection, job: Uuid, requirement: &Requirement, sh
     change(
         connection,
         "UPDATE jobs SET revision = revision + 1, provisional = 0, parts = ?2, models = ?3, shape = ?4,
-            prior_run_ms = ?5, prior_vram_mib = ?6 WHERE id = ?1 AND state < 3",
+            prior_run_ms = ?5, prior_vram_mib = ?6, family = ?7 WHERE id = ?1 AND state < 3",
         job,
         &[
             &codec::parts_bytes(requirement),
@@ -162,6 +162,7 @@ fn respecified(connection: &Connection, job: Uuid, requirement: &Requirement, sh
             &shape.id.0.cast_signed(),
             &shape.prior_run_ms,
             &shape.prior_vram_mib,
+            &shape.family.0.cast_signed(),
         ],
     )
 }

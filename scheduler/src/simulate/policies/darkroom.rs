@@ -69,8 +69,7 @@ impl Darkroom {
     fn submitted(&mut self, ix: JobIx, desk: &Desk<'_, '_>) -> Event {
         let job = desk.job(ix);
         let models = (job.ckpt, job.cns.clone(), job.loras.clone());
-        let requirement =
-            self.requirements.entry(models).or_insert_with(|| Arc::new(requirement(job)));
+        let requirement = self.requirements.entry(models).or_insert_with(|| Arc::new(requirement(job)));
         let spec = JobSpec {
             tenant: TenantId(u32::try_from(job.tenant.index()).unwrap_or(u32::MAX)),
             weight: u32::try_from(desk.setting().tenants[job.tenant.index()].weight).unwrap_or(1),
