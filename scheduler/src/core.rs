@@ -23,7 +23,7 @@ use crate::placement::Planned;
 use crate::pools::Pools;
 use crate::pressure::{Climate, Pressure};
 use crate::rng::Rng;
-use crate::spec::{Class, InstanceProfile, JobSpec, Requirement, Shape};
+use crate::spec::{Catalogue, Class, InstanceProfile, JobSpec, Requirement, Shape};
 use crate::tenants::Tenants;
 use crate::time::{Millis, Timestamp};
 
@@ -113,7 +113,7 @@ impl Scheduler {
             Event::InstanceJoined { instance, profile } => self.on_joined(instance, profile),
             Event::InstanceUp { instance, up } => self.on_contact(instance, up, out),
             Event::InstanceCatalogue { instance, catalogue } => {
-                self.costs.loads.tell_sizes(&catalogue.sizes);
+                self.know_sizes(&catalogue);
                 if let Some(profile) = &mut self.fleet.entry(self.now, instance).profile {
                     profile.catalogue = Some(catalogue);
                 }
@@ -253,7 +253,7 @@ impl Scheduler {
         }
         let family = self.costs.runs.family(shape.family);
         let reference_ms = self.costs.runs.reference_ms(shape_ix, shape.prior_run_ms);
-        let kind = self.kinds.found(shape, requirement, (shape_ix, family), reference_ms);
+        let kind = self.kinds.found(shape, requirement, (shape_ix, family), reference_ms, &self.costs.loads);
         self.settle_kind(kind);
         kind
     }
@@ -386,12 +386,19 @@ impl Scheduler {
         if profile.catalogue.is_none() {
             profile.catalogue = instance.catalogue().cloned();
         }
+        let catalogue = profile.catalogue.clone();
         self.costs.runs.tell_speeds(profile.device_class, profile.speed_milli, &profile.family_speeds);
-        if let Some(catalogue) = &profile.catalogue {
-            self.costs.loads.tell_sizes(&catalogue.sizes);
-        }
         instance.profile = Some(profile);
+        if let Some(catalogue) = catalogue {
+            self.know_sizes(&catalogue);
+        }
         self.fleet_changed();
+    }
+
+    fn know_sizes(&mut self, catalogue: &Catalogue) {
+        if self.costs.loads.tell_sizes(&catalogue.sizes) {
+            self.kinds.resize(&self.costs.loads);
+        }
     }
 
     fn fleet_changed(&mut self) {

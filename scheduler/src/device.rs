@@ -164,7 +164,7 @@ impl Instance {
             found.only_cold = None;
         }
         if let Some(checkpoint) = needs.checkpoint().filter(|_| !self.is_patched_for(needs)) {
-            let patch_ms = loads.patch_ms(checkpoint, needs.loras.len());
+            let patch_ms = Loads::patch_ms(checkpoint, needs.loras.len());
             found.load_ms = found.load_ms.saturating_add(patch_ms);
             found.only_cold = None;
         }
@@ -172,18 +172,17 @@ impl Instance {
     }
 
     /// The models of a prompt are brought in; what was used least recently makes room.
-    pub(crate) fn bring_in(&mut self, needs: &Needs, need_mib: u32, loads: &Loads) {
+    pub(crate) fn bring_in(&mut self, needs: &Needs, need_mib: u32) {
         let uses = |model: ModelId| needs.all().any(|used| used.id == model);
         for used in needs.all() {
-            self.host.touch(used.id, loads.mib(*used));
+            self.host.touch(used.id, used.mib);
         }
         let host_mib = self.loading().map_or(HOST_CACHE_MIB, |rates| rates.host_cache_mib);
         while self.host.sum_mib() > u64::from(host_mib) && self.host.evict(uses).is_some() {}
         let mut weights_mib = 0_u32;
         for used in &needs.weights {
-            let mib = loads.mib(*used);
-            weights_mib = weights_mib.saturating_add(mib);
-            self.resident.touch(used.id, mib);
+            weights_mib = weights_mib.saturating_add(used.mib);
+            self.resident.touch(used.id, used.mib);
         }
         let working_mib = need_mib.saturating_sub(weights_mib);
         let most_mib = self.capacity_mib().saturating_sub(working_mib);

@@ -40,23 +40,10 @@ pub(crate) struct Job {
     pub(crate) faults: u16,
     pub(crate) losses: u16,
     pub(crate) class: Class,
-    /// How its deadline presses.
-    pub(crate) pace: Pace,
     /// It stands in a lane of the backlog (and is not held back by a pause).
     pub(crate) in_lane: bool,
     /// It was the running prompt of a death: one of its kind at a time.
     pub(crate) suspect: bool,
-}
-
-/// How the deadline of a waiting job presses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Pace {
-    /// There is time, or no deadline.
-    Calm,
-    /// Its slack runs out.
-    Urgent,
-    /// It cannot be met any more.
-    Late,
 }
 
 /// Waiting, or on an instance.
@@ -118,7 +105,6 @@ impl Job {
             faults: 0,
             losses: 0,
             class: spec.class,
-            pace: Pace::Calm,
             in_lane: false,
             suspect: false,
         }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ids::{ModelId, Part, ShapeId};
+use crate::loads::{Loads, Sized};
 use crate::market::DemandIx;
 use crate::pools::PoolIx;
 use crate::runs::{FamilyIx, ShapeIx};
-use crate::spec::{Catalogue, ModelKind, ModelUse, Requirement, Shape};
+use crate::spec::{Catalogue, ModelKind, Requirement, Shape};
 
 /// A kind of work among those with open jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,18 +19,18 @@ pub(crate) struct KindId(pub(crate) u32);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Needs {
     /// What fills VRAM: checkpoints and what stands beside them.
-    pub(crate) weights: Box<[ModelUse]>,
+    pub(crate) weights: Box<[Sized]>,
     /// What is patched into the first checkpoint.
-    pub(crate) loras: Box<[ModelUse]>,
+    pub(crate) loras: Box<[Sized]>,
     /// A hash of the list of LoRAs; 0 without any.
     pub(crate) patch: u64,
-    checkpoint: Option<ModelUse>,
+    checkpoint: Option<Sized>,
 }
 
 impl Needs {
-    fn of(requirement: &Requirement) -> Self {
-        let models = || requirement.models.iter().copied();
-        let loras: Box<[ModelUse]> = models().filter(|used| used.kind == ModelKind::Lora).collect();
+    fn of(requirement: &Requirement, loads: &Loads) -> Self {
+        let models = || requirement.models.iter().map(|used| loads.sized(*used));
+        let loras: Box<[Sized]> = models().filter(|used| used.kind == ModelKind::Lora).collect();
         Self {
             weights: models().filter(|used| used.kind != ModelKind::Lora).collect(),
             patch: loras.iter().fold(0, |hash, used| mix(hash, used.id.0)),
@@ -39,11 +40,11 @@ impl Needs {
     }
 
     /// The weights that fill the card; work with the same ones is served together.
-    pub(crate) fn checkpoint(&self) -> Option<ModelUse> {
+    pub(crate) fn checkpoint(&self) -> Option<Sized> {
         self.checkpoint
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = &ModelUse> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Sized> {
         self.weights.iter().chain(&self.loras)
     }
 }
@@ -134,8 +135,9 @@ impl Kinds {
         requirement: &Arc<Requirement>,
         (shape_ix, family): (ShapeIx, FamilyIx),
         reference_ms: u32,
+        loads: &Loads,
     ) -> KindId {
-        let needs = Needs::of(requirement);
+        let needs = Needs::of(requirement, loads);
         let signature = needs.all().fold(shape.id, |hash, used| ShapeId(mix(hash.0, used.id.0)));
         let mut kind = Kind {
             shape,
@@ -159,6 +161,13 @@ impl Kinds {
         let id = self.store(kind);
         self.by_key.insert((shape.id, Arc::clone(requirement)), id);
         id
+    }
+
+    /// Sizes of models became known.
+    pub(crate) fn resize(&mut self, loads: &Loads) {
+        for kind in self.table.iter_mut().flatten() {
+            kind.needs = Needs::of(&kind.requirement, loads);
+        }
     }
 
     fn store(&mut self, kind: Kind) -> KindId {

@@ -6,8 +6,7 @@ use crate::config::Config;
 use crate::core::Scheduler;
 use crate::decision::{Decisions, Effect};
 use crate::job::{AttemptEnd, JobState, Step, StopReason};
-use crate::jobs::{Active, Job, Pace, Slot, Stage};
-use crate::rank::URGENT_WITHIN;
+use crate::jobs::{Active, Job, Slot, Stage};
 use crate::time::{Millis, Timestamp};
 
 /// The next instant of each job.
@@ -100,38 +99,10 @@ impl Scheduler {
                 if !job.in_lane {
                     at = at.min(*not_before);
                 }
-                at.min(self.pace_ends(job))
+                at
             }
             Stage::Active(active) => attempt_due(&self.config, job, active),
         }
-    }
-
-    /// How the deadline of a waiting job presses now.
-    fn pace(&self, job: &Job) -> Pace {
-        if job.wanted_by() == Timestamp::NEVER {
-            return Pace::Calm;
-        }
-        match job.slack(self.now, self.reference_ms(job)).0 {
-            ..0 => Pace::Late,
-            slack if slack < URGENT_WITHIN.0 => Pace::Urgent,
-            _ => Pace::Calm,
-        }
-    }
-
-    /// When that changes.
-    fn pace_ends(&self, job: &Job) -> Timestamp {
-        let by = job.wanted_by();
-        let latest_start = by.plus(Millis(1 - i64::from(self.reference_ms(job))));
-        match job.pace {
-            _ if by == Timestamp::NEVER => Timestamp::NEVER,
-            Pace::Calm => latest_start.plus(Millis(-URGENT_WITHIN.0)),
-            Pace::Urgent => latest_start,
-            Pace::Late => Timestamp::NEVER,
-        }
-    }
-
-    fn reference_ms(&self, job: &Job) -> u32 {
-        self.kinds.get(job.kind).map_or(0, |kind| kind.reference_ms)
     }
 
     /// Does what time alone demands.
@@ -164,11 +135,6 @@ impl Scheduler {
         let Some(job) = self.jobs.get(slot) else { return };
         if job.start_by() <= self.now {
             return self.stop(slot, StopReason::Expired, out);
-        }
-        let pace = self.pace(job);
-        self.leave_lane(slot);
-        if let Some(job) = self.jobs.get_mut(slot) {
-            job.pace = pace;
         }
         if not_before <= self.now {
             self.enter_lane(slot);

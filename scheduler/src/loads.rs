@@ -29,6 +29,14 @@ pub(crate) enum Lies {
     InHost,
 }
 
+/// A model that work uses, with its size as believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sized {
+    pub(crate) id: ModelId,
+    pub(crate) kind: ModelKind,
+    pub(crate) mib: u32,
+}
+
 /// Sizes of models and learned times of their loads.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Loads {
@@ -37,12 +45,17 @@ pub(crate) struct Loads {
 }
 
 impl Loads {
-    pub(crate) fn tell_sizes(&mut self, sizes: &[(ModelId, u32)]) {
-        self.sizes.extend(sizes.iter().copied());
+    /// True when one of them is news.
+    pub(crate) fn tell_sizes(&mut self, sizes: &[(ModelId, u32)]) -> bool {
+        let news = sizes.iter().any(|(model, mib)| self.sizes.get(model) != Some(mib));
+        if news {
+            self.sizes.extend(sizes.iter().copied());
+        }
+        news
     }
 
     /// Size of a model, believed where nobody told it, MiB.
-    pub(crate) fn mib(&self, model: ModelUse) -> u32 {
+    fn mib(&self, model: ModelUse) -> u32 {
         self.sizes.get(&model.id).copied().unwrap_or(match model.kind {
             ModelKind::Checkpoint => CHECKPOINT_MIB,
             ModelKind::Auxiliary => AUXILIARY_MIB,
@@ -50,15 +63,20 @@ impl Loads {
         })
     }
 
+    /// A model with its size.
+    pub(crate) fn sized(&self, model: ModelUse) -> Sized {
+        Sized { id: model.id, kind: model.kind, mib: self.mib(model) }
+    }
+
     /// Time to bring a model in that is not where it is needed.
     pub(crate) fn load_ms(
         &self,
-        model: ModelUse,
+        model: Sized,
         class: DeviceClassId,
         rates: Option<Loading>,
         from: Lies,
     ) -> u32 {
-        let computed = rates.map(|rates| computed_ms(model.kind, self.mib(model), rates, from));
+        let computed = rates.map(|rates| computed_ms(model, rates, from));
         if from == Lies::InHost {
             return computed.unwrap_or_else(|| prior_load_ms(model.kind) / 4);
         }
@@ -72,12 +90,12 @@ impl Loads {
 
     /// Time to bring a model in from disk at these rates.
     pub(crate) fn setup_ms(&self, model: ModelUse, rates: Loading) -> u32 {
-        computed_ms(model.kind, self.mib(model), rates, Lies::OnDisk)
+        computed_ms(self.sized(model), rates, Lies::OnDisk)
     }
 
     /// Time to patch `loras` LoRAs into a checkpoint, or the last ones out of it.
-    pub(crate) fn patch_ms(&self, checkpoint: ModelUse, loras: usize) -> u32 {
-        let each = self.mib(checkpoint).saturating_mul(PATCH_US_PER_MIB) / 1000;
+    pub(crate) fn patch_ms(checkpoint: Sized, loras: usize) -> u32 {
+        let each = checkpoint.mib.saturating_mul(PATCH_US_PER_MIB) / 1000;
         each.saturating_mul(u32::try_from(loras.max(1)).unwrap_or(u32::MAX))
     }
 
@@ -96,10 +114,10 @@ impl Loads {
     }
 }
 
-fn computed_ms(kind: ModelKind, mib: u32, rates: Loading, from: Lies) -> u32 {
-    let transfer = |rate: u32| (u64::from(mib) * 1000).div_ceil(u64::from(rate.max(1)));
+fn computed_ms(model: Sized, rates: Loading, from: Lies) -> u32 {
+    let transfer = |rate: u32| (u64::from(model.mib) * 1000).div_ceil(u64::from(rate.max(1)));
     let disk = if from == Lies::OnDisk { transfer(rates.disk_mib_s) } else { 0 };
-    let (fixed, pcie) = match kind {
+    let (fixed, pcie) = match model.kind {
         ModelKind::Checkpoint => (FIXED_CHECKPOINT_MS, transfer(rates.pcie_mib_s)),
         ModelKind::Auxiliary => (FIXED_AUXILIARY_MS, transfer(rates.pcie_mib_s)),
         ModelKind::Lora => (FIXED_LORA_MS, 0),

@@ -12,7 +12,7 @@ use crate::core::Scheduler;
 use crate::costs::Prediction;
 use crate::decision::{Decisions, Effect, Record};
 use crate::device::Instance;
-use crate::fleet::{GradeSet, InstanceIx};
+use crate::fleet::{Grade, GradeSet, InstanceIx};
 use crate::ids::{AttemptNo, InstanceId, ModelId};
 use crate::job::{JobState, Phase, Placement, Step};
 use crate::jobs::{Active, Job, Slot};
@@ -31,13 +31,20 @@ const OVERDUE_LEAST: Millis = Millis(100);
 /// A withdrawn prompt is believed to be gone within this.
 const STOP_TAKES: Millis = Millis(1_000);
 /// Heads of one pool that take part in a pass.
-const HEADS_EACH: usize = 8;
+const HEADS_EACH: usize = 4;
+/// Jobs looked at in one pass, however many seats are open.
+const MOST_LOOKS: u32 = 256;
+/// A device is not left idle for a better job elsewhere when the backlog takes this many times longer to drain than
+/// the job loses by taking it.
+const IDLE_WORTH: i64 = 4;
+/// Open instances of one grade that are compared.
+const OPEN_ASKED: usize = 4;
 /// Pools that take part because their checkpoint lies on an open instance: such instances that are asked.
 const WARM_ASKED: usize = 16;
 /// Instances of one grade that are compared: the first to be free differ only in what they hold.
-const NEAREST: usize = 8;
+const NEAREST: usize = 4;
 /// Instances that hold a checkpoint and are compared.
-const HOLDERS: usize = 16;
+const HOLDERS: usize = 8;
 /// How fast a checkpoint comes in where it is fetched on purpose: a good host, before any device is chosen.
 const SETUP_RATES: Loading = Loading { disk_mib_s: 800, pcie_mib_s: 4_000, host_cache_mib: 0 };
 
@@ -58,6 +65,7 @@ struct Offer {
     starts_at: Timestamp,
     predicted: Prediction,
     price: u64,
+    need_mib: u32,
     is_open: bool,
     /// The instance of its last loss: only when there is no other.
     is_avoided: bool,
@@ -105,12 +113,46 @@ enum Choice {
     Nowhere,
 }
 
+/// One job's question to the fleet.
+struct Asked<'a> {
+    pass: &'a Pass,
+    job: &'a Job,
+    kind: &'a Kind,
+    need_mib: u32,
+    best: Option<Offer>,
+    best_open: Option<Offer>,
+}
+
+impl Asked<'_> {
+    fn take_in(&mut self, offer: Offer) {
+        let is_better = |other: Option<Offer>| other.is_none_or(|other| offer.rank() < other.rank());
+        if is_better(self.best) {
+            self.best = Some(offer);
+        }
+        if offer.is_open && is_better(self.best_open) {
+            self.best_open = Some(offer);
+        }
+    }
+}
+
+/// A kind's run on a grade.
+struct Run {
+    grade: usize,
+    price: u64,
+    bare_ms: u32,
+    second_milli: i64,
+}
+
 /// What one pass knows.
 struct Pass {
-    pressure: Pressure,
+    wait_milli: i64,
     usable: GradeSet,
     largest_mib: u32,
     number: u64,
+    /// What a second on a device of each grade costs, thousandths.
+    second_milli: Vec<i64>,
+    /// Jobs that wait for a busy instance, and what they would lose on an open one.
+    regrets: Vec<(i64, Slot, Offer)>,
 }
 
 impl Scheduler {
@@ -124,20 +166,16 @@ impl Scheduler {
 
     fn place_once(&mut self, out: &mut Decisions) -> bool {
         self.market.reprice(self.now, &mut self.fleet, &self.costs.runs);
-        self.passes += 1;
+        let drain = self.market.drain_time(&self.fleet);
         self.climate = Climate {
-            pressure: Pressure::new(self.market.drain_time(&self.fleet), self.config.ageing),
+            pressure: Pressure::new(drain, self.config.ageing),
             mean_usage: self.tenants.mean_usage(),
         };
-        let pass = Pass {
-            pressure: self.climate.pressure,
-            usable: self.fleet.usable_grades(),
-            largest_mib: self.fleet.largest_mib(),
-            number: self.passes,
-        };
+        self.passes += 1;
         self.plan.resize(self.fleet.places(), Planned::default());
+        let mut pass = self.begin_pass();
         let mut placed = false;
-        let mut looks = self.config.look_ahead.saturating_mul(self.fleet.open_seats());
+        let mut looks = self.config.look_ahead.saturating_mul(self.fleet.open_seats()).min(MOST_LOOKS);
         let mut candidates = self.candidates();
         while looks > 0
             && self.fleet.is_any_open()
@@ -146,10 +184,43 @@ impl Scheduler {
             looks -= 1;
             // What stands behind it in its lane is looked at in its turn.
             let next = self.pools.next_in_lane(candidate.pool, candidate.seat);
-            let choice = self.consider(&pass, candidate.seat.slot, out);
+            let choice = self.consider(&mut pass, candidate.seat.slot, out);
             placed |= choice == Choice::Placed;
             if choice != Choice::Nowhere {
                 candidates.extend(next.map(|seat| self.candidate(candidate.pool, seat)));
+            }
+        }
+        self.fill_idle(pass, drain, out) || placed
+    }
+
+    fn begin_pass(&self) -> Pass {
+        let pressure = self.climate.pressure;
+        let second = |grade: &Grade| {
+            let price = i64::try_from(grade.price * 1000 / market::ONE).unwrap_or(i64::MAX);
+            1000 + pressure.thrift_milli.saturating_mul(price) / 1000
+        };
+        Pass {
+            wait_milli: pressure.wait_milli,
+            usable: self.fleet.usable_grades(),
+            largest_mib: self.fleet.largest_mib(),
+            number: self.passes,
+            second_milli: self.fleet.grades().iter().map(second).collect(),
+            regrets: Vec::new(),
+        }
+    }
+
+    /// Seats that are still open take the jobs that lose least by it, while much else waits.
+    fn fill_idle(&mut self, mut pass: Pass, drain: Millis, out: &mut Decisions) -> bool {
+        let mut placed = false;
+        let mut regrets = std::mem::take(&mut pass.regrets);
+        regrets.sort_by_key(|(regret, slot, _)| (*regret, *slot));
+        for (regret, slot, offer) in regrets {
+            if regret.saturating_mul(IDLE_WORTH) > drain.0 {
+                break;
+            }
+            if self.planned(&pass, offer.ix).taken == 0 && self.is_its_turn(&pass, slot) {
+                self.take(&pass, slot, offer, out);
+                placed = true;
             }
         }
         placed
@@ -230,34 +301,60 @@ impl Scheduler {
     }
 
     /// Gives one candidate its seat, reserves one for it, or passes it by.
-    fn consider(&mut self, pass: &Pass, slot: Slot, out: &mut Decisions) -> Choice {
-        let Some(job) = self.jobs.get(slot) else { return Choice::Nowhere };
-        let Some(kind) = self.kinds.get(job.kind) else { return Choice::Nowhere };
-        let is_poisonous = kind.suspects > 0 && kind.in_flight > 0;
-        let at_bound = self.tenants.get(job.tenant).is_some_and(|tenant| tenant.is_at_bound());
-        if is_poisonous
-            || at_bound
-            || self.orders.holds(job.tenant, job.class, job.order, &self.market, pass.usable)
-        {
+    fn consider(&mut self, pass: &mut Pass, slot: Slot, out: &mut Decisions) -> Choice {
+        if !self.is_its_turn(pass, slot) {
             return Choice::Nowhere;
         }
-        let need_mib = self.costs.need_mib(kind, pass.largest_mib);
-        let Some(offer) = self.best_offer(pass, job, kind, need_mib) else { return Choice::Nowhere };
+        let (Some(best), open) = self.best_offers(pass, slot) else { return Choice::Nowhere };
+        let is_too_far = best.starts_at.since(self.now) > self.config.affinity_delay;
+        match open {
+            _ if best.is_open => {
+                self.take(pass, slot, best, out);
+                Choice::Placed
+            }
+            Some(open) if is_too_far && !open.is_avoided => {
+                self.take(pass, slot, open, out);
+                Choice::Placed
+            }
+            open => {
+                self.reserve(pass, slot, best);
+                pass.regrets.extend(open.map(|open| (open.cost - best.cost, slot, open)));
+                Choice::Waits
+            }
+        }
+    }
+
+    /// Whether nothing but the devices decides when it starts.
+    fn is_its_turn(&self, pass: &Pass, slot: Slot) -> bool {
+        let Some(job) = self.jobs.get(slot) else { return false };
+        let Some(kind) = self.kinds.get(job.kind) else { return false };
+        let is_poisonous = kind.suspects > 0 && kind.in_flight > 0;
+        let is_at_bound = self.tenants.get(job.tenant).is_some_and(|tenant| tenant.is_at_bound());
+        let held = || self.orders.holds(job.tenant, job.class, job.order, &self.market, pass.usable);
+        !is_poisonous && !is_at_bound && !held()
+    }
+
+    /// A busy instance is planned to run it next.
+    fn reserve(&mut self, pass: &Pass, slot: Slot, offer: Offer) {
+        self.plan_on(pass, slot, &offer, 0);
+        let again = offer.starts_at.max(self.now).plus(RECONSIDER);
+        self.reconsider_at = Some(self.reconsider_at.map_or(again, |at| at.min(again)));
+    }
+
+    fn take(&mut self, pass: &Pass, slot: Slot, offer: Offer, out: &mut Decisions) {
+        self.plan_on(pass, slot, &offer, 1);
+        self.put(slot, offer, out);
+    }
+
+    fn plan_on(&mut self, pass: &Pass, slot: Slot, offer: &Offer, taken: u32) {
+        let kind = self.jobs.get(slot).and_then(|job| self.kinds.get(job.kind));
         let planned = Planned {
             pass: pass.number,
             free_at: offer.ends_at(),
-            checkpoint: kind.checkpoint(),
-            taken: self.planned(pass, offer.ix).taken + u32::from(offer.is_open),
+            checkpoint: kind.and_then(Kind::checkpoint),
+            taken: self.planned(pass, offer.ix).taken + taken,
         };
         self.plan[offer.ix.0 as usize] = planned;
-        if offer.is_open {
-            self.put(slot, offer, need_mib, out);
-            Choice::Placed
-        } else {
-            let again = offer.starts_at.max(self.now).plus(RECONSIDER);
-            self.reconsider_at = Some(self.reconsider_at.map_or(again, |at| at.min(again)));
-            Choice::Waits
-        }
     }
 
     fn planned(&self, pass: &Pass, ix: InstanceIx) -> Planned {
@@ -265,83 +362,85 @@ impl Scheduler {
         if planned.pass == pass.number { planned } else { Planned::default() }
     }
 
-    /// The instance with the least cost, open or busy; never to be waited for longer than a wait may last.
-    fn best_offer(&self, pass: &Pass, job: &Job, kind: &Kind, need_mib: u32) -> Option<Offer> {
-        let (mut best, mut best_open): (Option<Offer>, Option<Offer>) = (None, None);
-        let mut take_in = |offer: Offer| {
-            if best.is_none_or(|other| offer.rank() < other.rank()) {
-                best = Some(offer);
-            }
-            if offer.is_open && best_open.is_none_or(|other| offer.rank() < other.rank()) {
-                best_open = Some(offer);
-            }
-        };
-        let grades = self.market.grades(kind.demand);
-        let mut runs: Vec<(usize, u32)> = Vec::with_capacity(self.fleet.grades().len());
-        for (index, grade) in self.fleet.grades().iter().enumerate() {
-            if grade.by_free.is_empty() || !grades.has(index) || !kind.is_offered_by(grade.catalogue) {
-                continue;
-            }
-            let run_ms = self.costs.run_ms(kind, grade.class);
-            runs.push((index, run_ms));
-            for (_, ix) in grade.by_free.iter().take(NEAREST) {
-                if let Some(offer) = self.offer(pass, job, kind, need_mib, *ix, (grade.price, run_ms)) {
-                    take_in(offer);
-                }
+    /// The instance with the least cost, and the one with the least cost among those with an open seat.
+    fn best_offers(&self, pass: &Pass, slot: Slot) -> (Option<Offer>, Option<Offer>) {
+        let Some(job) = self.jobs.get(slot) else { return (None, None) };
+        let Some(kind) = self.kinds.get(job.kind) else { return (None, None) };
+        let need_mib = self.costs.need_mib(kind, pass.largest_mib);
+        let mut asked = Asked { pass, job, kind, need_mib, best: None, best_open: None };
+        let able = self.market.grades(kind.demand);
+        let grades = self.fleet.grades().iter().enumerate();
+        let grades = grades.filter(|(index, grade)| {
+            able.has(*index) && !grade.by_free.is_empty() && kind.is_offered_by(grade.catalogue)
+        });
+        let runs: Vec<Run> = grades
+            .map(|(grade, found)| Run {
+                grade,
+                price: found.price,
+                bare_ms: self.costs.run_ms(kind, found.class),
+                second_milli: pass.second_milli.get(grade).copied().unwrap_or(1000),
+            })
+            .collect();
+        let of = |run: &Run| &self.fleet.grades()[run.grade];
+        for run in &runs {
+            for ix in of(run).open.iter().take(OPEN_ASKED) {
+                self.ask_instance(&mut asked, run, *ix);
             }
         }
         for ix in kind.checkpoint().into_iter().flat_map(|model| self.fleet.holders(model)).take(HOLDERS) {
-            let grade = self.fleet.grade_of(ix);
-            let Some((index, run_ms)) = runs.iter().find(|(index, _)| Some(*index) == grade) else {
-                continue;
-            };
-            let price = self.fleet.grades()[*index].price;
-            if let Some(offer) = self.offer(pass, job, kind, need_mib, ix, (price, *run_ms)) {
-                take_in(offer);
+            if let Some(run) = runs.iter().find(|run| self.fleet.grade_of(ix) == Some(run.grade)) {
+                self.ask_instance(&mut asked, run, ix);
             }
         }
-        let is_too_far = |offer: &Offer| offer.starts_at.since(self.now) > self.config.affinity_delay;
-        match (best, best_open) {
-            (Some(best), Some(open)) if is_too_far(&best) && !open.is_avoided => Some(open),
-            (best, _) => best,
+        for run in &runs {
+            for (_, ix) in of(run).by_free.iter().take(NEAREST) {
+                // Those behind it are free later still.
+                if !self.ask_instance(&mut asked, run, *ix) {
+                    break;
+                }
+            }
         }
+        (asked.best, asked.best_open)
     }
 
-    fn offer(
-        &self,
-        pass: &Pass,
-        job: &Job,
-        kind: &Kind,
-        need_mib: u32,
-        ix: InstanceIx,
-        (price, bare_run_ms): (u64, u32),
-    ) -> Option<Offer> {
-        let instance = self.fleet.at(ix).filter(|instance| instance.room_mib() >= need_mib)?;
-        let planned = self.planned(pass, ix);
-        let starts_at = self.expected_free(instance, ix).max(planned.free_at);
-        let mut predicted = self.costs.predict(kind, instance, bare_run_ms);
-        if planned.checkpoint.is_some() && planned.checkpoint == kind.checkpoint() {
+    /// Hears what an instance offers; false when it could not be the best even with all models in place.
+    fn ask_instance(&self, asked: &mut Asked<'_>, run: &Run, ix: InstanceIx) -> bool {
+        let Some(instance) = self.fleet.at(ix) else { return true };
+        let planned = self.planned(asked.pass, ix);
+        let free_at = self.expected_free(instance, ix);
+        let starts_at = free_at.max(planned.free_at);
+        let cost_of = |starts_at: Timestamp, takes: i64| {
+            let waits = starts_at.since(self.now).0.saturating_mul(asked.pass.wait_milli) / 1000;
+            waits.saturating_add(takes.saturating_mul(run.second_milli) / 1000)
+        };
+        let is_open = instance.held.len() < 1 + self.config.prefetch as usize;
+        let least = cost_of(free_at, i64::from(run.bare_ms));
+        if !is_open && asked.best.is_some_and(|best| !best.is_avoided && best.cost < least) {
+            return false;
+        }
+        if instance.room_mib() < asked.need_mib {
+            return true;
+        }
+        let mut predicted = self.costs.predict(asked.kind, instance, run.bare_ms);
+        if planned.checkpoint.is_some() && planned.checkpoint == asked.kind.checkpoint() {
             (predicted.load_ms, predicted.only_cold) = (0, None);
         }
         let takes = predicted.total_ms();
         if starts_at.plus(Millis(takes)) > instance.leaves_at {
-            return None;
+            return true;
         }
-        let held = u32::try_from(instance.held.len()).unwrap_or(u32::MAX);
-        let seats = 1 + self.config.prefetch;
-        let waits = starts_at.since(self.now).0.saturating_mul(pass.pressure.wait_milli) / 1000;
-        let thrift = i128::from(pass.pressure.thrift_milli) * i128::from(price) / i128::from(market::ONE);
-        let dearer = i128::from(takes) * thrift / 1000;
-        Some(Offer {
+        asked.take_in(Offer {
             ix,
             id: instance.id,
             starts_at,
             predicted,
-            price,
-            is_open: held < seats,
-            is_avoided: job.avoid == instance.id,
-            cost: waits.saturating_add(takes).saturating_add(i64::try_from(dearer).unwrap_or(i64::MAX)),
-        })
+            price: run.price,
+            need_mib: asked.need_mib,
+            is_open,
+            is_avoided: asked.job.avoid == instance.id,
+            cost: cost_of(starts_at, takes),
+        });
+        true
     }
 
     /// When an instance is free, never in the past; one that is over its time is believed to need half as long again.
@@ -382,7 +481,7 @@ impl Scheduler {
     }
 
     /// Binds a job to a seat: the next attempt begins.
-    fn put(&mut self, slot: Slot, offer: Offer, need_mib: u32, out: &mut Decisions) {
+    fn put(&mut self, slot: Slot, offer: Offer, out: &mut Decisions) {
         let (now, instance) = (self.now, offer.id);
         let Some(job) = self.jobs.get(slot) else { return };
         let (id, kind, attempt) = (job.id, job.kind, AttemptNo(job.attempts.saturating_add(1)));
@@ -412,7 +511,7 @@ impl Scheduler {
                 adopted: false,
             },
         );
-        self.bring_in(instance, kind, need_mib);
+        self.bring_in(instance, kind, offer.need_mib);
         self.fleet.note_taken(offer.ix, 1 + self.config.prefetch as usize);
         out.records.push(Record::Placed { job: id, attempt, instance, at: now });
         out.effects.push(Effect::Dispatch { job: id, attempt, instance });

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 
 use crate::ids::{ModelId, TenantId};
-use crate::jobs::{Job, Pace, Slot};
+use crate::jobs::{Job, Slot};
 use crate::kinds::Kind;
 use crate::market::DemandIx;
 use crate::spec::Class;
@@ -26,12 +26,13 @@ pub(crate) struct PoolIx(pub(crate) u32);
 pub(crate) struct Lane {
     tenant: TenantId,
     class: Class,
-    pace: Pace,
+    /// Its jobs are wanted by some time: the order is by that, and the ones too late come before the others.
+    due: bool,
     /// Size, as the power of two above it.
     size: u8,
 }
 
-/// A job's seat in its pool: within the lane the caller's order first, then age (or the deadline, when it presses).
+/// A job's seat in its pool: within the lane the caller's order first, then age or the deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Seat {
     lane: Lane,
@@ -44,8 +45,9 @@ pub(crate) struct Seat {
 impl Seat {
     pub(crate) fn of(job: &Job, kind: &Kind, slot: Slot) -> Self {
         let size = u8::try_from(u32::BITS - kind.reference_ms.leading_zeros()).unwrap_or(u8::MAX);
-        let since = if job.pace == Pace::Urgent { job.wanted_by().0 } else { job.accepted_at.0 };
-        let lane = Lane { tenant: job.tenant, class: job.class, pace: job.pace, size };
+        let due = job.wanted_by() < Timestamp::NEVER;
+        let since = if due { job.wanted_by().0 } else { job.accepted_at.0 };
+        let lane = Lane { tenant: job.tenant, class: job.class, due, size };
         Self { lane, order: job.order, since, seq: job.seq, slot }
     }
 
@@ -92,6 +94,30 @@ impl Pool {
         self.seats.range(Seat::first_of(lane)..).next().copied().filter(|seat| seat.lane == lane)
     }
 
+    /// The first job of a lane, and where deadlines count the first that can still be met.
+    fn heads_of(&self, lane: Lane, now: Timestamp) -> [Option<Seat>; 2] {
+        let Some(first) = self.head_of(lane) else { return [None, None] };
+        let least_run = 1_i64 << lane.size >> 1;
+        let latest = now.0.saturating_add(least_run);
+        if !lane.due || first.since >= latest {
+            return [Some(first), None];
+        }
+        let timely = Seat { since: latest, seq: 0, slot: Slot(0), ..first };
+        let timely = self.seats.range(timely..).next().copied().filter(|seat| seat.lane == lane);
+        [Some(first), timely]
+    }
+
+    /// Brings the heads of one lane in line with its seats.
+    fn realign(&mut self, lane: Lane, now: Timestamp, score: impl Fn(Slot, u64) -> u64) {
+        let current = self.heads_of(lane, now);
+        self.heads.retain(|head| head.seat.lane != lane || current.contains(&Some(head.seat)));
+        for seat in current.into_iter().flatten() {
+            if self.heads.iter().all(|head| head.seat != seat) {
+                self.offer(Head { score: score(seat.slot, self.setup_ms), seat });
+            }
+        }
+    }
+
     fn offer(&mut self, head: Head) {
         let is_kept = self.heads.len() < HEADS && self.whole
             || self.heads.last().is_some_and(|last| last.score < head.score);
@@ -105,10 +131,6 @@ impl Pool {
             self.heads.pop();
             self.whole = false;
         }
-    }
-
-    fn withdraw(&mut self, seat: Seat) {
-        self.heads.retain(|head| head.seat != seat);
     }
 
     /// Whether too few heads are left to choose from.
@@ -197,33 +219,27 @@ impl Pools {
         self.waiting == 0
     }
 
-    /// A job begins to stand in a pool. `score` is asked only when it is the first of its lane.
-    pub(crate) fn enter(&mut self, ix: PoolIx, seat: Seat, score: impl Fn(Slot, u64) -> u64) {
+    /// A job begins to stand in a pool. `score` is asked only when it is a head of its lane.
+    pub(crate) fn enter(&mut self, ix: PoolIx, seat: Seat, now: Timestamp, score: impl Fn(Slot, u64) -> u64) {
         let Some(pool) = self.get_mut(ix) else { return };
-        let before = pool.head_of(seat.lane);
         pool.seats.insert(seat);
-        if before.is_none_or(|first| seat < first) {
-            if let Some(first) = before {
-                pool.withdraw(first);
-            }
-            pool.offer(Head { score: score(seat.slot, pool.setup_ms), seat });
+        if pool.heads_of(seat.lane, now).contains(&Some(seat)) {
+            pool.realign(seat.lane, now, score);
             self.retop(ix);
         }
         self.waiting += 1;
     }
 
     /// A job stands there no longer; the next of its lane comes up.
-    pub(crate) fn exit(&mut self, ix: PoolIx, seat: Seat, score: impl Fn(Slot, u64) -> u64) {
+    pub(crate) fn exit(&mut self, ix: PoolIx, seat: Seat, now: Timestamp, score: impl Fn(Slot, u64) -> u64) {
         let Some(pool) = self.get_mut(ix) else { return };
-        let was_first = pool.head_of(seat.lane) == Some(seat);
+        let was_head = pool.heads_of(seat.lane, now).contains(&Some(seat))
+            || pool.heads.iter().any(|head| head.seat == seat);
         if !pool.seats.remove(&seat) {
             return;
         }
-        if was_first {
-            pool.withdraw(seat);
-            if let Some(next) = pool.head_of(seat.lane) {
-                pool.offer(Head { score: score(next.slot, pool.setup_ms), seat: next });
-            }
+        if was_head {
+            pool.realign(seat.lane, now, score);
             if pool.is_run_down() {
                 pool.stale_at = Timestamp::default();
             }
@@ -261,7 +277,8 @@ impl Pools {
         let mut all = Vec::new();
         let mut next = pool.seats.first().copied();
         while let Some(seat) = next {
-            all.push(Head { score: score(seat.slot, pool.setup_ms), seat });
+            let heads = pool.heads_of(seat.lane, now).into_iter().flatten();
+            all.extend(heads.map(|seat| Head { score: score(seat.slot, pool.setup_ms), seat }));
             let end = Seat { order: i64::MAX, since: i64::MAX, seq: u32::MAX, slot: Slot(u32::MAX), ..seat };
             next = pool.seats.range(end..).next().copied();
         }
@@ -335,7 +352,7 @@ impl Pools {
     /// What is wrong with a pool, if anything is.
     pub(crate) fn first_crooked(&self) -> Option<String> {
         let crooked = |pool: &Pool| {
-            let strange = pool.heads.iter().any(|head| pool.head_of(head.seat.lane) != Some(head.seat));
+            let strange = pool.heads.iter().any(|head| !pool.seats.contains(&head.seat));
             let sorted = pool.heads.is_sorted_by_key(|head| std::cmp::Reverse(head.score));
             strange || !sorted || pool.kinds == 0
         };

@@ -4,7 +4,7 @@
 //! starve behind short ones; its root keeps most of the gain. Every factor grows or shrinks slowly, so a score that was
 //! computed a moment ago still orders well.
 
-use crate::jobs::{Job, Jobs, Pace, Slot};
+use crate::jobs::{Job, Jobs, Slot};
 use crate::kinds::{Kind, Kinds};
 use crate::market::Market;
 use crate::pressure::Climate;
@@ -23,7 +23,7 @@ const OLDEST: u64 = 1 << 12;
 /// Work of a moment is not infinitely better than work of a second: added to each size, milliseconds.
 const LEAST_SIZE_MS: u64 = 2_000;
 /// A deadline begins to count when this much slack is left …
-pub(crate) const URGENT_WITHIN: Millis = Millis::from_secs(60);
+const URGENT_WITHIN: Millis = Millis::from_secs(60);
 /// … and adds this much when there is none, thousandths of what the job counts without it.
 const MOST_URGENT_MILLI: u64 = 3_000;
 /// What a job counts whose deadline cannot be met any more: those that can still make it go first.
@@ -64,25 +64,27 @@ impl Judge<'_> {
     }
 
     fn urgency(&self, job: &Job, kind: &Kind) -> u64 {
-        match job.pace {
-            Pace::Calm => 1000,
-            Pace::Late => LATE_MILLI,
-            Pace::Urgent => {
-                let slack = job.slack(self.now, kind.reference_ms).0.clamp(0, URGENT_WITHIN.0);
-                let gone = u64::try_from(URGENT_WITHIN.0 - slack).unwrap_or(0);
-                let within = URGENT_WITHIN.0.unsigned_abs();
-                1000 + MOST_URGENT_MILLI * gone / within * gone / within
-            }
+        if job.wanted_by() == Timestamp::NEVER {
+            return 1000;
         }
+        let slack = job.slack(self.now, kind.reference_ms).0;
+        if slack < 0 {
+            return LATE_MILLI;
+        }
+        let gone = u64::try_from(URGENT_WITHIN.0 - slack).unwrap_or(0);
+        let within = URGENT_WITHIN.0.unsigned_abs();
+        1000 + MOST_URGENT_MILLI * gone / within * gone / within
     }
 
     /// Who had less than the mean counts up to twice as much as who had just that; who had much more, nearly nothing.
     fn share(&self, job: &Job) -> u64 {
-        let usage = self.tenants.usage(job.tenant);
-        let scale = (self.climate.mean_usage + usage) / u128::from(ONE);
-        if scale == 0 {
+        let (usage, mean) = (self.tenants.usage(job.tenant), self.climate.mean_usage);
+        // Only their ratio counts: both are brought into 64 bits.
+        let shift = (u128::BITS - (usage | mean).leading_zeros()).saturating_sub(u64::BITS / 2);
+        let (usage, mean) = ((usage >> shift) as u64, (mean >> shift) as u64);
+        if usage + mean == 0 {
             return ONE / 2;
         }
-        u64::try_from(self.climate.mean_usage / scale).unwrap_or(ONE).clamp(1, ONE)
+        (mean * ONE / (usage + mean)).clamp(1, ONE)
     }
 }

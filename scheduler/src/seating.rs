@@ -75,7 +75,7 @@ impl Scheduler {
         self.orders.enter((place.0, place.1, place.2, kind.demand));
         let mut pools = std::mem::take(&mut self.pools);
         let judge = self.judge();
-        pools.enter(pool, seat, |slot, setup| judge.score(slot, setup));
+        pools.enter(pool, seat, self.now, |slot, setup| judge.score(slot, setup));
         self.pools = pools;
         self.dirty = true;
     }
@@ -90,7 +90,7 @@ impl Scheduler {
         self.orders.exit((place.0, place.1, place.2, kind.demand));
         let mut pools = std::mem::take(&mut self.pools);
         let judge = self.judge();
-        pools.exit(pool, seat, |slot, setup| judge.score(slot, setup));
+        pools.exit(pool, seat, self.now, |slot, setup| judge.score(slot, setup));
         self.pools = pools;
     }
 
@@ -122,7 +122,7 @@ impl Scheduler {
     /// The models of a kind are on their way into an instance.
     pub(crate) fn bring_in(&mut self, id: InstanceId, kind: KindId, need_mib: u32) {
         if let (Some(instance), Some(kind)) = (self.fleet.get_mut(id), self.kinds.get(kind)) {
-            instance.bring_in(&kind.needs, need_mib, &self.costs.loads);
+            instance.bring_in(&kind.needs, need_mib);
         }
     }
 

@@ -38,7 +38,6 @@ pub fn new_job() -> NewJob {
             order: Some(-4),
             start_deadline: None,
             deadline: T0 + DAY,
-            due_at: None,
             requirement: requirement(&[1, u64::MAX]),
             provisional: true,
             shape: Shape {

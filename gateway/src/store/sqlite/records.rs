@@ -254,6 +254,7 @@ fn remember_cost(connection: &Connection, learned: Learned) -> Result<()> {
         Learned::Run { shape, class, mean_ms, runs } => (0, shape.0, class.0, mean_ms, runs),
         Learned::Load { model, class, mean_ms, loads } => (1, model.0, class.0, mean_ms, loads),
         Learned::Room { shape, above_mib, at_most_mib } => (2, shape.0, 0, above_mib, at_most_mib),
+        Learned::Speed { class, family, milli, runs } => (3, family.0, class.0, milli, runs),
     };
     connection
         .prepare_cached(
