@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use scheduler::{
-    AttemptNo, Catalogue, Class, Config, Decisions, DeviceClassId, Effect, Event, HostId, InstanceId,
-    InstanceProfile, JobId, JobSpec, ModelId, ModelKind, ModelUse, Part, Requirement, Scheduler, Shape,
-    ShapeId, Signal, TenantId, Timestamp,
+    AttemptNo, Catalogue, Class, Config, Decisions, DeviceClassId, Effect, Event, FamilyId, HostId,
+    InstanceId, InstanceProfile, JobId, JobSpec, ModelId, ModelKind, ModelUse, Part, Requirement, Scheduler,
+    Shape, ShapeId, Signal, TenantId, Timestamp,
 };
 
 const NOW: Timestamp = Timestamp(1_000_000);
@@ -17,7 +17,7 @@ const NOW: Timestamp = Timestamp(1_000_000);
 fn fleet(devices: u32) -> Scheduler {
     let config = Config { high_watermark: 2_000_000, tenant_queue: 2_000_000, ..Config::default() };
     let mut scheduler = Scheduler::new(config, 1);
-    let catalogue = Arc::new(Catalogue { id: 1, parts: Box::new([Part(1)]) });
+    let catalogue = Arc::new(Catalogue { id: 1, parts: Box::new([Part(1)]), sizes: Box::default() });
     let mut out = Decisions::default();
     for id in 0..devices {
         let instance = InstanceId(id);
@@ -27,6 +27,8 @@ fn fleet(devices: u32) -> Scheduler {
             device: None,
             device_class: DeviceClassId(u64::from(class)),
             speed_milli: 1_000 * (1 + class),
+            family_speeds: Box::default(),
+            loading: None,
             vram_mib: Some(16_000 + 8_000 * class),
             reserve_mib: 500,
             catalogue: Some(Arc::clone(&catalogue)),
@@ -60,8 +62,14 @@ fn jobs(count: u64) -> Vec<Event> {
                 accepted_at: NOW,
                 start_deadline: None,
                 deadline: Timestamp(NOW.0 + 86_400_000),
+                due_at: None,
                 requirement: Arc::clone(requirement),
-                shape: Shape { id: ShapeId(model), prior_run_ms: 5_000, prior_vram_mib: 8_000 },
+                shape: Shape {
+                    id: ShapeId(model),
+                    family: FamilyId(0),
+                    prior_run_ms: 5_000,
+                    prior_vram_mib: 8_000,
+                },
             };
             Event::Submitted { job: JobId(u128::from(index)), spec }
         })

@@ -23,12 +23,11 @@ pub struct Config {
     pub backoff_max: Millis,
     /// How long a withdrawal may take before the job ends without its confirmation.
     pub withdraw_grace: Millis,
-    /// Waiting this long lifts a job by one class, so that nothing waits for ever.
+    /// Waiting this long doubles what a job counts while little else waits, so that nothing waits for ever.
     pub ageing: Millis,
     /// How much longer than on the best idle device a job may wait for a busy one that holds its models.
     pub affinity_delay: Millis,
-    /// Candidates passed by for each free seat in one pass: the look-ahead into the backlog. Beside them each lane
-    /// has two looks of its own, and a pass that ran out of looks is soon followed by one that looks further.
+    /// Waiting jobs looked at for each open seat in one pass, and pools of them: the look-ahead into the backlog.
     pub look_ahead: u32,
 }
 
@@ -44,7 +43,7 @@ impl Default for Config {
             backoff_first: Millis(500),
             backoff_max: Millis::from_secs(60),
             withdraw_grace: Millis::from_secs(60),
-            ageing: Millis::from_secs(300),
+            ageing: Millis::from_secs(30),
             affinity_delay: Millis::from_secs(120),
             look_ahead: 32,
         }

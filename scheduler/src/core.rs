@@ -4,24 +4,28 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::admission::{Asked, Door};
-use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::costs::{Costs, Prediction};
 use crate::decision::{Decisions, Effect, Record};
-use crate::device::Fleet;
 use crate::event::{Event, Past};
 use crate::explain::{Explanation, Summary};
+use crate::fleet::Fleet;
 use crate::ids::{AttemptNo, InstanceId, JobId};
 use crate::invariants;
 use crate::job::{AttemptEnd, JobState, Phase, Placement, Signal, Step, StopReason};
 use crate::jobs::{Active, Job, Jobs, Slot};
-use crate::kinds::Kinds;
+use crate::kinds::{KindId, Kinds};
 use crate::lease::Timers;
 use crate::life::Superseded;
+use crate::market::{self, Market};
+use crate::orders::Orders;
+use crate::placement::Planned;
+use crate::pools::Pools;
+use crate::pressure::{Climate, Pressure};
 use crate::rng::Rng;
-use crate::spec::{Class, InstanceProfile, JobSpec, Requirement, Shape};
+use crate::spec::{Catalogue, Class, InstanceProfile, JobSpec, Requirement, Shape};
 use crate::tenants::Tenants;
-use crate::time::Timestamp;
+use crate::time::{Millis, Timestamp};
 
 /// Above this many open jobs the debug assertion after each event would cost more than it tells.
 const ASSERTED_UP_TO: usize = 256;
@@ -34,7 +38,15 @@ pub struct Scheduler {
     pub(crate) rng: Rng,
     pub(crate) jobs: Jobs,
     pub(crate) kinds: Kinds,
-    pub(crate) backlog: Backlog,
+    pub(crate) pools: Pools,
+    pub(crate) orders: Orders,
+    pub(crate) market: Market,
+    pub(crate) climate: Climate,
+    /// What the running pass has planned, by place in the fleet.
+    pub(crate) plan: Vec<Planned>,
+    pub(crate) passes: u64,
+    /// Other grades may be able to run some kinds since they were last judged.
+    pub(crate) refit_due: bool,
     pub(crate) tenants: Tenants,
     pub(crate) fleet: Fleet,
     pub(crate) costs: Costs,
@@ -50,8 +62,6 @@ pub struct Scheduler {
     pub(crate) dirty: bool,
     /// A job waits for a busy instance although another has a seat: think again then.
     pub(crate) reconsider_at: Option<Timestamp>,
-    /// The last pass ran out of looks: go on where it stopped then.
-    pub(crate) resume_at: Option<Timestamp>,
     pub(crate) strays: u64,
     arrivals: u32,
 }
@@ -60,13 +70,20 @@ impl Scheduler {
     /// A scheduler that knows nothing yet. `seed` feeds the jitter of back-offs.
     #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
+        let climate = Climate { pressure: Pressure::new(Millis(0), config.ageing), mean_usage: 0 };
         Self {
             config,
             now: Timestamp::default(),
             rng: Rng::new(seed),
             jobs: Jobs::default(),
             kinds: Kinds::default(),
-            backlog: Backlog::default(),
+            pools: Pools::default(),
+            orders: Orders::default(),
+            market: Market::default(),
+            climate,
+            plan: Vec::new(),
+            passes: 0,
+            refit_due: false,
             tenants: Tenants::default(),
             fleet: Fleet::default(),
             costs: Costs::default(),
@@ -77,7 +94,6 @@ impl Scheduler {
             backlog_ms: 0,
             dirty: false,
             reconsider_at: None,
-            resume_at: None,
             strays: 0,
             arrivals: 0,
         }
@@ -97,6 +113,7 @@ impl Scheduler {
             Event::InstanceJoined { instance, profile } => self.on_joined(instance, profile),
             Event::InstanceUp { instance, up } => self.on_contact(instance, up, out),
             Event::InstanceCatalogue { instance, catalogue } => {
+                self.know_sizes(&catalogue);
                 if let Some(profile) = &mut self.fleet.entry(self.now, instance).profile {
                     profile.catalogue = Some(catalogue);
                 }
@@ -107,12 +124,24 @@ impl Scheduler {
                 self.dirty = true;
             }
             Event::InstanceLeft { instance } => self.on_left(instance, out),
+            Event::InstanceRestarted { instance } => {
+                if let Some(known) = self.fleet.get_mut(instance) {
+                    known.forget_models();
+                }
+            }
+            Event::InstanceLeaves { instance, at } => {
+                self.fleet.entry(self.now, instance).leaves_at = at.unwrap_or(Timestamp::NEVER);
+                self.dirty = true;
+            }
             Event::Cordoned { instance, on } => {
                 self.fleet.entry(self.now, instance).cordoned = on;
                 self.dirty = true;
             }
             Event::Sampled { device, sample } => {
-                self.dirty |= self.fleet.observe(device, sample);
+                if self.fleet.observe(device, sample) {
+                    self.refit_due |= self.fleet.measure();
+                    self.dirty = true;
+                }
             }
             Event::Remembered(learned) => self.costs.remember(learned),
             Event::DrainRequested => self.door.drain(),
@@ -126,12 +155,12 @@ impl Scheduler {
     pub fn place(&mut self, now: Timestamp, out: &mut Decisions) {
         self.now = self.now.max(now);
         self.pass_time(out);
-        if [self.reconsider_at, self.resume_at].into_iter().flatten().any(|at| at <= self.now) {
+        if self.reconsider_at.is_some_and(|at| at <= self.now) {
             self.dirty = true;
         }
         if self.dirty {
             self.dirty = false;
-            (self.reconsider_at, self.resume_at) = (None, None);
+            self.reconsider_at = None;
             if !self.door.is_draining() {
                 self.place_backlog(out);
             }
@@ -142,9 +171,7 @@ impl Scheduler {
     /// When to send [`Event::Woke`] at the latest; `None`: not before something else happens.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Timestamp> {
-        let passes = [self.reconsider_at, self.resume_at];
-        let others = [self.timers.next(), self.fleet.next_restart()];
-        passes.into_iter().chain(others).flatten().min()
+        [self.reconsider_at, self.timers.next(), self.fleet.next_restart()].into_iter().flatten().min()
     }
 
     /// The state of an open job; `None` once it has ended or if it never was.
@@ -205,6 +232,7 @@ impl Scheduler {
             return;
         }
         let slot = self.open(id, spec);
+        self.note_arrival(slot);
         out.effects.push(Effect::Admitted { job: id });
         out.effects.push(Effect::Announce { job: id, phase: Phase::Queued });
         self.begin_wait(slot);
@@ -212,11 +240,30 @@ impl Scheduler {
 
     /// Makes the job known; it neither waits nor runs yet.
     fn open(&mut self, id: JobId, spec: &JobSpec) -> Slot {
-        let reference_ms = self.costs.reference_ms(spec.shape);
-        let kind = self.kinds.join(spec.shape, &spec.requirement, reference_ms);
+        let kind = self.kind_of(spec.shape, &spec.requirement);
         self.tenants.join(spec.tenant, spec.weight, spec.concurrency);
         self.arrivals = self.arrivals.wrapping_add(1);
         self.jobs.insert(Job::new(id, spec, kind, self.arrivals))
+    }
+
+    fn kind_of(&mut self, shape: Shape, requirement: &Arc<Requirement>) -> KindId {
+        let shape_ix = self.costs.runs.join(shape);
+        if let Some(kind) = self.kinds.join(shape, requirement) {
+            return kind;
+        }
+        let family = self.costs.runs.family(shape.family);
+        let reference_ms = self.costs.runs.reference_ms(shape_ix, shape.prior_run_ms);
+        let kind = self.kinds.found(shape, requirement, (shape_ix, family), reference_ms, &self.costs.loads);
+        self.settle_kind(kind);
+        kind
+    }
+
+    /// The prices follow what arrives.
+    fn note_arrival(&mut self, slot: Slot) {
+        let kind = self.jobs.get(slot).and_then(|job| self.kinds.get(job.kind));
+        if let Some((demand, ms)) = kind.map(|kind| (kind.demand, kind.reference_ms)) {
+            self.market.note_arrival(demand, ms);
+        }
     }
 
     fn on_restored(&mut self, id: JobId, spec: &JobSpec, past: Past, out: &mut Decisions) {
@@ -227,8 +274,8 @@ impl Scheduler {
         let slot = self.open(id, spec);
         if let Some(job) = self.jobs.get_mut(slot) {
             job.attempts = past.attempt.map_or(0, |attempt| attempt.0);
-            job.faults = past.faults;
-            job.losses = past.losses;
+            job.faults = u16::try_from(past.faults).unwrap_or(u16::MAX);
+            job.losses = u16::try_from(past.losses).unwrap_or(u16::MAX);
         }
         match (past.attempt, past.open_on) {
             (Some(attempt), Some(instance)) => self.adopt(slot, attempt, instance, past, out),
@@ -274,6 +321,7 @@ impl Scheduler {
             stop_by,
             predicted,
             charged_ms,
+            price: market::ONE,
             exact: false,
             adopted: true,
         };
@@ -298,8 +346,7 @@ impl Scheduler {
         if self.jobs.get(slot).is_none_or(|job| job.active().is_some()) {
             return;
         }
-        let reference_ms = self.costs.reference_ms(shape);
-        let kind = self.kinds.join(shape, requirement, reference_ms);
+        let kind = self.kind_of(shape, requirement);
         self.end_wait(slot);
         self.change_kind(slot, kind);
         self.begin_wait(slot);
@@ -339,14 +386,25 @@ impl Scheduler {
         if profile.catalogue.is_none() {
             profile.catalogue = instance.catalogue().cloned();
         }
+        let catalogue = profile.catalogue.clone();
+        self.costs.runs.tell_speeds(profile.device_class, profile.speed_milli, &profile.family_speeds);
         instance.profile = Some(profile);
-        let speed = instance.speed();
-        self.costs.know_speed(speed);
+        if let Some(catalogue) = catalogue {
+            self.know_sizes(&catalogue);
+        }
         self.fleet_changed();
     }
 
+    fn know_sizes(&mut self, catalogue: &Catalogue) {
+        if self.costs.loads.tell_sizes(&catalogue.sizes) {
+            self.kinds.resize(&self.costs.loads);
+        }
+    }
+
     fn fleet_changed(&mut self) {
-        self.kinds.set_catalogues(self.fleet.iter().filter_map(|instance| instance.catalogue()));
+        let catalogues = self.fleet.iter().filter_map(|instance| instance.catalogue());
+        self.refit_due |= self.kinds.set_catalogues(catalogues);
+        self.refit_due |= self.fleet.measure();
         self.dirty = true;
     }
 
@@ -361,6 +419,7 @@ impl Scheduler {
         if up {
             instance.faulty = false;
             instance.restart_by = None;
+            instance.leaves_at = Timestamp::NEVER;
         }
         let held = instance.held.clone();
         self.dirty = true;
@@ -382,7 +441,7 @@ impl Scheduler {
         let Some(instance) = self.fleet.get_mut(id) else { return };
         instance.profile = None;
         instance.up = false;
-        instance.resident.clear();
+        instance.forget_models();
         let slots: Vec<Slot> = instance.held.iter().chain(&instance.collecting).copied().collect();
         for slot in slots {
             self.withdraw_and_lose(slot, AttemptEnd::Drained, out);

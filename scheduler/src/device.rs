@@ -1,11 +1,13 @@
-//! The instances and the devices under them: seats, warm models, health, room.
+//! One instance and the device under it: seats, residency, health, room.
 
 use std::sync::Arc;
 
-use crate::costs::Speed;
-use crate::ids::{DeviceClassId, DeviceId, InstanceId, ModelId};
+use crate::cache::Cache;
+use crate::ids::{DeviceClassId, InstanceId, ModelId};
 use crate::jobs::Slot;
-use crate::spec::{Catalogue, DeviceSample, InstanceProfile, ModelKind, ModelUse};
+use crate::kinds::Needs;
+use crate::loads::{Lies, Loads};
+use crate::spec::{Catalogue, DeviceSample, InstanceProfile, Loading, ModelKind};
 use crate::time::{Millis, Timestamp};
 
 /// An instance that hung takes nothing until it was down and up again, or for this long.
@@ -14,14 +16,15 @@ pub(crate) const RESTART_WITHIN: Millis = Millis::from_secs(300);
 const MOST_FOREIGN_MILLI: u32 = 900;
 /// Models believed to stay where the size of the card is unknown.
 const KEPT_WITHOUT_SIZE: usize = 4;
-/// Believed size of a LoRA, MiB.
-const LORA_MIB: u32 = 200;
+/// Files believed to stay in host RAM where nobody told its size, MiB.
+const HOST_CACHE_MIB: u32 = 32_768;
 
-/// A model believed to be in VRAM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Resident {
-    pub(crate) model: ModelId,
-    mib: u32,
+/// What is missing on an instance for some work.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Missing {
+    pub(crate) load_ms: u32,
+    /// The one checkpoint that must come from disk, when nothing else is missing: its load time can be learned.
+    pub(crate) only_cold: Option<ModelId>,
 }
 
 /// One instance, joined or only known from an attempt of an earlier life.
@@ -37,19 +40,25 @@ pub(crate) struct Instance {
     pub(crate) faulty: bool,
     /// It hung and was asked to restart: nothing is placed until then.
     pub(crate) restart_by: Option<Timestamp>,
+    /// It will be taken away then.
+    pub(crate) leaves_at: Timestamp,
     pub(crate) sample: DeviceSample,
     /// Attempts that hold a seat, in the order of placement.
     pub(crate) held: Vec<Slot>,
     /// Attempts whose outputs are on their way.
     pub(crate) collecting: Vec<Slot>,
-    /// Least recently used first.
-    pub(crate) resident: Vec<Resident>,
+    /// Weights believed to be in VRAM.
+    pub(crate) resident: Cache,
+    /// Files believed to be in host RAM.
+    host: Cache,
+    /// The LoRAs last patched into a resident checkpoint, as a hash of their list.
+    patched: Vec<(ModelId, u64)>,
     /// When a seat last became free.
     pub(crate) freed_at: Timestamp,
 }
 
 impl Instance {
-    fn new(id: InstanceId, now: Timestamp) -> Self {
+    pub(crate) fn new(id: InstanceId, now: Timestamp) -> Self {
         Self {
             id,
             profile: None,
@@ -58,10 +67,13 @@ impl Instance {
             cordoned: false,
             faulty: false,
             restart_by: None,
+            leaves_at: Timestamp::NEVER,
             sample: DeviceSample::default(),
             held: Vec::new(),
             collecting: Vec::new(),
-            resident: Vec::new(),
+            resident: Cache::default(),
+            host: Cache::default(),
+            patched: Vec::new(),
             freed_at: now,
         }
     }
@@ -84,11 +96,12 @@ impl Instance {
         self.profile.as_ref()?.catalogue.as_ref()
     }
 
-    pub(crate) fn speed(&self) -> Speed {
-        match &self.profile {
-            Some(profile) => Speed { class: profile.device_class, milli: profile.speed_milli.max(1) },
-            None => Speed { class: DeviceClassId(0), milli: 1000 },
-        }
+    pub(crate) fn device_class(&self) -> DeviceClassId {
+        self.profile.as_ref().map_or(DeviceClassId(0), |profile| profile.device_class)
+    }
+
+    fn loading(&self) -> Option<Loading> {
+        self.profile.as_ref()?.loading
     }
 
     /// What the device can ever give, MiB; `u32::MAX` when nobody could tell.
@@ -112,133 +125,95 @@ impl Instance {
     /// A time on the bare device, as long as it takes beside what others do there.
     pub(crate) fn slowed(&self, ms: u32) -> u32 {
         let ours = 1000 - self.sample.foreign_load_milli.min(MOST_FOREIGN_MILLI);
+        if ours == 1000 {
+            return ms;
+        }
         u32::try_from((u64::from(ms) * 1000).div_ceil(u64::from(ours))).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn is_warm(&self, model: ModelId) -> bool {
-        self.resident.iter().any(|resident| resident.model == model)
+        self.resident.has(model)
+    }
+
+    /// Whether nothing of these needs would have to be loaded or patched.
+    pub(crate) fn is_ready_for(&self, needs: &Needs) -> bool {
+        needs.weights.iter().all(|used| self.is_warm(used.id)) && self.is_patched_for(needs)
+    }
+
+    fn is_patched_for(&self, needs: &Needs) -> bool {
+        let Some(checkpoint) = needs.checkpoint() else { return true };
+        let now =
+            self.patched.iter().find(|(model, _)| *model == checkpoint.id).map_or(0, |(_, loras)| *loras);
+        now == needs.patch
+    }
+
+    /// What it takes to have everything that some work needs.
+    pub(crate) fn missing(&self, needs: &Needs, loads: &Loads) -> Missing {
+        let (class, rates) = (self.device_class(), self.loading());
+        let mut found = Missing::default();
+        let mut parts = 0;
+        for used in needs.weights.iter().filter(|used| !self.resident.has(used.id)) {
+            let from = if self.host.has(used.id) { Lies::InHost } else { Lies::OnDisk };
+            found.load_ms = found.load_ms.saturating_add(loads.load_ms(*used, class, rates, from));
+            parts += 1;
+            let is_cold_checkpoint = used.kind == ModelKind::Checkpoint && from == Lies::OnDisk;
+            found.only_cold = (is_cold_checkpoint && parts == 1).then_some(used.id);
+        }
+        for used in needs.loras.iter().filter(|used| !self.host.has(used.id)) {
+            found.load_ms = found.load_ms.saturating_add(loads.load_ms(*used, class, rates, Lies::OnDisk));
+            found.only_cold = None;
+        }
+        if let Some(checkpoint) = needs.checkpoint().filter(|_| !self.is_patched_for(needs)) {
+            let patch_ms = Loads::patch_ms(checkpoint, needs.loras.len());
+            found.load_ms = found.load_ms.saturating_add(patch_ms);
+            found.only_cold = None;
+        }
+        found
     }
 
     /// The models of a prompt are brought in; what was used least recently makes room.
-    pub(crate) fn load(&mut self, models: &[ModelUse], need_mib: u32) {
-        let weights = models.iter().filter(|used| used.kind != ModelKind::Lora).count();
-        let share = need_mib / 4 * 3 / u32::try_from(weights.max(1)).unwrap_or(1);
-        for used in models {
-            let mib = if used.kind == ModelKind::Lora { LORA_MIB } else { share };
-            self.resident.retain(|resident| resident.model != used.id);
-            self.resident.push(Resident { model: used.id, mib });
+    pub(crate) fn bring_in(&mut self, needs: &Needs, need_mib: u32) {
+        let uses = |model: ModelId| needs.all().any(|used| used.id == model);
+        for used in needs.all() {
+            self.host.touch(used.id, used.mib);
         }
-        let capacity = self.capacity_mib();
-        let spare = need_mib / 4;
-        while self.resident.len() > models.len() && self.is_overfull(capacity, spare) {
-            self.resident.remove(0);
+        let host_mib = self.loading().map_or(HOST_CACHE_MIB, |rates| rates.host_cache_mib);
+        while self.host.sum_mib() > u64::from(host_mib) && self.host.evict(uses).is_some() {}
+        let mut weights_mib = 0_u32;
+        for used in &needs.weights {
+            weights_mib = weights_mib.saturating_add(used.mib);
+            self.resident.touch(used.id, used.mib);
         }
-    }
-
-    fn is_overfull(&self, capacity_mib: u32, spare_mib: u32) -> bool {
-        if capacity_mib == u32::MAX {
-            return self.resident.len() > KEPT_WITHOUT_SIZE;
-        }
-        let sum: u64 = self.resident.iter().map(|resident| u64::from(resident.mib)).sum();
-        sum + u64::from(spare_mib) > u64::from(capacity_mib)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.profile.is_none() && !self.cordoned && self.held.is_empty() && self.collecting.is_empty()
-    }
-}
-
-/// All instances, by id.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Fleet {
-    instances: Vec<Instance>,
-}
-
-impl Fleet {
-    fn index(&self, id: InstanceId) -> Result<usize, usize> {
-        self.instances.binary_search_by_key(&id, |instance| instance.id)
-    }
-
-    pub(crate) fn get(&self, id: InstanceId) -> Option<&Instance> {
-        self.index(id).ok().map(|index| &self.instances[index])
-    }
-
-    pub(crate) fn get_mut(&mut self, id: InstanceId) -> Option<&mut Instance> {
-        self.index(id).ok().map(|index| &mut self.instances[index])
-    }
-
-    /// The instance, made known if it was not.
-    pub(crate) fn entry(&mut self, now: Timestamp, id: InstanceId) -> &mut Instance {
-        let index = match self.index(id) {
-            Ok(index) => index,
-            Err(index) => {
-                self.instances.insert(index, Instance::new(id, now));
-                index
-            }
+        let working_mib = need_mib.saturating_sub(weights_mib);
+        let most_mib = self.capacity_mib().saturating_sub(working_mib);
+        let is_overfull = |resident: &Cache| match most_mib {
+            most if most > u32::MAX / 2 => resident.len() > KEPT_WITHOUT_SIZE,
+            most => resident.sum_mib() > u64::from(most),
         };
-        &mut self.instances[index]
-    }
-
-    /// Forgets an instance of which nothing is left.
-    pub(crate) fn forget_if_empty(&mut self, id: InstanceId) {
-        if let Ok(index) = self.index(id)
-            && self.instances[index].is_empty()
-        {
-            self.instances.remove(index);
+        let in_use = |model: ModelId| needs.weights.iter().any(|used| used.id == model);
+        while is_overfull(&self.resident) {
+            let Some(gone) = self.resident.evict(in_use) else { break };
+            self.patched.retain(|(model, _)| *model != gone);
+        }
+        if let Some(checkpoint) = needs.checkpoint() {
+            self.patched.retain(|(model, _)| *model != checkpoint.id);
+            self.patched.push((checkpoint.id, needs.patch));
         }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Instance> {
-        self.instances.iter()
+    /// Its VRAM is empty; the files may still lie in host RAM.
+    pub(crate) fn empty_vram(&mut self) {
+        self.resident.clear();
+        self.patched.clear();
     }
 
-    /// The `index`-th instance by id.
-    pub(crate) fn at(&self, index: usize) -> Option<&Instance> {
-        self.instances.get(index)
+    /// Nothing of what it kept can be counted on.
+    pub(crate) fn forget_models(&mut self) {
+        self.empty_vram();
+        self.host.clear();
     }
 
-    pub(crate) fn joined(&self) -> impl Iterator<Item = &Instance> {
-        self.instances.iter().filter(|instance| instance.profile.is_some())
-    }
-
-    /// Takes in a reading; true when it says something new to a placement.
-    pub(crate) fn observe(&mut self, device: DeviceId, sample: DeviceSample) -> bool {
-        let mut news = false;
-        for instance in &mut self.instances {
-            if instance.profile.as_ref().is_some_and(|profile| profile.device == Some(device)) {
-                let old = DeviceSample { utilization_milli: sample.utilization_milli, ..instance.sample };
-                news |= old != sample || (instance.faulty && !sample.faulty);
-                instance.sample = sample;
-                instance.faulty &= sample.faulty;
-            }
-        }
-        news
-    }
-
-    /// The largest device that is known, in whatever state.
-    pub(crate) fn largest_mib(&self) -> u32 {
-        self.joined().map(Instance::capacity_mib).max().unwrap_or(u32::MAX)
-    }
-
-    /// Whether there are hosts and none of them can take outputs.
-    pub(crate) fn is_spool_full(&self) -> bool {
-        let mut joined = self.joined().peekable();
-        joined.peek().is_some() && joined.all(|instance| instance.spool_full)
-    }
-
-    pub(crate) fn next_restart(&self) -> Option<Timestamp> {
-        self.instances.iter().filter_map(|instance| instance.restart_by).min()
-    }
-
-    /// Restarts that nobody saw are believed to be over; true when there was one.
-    pub(crate) fn end_restarts(&mut self, now: Timestamp) -> bool {
-        let mut ended = false;
-        for instance in &mut self.instances {
-            if instance.restart_by.is_some_and(|by| by <= now) {
-                instance.restart_by = None;
-                ended = true;
-            }
-        }
-        ended
+    pub(crate) fn is_empty(&self) -> bool {
+        self.profile.is_none() && !self.cordoned && self.held.is_empty() && self.collecting.is_empty()
     }
 }

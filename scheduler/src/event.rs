@@ -95,6 +95,18 @@ pub enum Event {
         /// Which one.
         instance: InstanceId,
     },
+    /// The process of an instance, or its host, is a new one: nothing it kept can be counted on.
+    InstanceRestarted {
+        /// Which one.
+        instance: InstanceId,
+    },
+    /// An instance will be taken away (a spot notice, maintenance): nothing is placed that would not end before.
+    InstanceLeaves {
+        /// Which one.
+        instance: InstanceId,
+        /// When; `None`: it stays after all.
+        at: Option<Timestamp>,
+    },
     /// Take no new work on one instance (`true`), or again (`false`).
     Cordoned {
         /// Which one.

@@ -53,6 +53,10 @@ id!(
     ShapeId(u64)
 );
 id!(
+    /// Workflows that a device class runs at one speed (SD 1.5, SDXL, Flux …), hashed from the name; 0 when unknown.
+    FamilyId(u64)
+);
+id!(
     /// Devices that run alike (T4, V100, A100 …), hashed from the name of the class.
     DeviceClassId(u64)
 );

@@ -62,7 +62,7 @@ fn attempts(scheduler: &Scheduler) -> Option<String> {
 fn lanes(scheduler: &Scheduler) -> Option<String> {
     let ready: BTreeSet<Slot> =
         scheduler.jobs.iter().filter(|(_, job)| job.in_lane).map(|(slot, _)| slot).collect();
-    let seated: BTreeSet<Slot> = scheduler.backlog.seats().map(|(.., seat)| seat.slot).collect();
+    let seated: BTreeSet<Slot> = scheduler.pools.seats().map(|(_, seat)| seat.slot).collect();
     let active_in_lane = scheduler.jobs.iter().any(|(_, job)| job.in_lane && job.active().is_some());
     let forgotten = scheduler.jobs.iter().find(|(_, job)| {
         matches!(job.stage, Stage::Waiting { not_before } if !job.in_lane && not_before <= job.timer && job.timer > not_before)
@@ -70,7 +70,7 @@ fn lanes(scheduler: &Scheduler) -> Option<String> {
     broken(ready == seated, || "lanes and jobs disagree".to_owned())
         .or_else(|| broken(!active_in_lane, || "a job on an instance stands in a lane".to_owned()))
         .or_else(|| forgotten.map(|(_, job)| format!("{:?} waits outside its lane", job.id)))
-        .or_else(|| scheduler.backlog.crooked_lane().map(|lane| format!("lane {lane:?} is crooked")))
+        .or_else(|| scheduler.pools.first_crooked())
 }
 
 /// The counts of classes, tenants and kinds are those of the jobs.

@@ -7,11 +7,14 @@ use crate::ids::{AttemptNo, InstanceId, JobId, TenantId};
 use crate::job::{JobState, Placement};
 use crate::kinds::KindId;
 use crate::spec::{Class, JobSpec};
-use crate::time::Timestamp;
+use crate::time::{Millis, Timestamp};
 
 /// The place of a job in the table; reused once the job has ended, so it never leaves this crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Slot(pub(crate) u32);
+
+/// No instance.
+pub(crate) const NOWHERE: InstanceId = InstanceId(u32::MAX);
 
 /// One open job.
 #[derive(Debug, Clone)]
@@ -21,22 +24,22 @@ pub(crate) struct Job {
     pub(crate) accepted_at: Timestamp,
     pub(crate) start_deadline: Timestamp,
     pub(crate) deadline: Timestamp,
+    /// Wanted by then, though it runs later too.
+    pub(crate) due_at: Timestamp,
     /// Armed in the timers at this instant; [`Timestamp::NEVER`] when not.
     pub(crate) timer: Timestamp,
     pub(crate) stage: Stage,
-    /// The instance of its last loss, avoided by the next attempt where possible.
-    pub(crate) avoid: Option<InstanceId>,
+    /// The instance of its last loss, avoided by the next attempt where possible; [`NOWHERE`] without one.
+    pub(crate) avoid: InstanceId,
     pub(crate) tenant: TenantId,
     pub(crate) kind: KindId,
     /// Order of arrival, for equal instants.
     pub(crate) seq: u32,
     /// Attempts so far; the number of the last one.
     pub(crate) attempts: u32,
-    pub(crate) faults: u32,
-    pub(crate) losses: u32,
+    pub(crate) faults: u16,
+    pub(crate) losses: u16,
     pub(crate) class: Class,
-    /// Its slack has run out: it goes first among its equals.
-    pub(crate) urgent: bool,
     /// It stands in a lane of the backlog (and is not held back by a pause).
     pub(crate) in_lane: bool,
     /// It was the running prompt of a death: one of its kind at a time.
@@ -63,8 +66,9 @@ pub(crate) struct Active {
     pub(crate) stop_by: Timestamp,
     /// What was believed when it was placed.
     pub(crate) predicted: Prediction,
-    /// Charged to its tenant ahead of the run.
+    /// Charged to its tenant ahead of the run, at this price.
     pub(crate) charged_ms: u64,
+    pub(crate) price: u64,
     /// Its times were observed without a gap, so they may teach.
     pub(crate) exact: bool,
     /// Taken over from an earlier life of the process, whatever the bounds are now.
@@ -90,9 +94,10 @@ impl Job {
             accepted_at: spec.accepted_at,
             start_deadline: spec.start_deadline.unwrap_or(Timestamp::NEVER),
             deadline: spec.deadline,
+            due_at: spec.due_at.unwrap_or(Timestamp::NEVER),
             timer: Timestamp::NEVER,
             stage: Stage::Waiting { not_before: spec.accepted_at },
-            avoid: None,
+            avoid: NOWHERE,
             tenant: spec.tenant,
             kind,
             seq,
@@ -100,7 +105,6 @@ impl Job {
             faults: 0,
             losses: 0,
             class: spec.class,
-            urgent: false,
             in_lane: false,
             suspect: false,
         }
@@ -134,6 +138,16 @@ impl Job {
     /// The instant after which it cannot start any more.
     pub(crate) fn start_by(&self) -> Timestamp {
         self.start_deadline.min(self.deadline)
+    }
+
+    /// When its caller wants it done, or started where only that is asked.
+    pub(crate) fn wanted_by(&self) -> Timestamp {
+        self.due_at.min(self.start_by())
+    }
+
+    /// What is left before it had to start, were it to run on the reference class; negative when that has passed.
+    pub(crate) fn slack(&self, now: Timestamp, reference_ms: u32) -> Millis {
+        Millis(self.wanted_by().since(now).0.saturating_sub(i64::from(reference_ms)))
     }
 }
 
@@ -195,7 +209,7 @@ impl Jobs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backlog::Seat;
+    use crate::pools::Seat;
 
     #[test]
     fn a_queued_job_takes_at_most_256_bytes_with_all_its_indexes() {

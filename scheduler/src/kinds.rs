@@ -4,20 +4,69 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::ids::{ModelId, Part};
+use crate::ids::{ModelId, Part, ShapeId};
+use crate::loads::{Loads, Sized};
+use crate::market::DemandIx;
+use crate::pools::PoolIx;
+use crate::runs::{FamilyIx, ShapeIx};
 use crate::spec::{Catalogue, ModelKind, Requirement, Shape};
 
 /// A kind of work among those with open jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct KindId(pub(crate) u32);
 
+/// The models of a kind, sorted by where they live.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Needs {
+    /// What fills VRAM: checkpoints and what stands beside them.
+    pub(crate) weights: Box<[Sized]>,
+    /// What is patched into the first checkpoint.
+    pub(crate) loras: Box<[Sized]>,
+    /// A hash of the list of LoRAs; 0 without any.
+    pub(crate) patch: u64,
+    checkpoint: Option<Sized>,
+}
+
+impl Needs {
+    fn of(requirement: &Requirement, loads: &Loads) -> Self {
+        let models = || requirement.models.iter().map(|used| loads.sized(*used));
+        let loras: Box<[Sized]> = models().filter(|used| used.kind == ModelKind::Lora).collect();
+        Self {
+            weights: models().filter(|used| used.kind != ModelKind::Lora).collect(),
+            patch: loras.iter().fold(0, |hash, used| mix(hash, used.id.0)),
+            loras,
+            checkpoint: models().find(|used| used.kind == ModelKind::Checkpoint),
+        }
+    }
+
+    /// The weights that fill the card; work with the same ones is served together.
+    pub(crate) fn checkpoint(&self) -> Option<Sized> {
+        self.checkpoint
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Sized> {
+        self.weights.iter().chain(&self.loras)
+    }
+}
+
+/// Folds one more word into a hash (the constant is that of 64-bit FNV-1a).
+fn mix(hash: u64, word: u64) -> u64 {
+    (hash ^ word).rotate_left(23).wrapping_mul(0x0100_0000_01b3) | 1
+}
+
 /// One kind of work.
 #[derive(Debug, Clone)]
 pub(crate) struct Kind {
     pub(crate) shape: Shape,
+    pub(crate) shape_ix: ShapeIx,
+    pub(crate) family: FamilyIx,
+    /// Shape and models: what decides the need of VRAM.
+    pub(crate) signature: ShapeId,
     pub(crate) requirement: Arc<Requirement>,
-    /// The weights that fill the card; work with the same ones is served together.
-    pub(crate) checkpoint: Option<ModelId>,
+    pub(crate) needs: Needs,
+    /// Where its waiting jobs stand.
+    pub(crate) pool: PoolIx,
+    pub(crate) demand: DemandIx,
     /// Run time on the reference class as believed when the kind appeared: the unit of backlog sums.
     pub(crate) reference_ms: u32,
     /// Open jobs of it.
@@ -42,13 +91,17 @@ impl Kind {
         self.requirement.parts.iter().copied().filter(|part| !catalogue.offers(*part)).collect()
     }
 
+    pub(crate) fn checkpoint(&self) -> Option<ModelId> {
+        self.needs.checkpoint().map(|used| used.id)
+    }
+
     fn judge(&mut self, catalogue: &Catalogue) {
         let offered = self.requirement.parts.iter().all(|part| catalogue.offers(*part));
         self.offered_by.insert(catalogue.id, offered);
     }
 }
 
-type Key = (Shape, Arc<Requirement>);
+type Key = (ShapeId, Arc<Requirement>);
 
 /// All kinds with open jobs, and all catalogues that instances have.
 #[derive(Debug, Clone, Default)]
@@ -57,7 +110,6 @@ pub(crate) struct Kinds {
     vacant: Vec<u32>,
     by_key: BTreeMap<Key, KindId>,
     catalogues: BTreeMap<u64, Arc<Catalogue>>,
-    queued_by_checkpoint: BTreeMap<ModelId, u64>,
 }
 
 impl Kinds {
@@ -69,21 +121,33 @@ impl Kinds {
         self.table.get_mut(id.0 as usize)?.as_mut()
     }
 
-    /// The kind of a job that opens.
-    pub(crate) fn join(&mut self, shape: Shape, requirement: &Arc<Requirement>, reference_ms: u32) -> KindId {
-        let key = (shape, Arc::clone(requirement));
-        if let Some(id) = self.by_key.get(&key).copied() {
-            if let Some(kind) = self.get_mut(id) {
-                kind.open += 1;
-            }
-            return id;
-        }
-        let checkpoint =
-            requirement.models.iter().find(|used| used.kind == ModelKind::Checkpoint).map(|used| used.id);
+    /// The kind of a job that opens, if others of it are open.
+    pub(crate) fn join(&mut self, shape: Shape, requirement: &Arc<Requirement>) -> Option<KindId> {
+        let id = self.by_key.get(&(shape.id, Arc::clone(requirement))).copied()?;
+        self.get_mut(id)?.open += 1;
+        Some(id)
+    }
+
+    /// The first open job of a kind. Its pool is decided next.
+    pub(crate) fn found(
+        &mut self,
+        shape: Shape,
+        requirement: &Arc<Requirement>,
+        (shape_ix, family): (ShapeIx, FamilyIx),
+        reference_ms: u32,
+        loads: &Loads,
+    ) -> KindId {
+        let needs = Needs::of(requirement, loads);
+        let signature = needs.all().fold(shape.id, |hash, used| ShapeId(mix(hash.0, used.id.0)));
         let mut kind = Kind {
             shape,
+            shape_ix,
+            family,
+            signature,
             requirement: Arc::clone(requirement),
-            checkpoint,
+            needs,
+            pool: PoolIx::default(),
+            demand: DemandIx::default(),
             reference_ms,
             open: 1,
             queued: 0,
@@ -95,8 +159,15 @@ impl Kinds {
             kind.judge(catalogue);
         }
         let id = self.store(kind);
-        self.by_key.insert(key, id);
+        self.by_key.insert((shape.id, Arc::clone(requirement)), id);
         id
+    }
+
+    /// Sizes of models became known.
+    pub(crate) fn resize(&mut self, loads: &Loads) {
+        for kind in self.table.iter_mut().flatten() {
+            kind.needs = Needs::of(&kind.requirement, loads);
+        }
     }
 
     fn store(&mut self, kind: Kind) -> KindId {
@@ -109,55 +180,26 @@ impl Kinds {
         KindId(index)
     }
 
-    /// A job of the kind has ended.
-    pub(crate) fn leave(&mut self, id: KindId) {
-        let Some(kind) = self.get_mut(id) else { return };
+    /// A job of the kind has ended; the pool of a kind that is gone.
+    pub(crate) fn leave(&mut self, id: KindId) -> Option<PoolIx> {
+        let kind = self.get_mut(id)?;
         kind.open = kind.open.saturating_sub(1);
         if kind.open > 0 {
-            return;
+            return None;
         }
-        if let Some(kind) = self.table.get_mut(id.0 as usize).and_then(Option::take) {
-            self.by_key.remove(&(kind.shape, kind.requirement));
-            self.vacant.push(id.0);
-        }
+        let kind = self.table.get_mut(id.0 as usize).and_then(Option::take)?;
+        self.by_key.remove(&(kind.shape.id, kind.requirement));
+        self.vacant.push(id.0);
+        Some(kind.pool)
     }
 
-    /// A job of the kind begins to wait.
-    pub(crate) fn enqueue(&mut self, id: KindId) {
-        let Some(kind) = self.get_mut(id) else { return };
-        kind.queued += 1;
-        let (checkpoint, ms) = (kind.checkpoint, u64::from(kind.reference_ms));
-        if let Some(model) = checkpoint {
-            *self.queued_by_checkpoint.entry(model).or_default() += ms;
-        }
-    }
-
-    /// A job of the kind waits no longer.
-    pub(crate) fn dequeue(&mut self, id: KindId) {
-        let Some(kind) = self.get_mut(id) else { return };
-        kind.queued = kind.queued.saturating_sub(1);
-        let (checkpoint, ms) = (kind.checkpoint, u64::from(kind.reference_ms));
-        let Some(model) = checkpoint else { return };
-        if let Some(sum) = self.queued_by_checkpoint.get_mut(&model) {
-            *sum = sum.saturating_sub(ms);
-            if *sum == 0 {
-                self.queued_by_checkpoint.remove(&model);
-            }
-        }
-    }
-
-    /// Work that waits for the same weights, milliseconds on the reference class.
-    pub(crate) fn queued_beside(&self, kind: &Kind) -> u64 {
-        match kind.checkpoint {
-            Some(model) => self.queued_by_checkpoint.get(&model).copied().unwrap_or(0),
-            None => u64::from(kind.queued) * u64::from(kind.reference_ms),
-        }
-    }
-
-    /// The catalogues that instances have now; each kind is judged once against each.
-    pub(crate) fn set_catalogues<'a>(&mut self, present: impl Iterator<Item = &'a Arc<Catalogue>>) {
+    /// The catalogues that instances have now; each kind is judged once against each. True when they changed.
+    pub(crate) fn set_catalogues<'a>(&mut self, present: impl Iterator<Item = &'a Arc<Catalogue>>) -> bool {
         let present: BTreeMap<u64, Arc<Catalogue>> =
             present.map(|catalogue| (catalogue.id, Arc::clone(catalogue))).collect();
+        if present.keys().eq(self.catalogues.keys()) {
+            return false;
+        }
         for kind in self.table.iter_mut().flatten() {
             kind.offered_by.retain(|id, _| present.contains_key(id));
             for catalogue in present.values().filter(|new| !self.catalogues.contains_key(&new.id)) {
@@ -165,6 +207,7 @@ impl Kinds {
             }
         }
         self.catalogues = present;
+        true
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (KindId, &Kind)> {

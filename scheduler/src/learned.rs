@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{DeviceClassId, ModelId, ShapeId};
+use crate::ids::{DeviceClassId, FamilyId, ModelId, ShapeId};
 
 /// One learned figure; the newest under the same key replaces the older.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +19,18 @@ pub enum Learned {
         /// How many runs it rests on (saturating).
         runs: u32,
     },
-    /// Time to bring a model into VRAM on a device class.
+    /// Speed of a device class for a family, against the predictions that jobs came with.
+    Speed {
+        /// Where.
+        class: DeviceClassId,
+        /// Of what.
+        family: FamilyId,
+        /// Decayed mean, thousandths of the reference class.
+        milli: u32,
+        /// How many runs it rests on (saturating).
+        runs: u32,
+    },
+    /// Time to bring a model from disk into VRAM on a device class.
     Load {
         /// Which model.
         model: ModelId,
@@ -30,10 +41,10 @@ pub enum Learned {
         /// How many loads it rests on (saturating).
         loads: u32,
     },
-    /// Bounds of the VRAM a workflow shape needs. Only a success proves an upper bound (the size of the card it
+    /// Bounds of the VRAM a workflow shape needs with certain models. Only a success proves an upper bound (the size of the card it
     /// ran on), only an out-of-memory proves a lower one.
     Room {
-        /// Which workflow shape.
+        /// Which workflow shape, mixed with the ids of its models.
         shape: ShapeId,
         /// It needs more than this, MiB.
         above_mib: u32,

@@ -9,9 +9,6 @@ use crate::job::{AttemptEnd, JobState, Step, StopReason};
 use crate::jobs::{Active, Job, Slot, Stage};
 use crate::time::{Millis, Timestamp};
 
-/// A job becomes urgent this long before the last instant at which it could start in time, beside twice its run.
-const URGENT_MARGIN: Millis = Millis::from_secs(30);
-
 /// The next instant of each job.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Timers {
@@ -102,21 +99,9 @@ impl Scheduler {
                 if !job.in_lane {
                     at = at.min(*not_before);
                 }
-                if !job.urgent {
-                    at = at.min(self.urgent_at(job));
-                }
                 at
             }
             Stage::Active(active) => attempt_due(&self.config, job, active),
-        }
-    }
-
-    /// When the slack of a waiting job runs out.
-    fn urgent_at(&self, job: &Job) -> Timestamp {
-        let run = self.kinds.get(job.kind).map_or(0, |kind| i64::from(kind.reference_ms));
-        match job.start_by() {
-            Timestamp::NEVER => Timestamp::NEVER,
-            by => by.plus(Millis(-(run.saturating_mul(2)).saturating_add(URGENT_MARGIN.0))),
         }
     }
 
@@ -150,11 +135,6 @@ impl Scheduler {
         let Some(job) = self.jobs.get(slot) else { return };
         if job.start_by() <= self.now {
             return self.stop(slot, StopReason::Expired, out);
-        }
-        let urgent = job.urgent || self.urgent_at(job) <= self.now;
-        self.leave_lane(slot);
-        if let Some(job) = self.jobs.get_mut(slot) {
-            job.urgent = urgent;
         }
         if not_before <= self.now {
             self.enter_lane(slot);

@@ -17,7 +17,7 @@
 #![warn(missing_docs)]
 
 mod admission;
-mod backlog;
+mod cache;
 mod config;
 mod core;
 mod costs;
@@ -25,6 +25,9 @@ mod decision;
 mod device;
 mod event;
 mod explain;
+mod figures;
+mod fitting;
+mod fleet;
 mod ids;
 mod invariants;
 mod job;
@@ -33,10 +36,18 @@ mod kinds;
 mod learned;
 mod lease;
 mod life;
+mod loads;
 mod loss;
+mod market;
+mod orders;
 mod placement;
+mod pools;
+mod pressure;
+mod rank;
 mod report;
 mod rng;
+mod rooms;
+mod runs;
 mod seating;
 pub mod simulate;
 mod spec;
@@ -49,12 +60,13 @@ pub use decision::{Decisions, Effect, Record, Refusal, RefusalReason};
 pub use event::{Event, Past};
 pub use explain::{Cause, Explanation, InstanceSummary, InstanceVerdict, Obstacle, Summary};
 pub use ids::{
-    AttemptNo, DeviceClassId, DeviceId, HostId, InstanceId, JobId, ModelId, Part, ShapeId, TenantId,
+    AttemptNo, DeviceClassId, DeviceId, FamilyId, HostId, InstanceId, JobId, ModelId, Part, ShapeId, TenantId,
 };
 pub use invariants::first_broken;
 pub use job::{AttemptEnd, Failure, JobState, Outcome, Phase, Placement, Signal, StopReason};
 pub use learned::Learned;
 pub use spec::{
-    Catalogue, Class, DeviceSample, InstanceProfile, JobSpec, ModelKind, ModelUse, Requirement, Shape,
+    Catalogue, Class, DeviceSample, InstanceProfile, JobSpec, Loading, ModelKind, ModelUse, Requirement,
+    Shape,
 };
 pub use time::{Millis, Timestamp};

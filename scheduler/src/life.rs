@@ -111,6 +111,7 @@ impl Scheduler {
         if let Some(active) = self.jobs.get_mut(slot).and_then(Job::active_mut) {
             active.exact &= step != Step::Heard(Signal::ContactLost);
             active.state = to;
+            self.fleet.touch_id(active.instance);
         }
         if Phase::from(from) != Phase::from(to) {
             self.announce(slot, out);
@@ -259,6 +260,6 @@ impl Scheduler {
             kind.suspects = kind.suspects.saturating_sub(1);
             self.dirty = true;
         }
-        self.kinds.leave(job.kind);
+        self.forget_kind(job.kind);
     }
 }

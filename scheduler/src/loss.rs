@@ -31,13 +31,13 @@ impl Scheduler {
         self.blame(slot, instance, end, out);
         let verdict = self.verdict(slot, end, is_fault);
         let Some(job) = self.jobs.get_mut(slot) else { return };
-        job.avoid = Some(instance);
+        job.avoid = instance;
         if is_fault {
             job.faults = job.faults.saturating_add(1);
         } else {
             job.losses = job.losses.saturating_add(1);
         }
-        let (faults, losses) = (job.faults, job.losses);
+        let (faults, losses) = (u32::from(job.faults), u32::from(job.losses));
         if is_fault && end != AttemptEnd::OutOfMemory {
             self.suspect(slot);
         }
@@ -59,8 +59,8 @@ impl Scheduler {
 
     fn verdict(&mut self, slot: Slot, end: AttemptEnd, is_fault: bool) -> AfterLoss {
         let Some(job) = self.jobs.get(slot) else { return AfterLoss::Wait(self.now) };
-        let faults = job.faults.saturating_add(u32::from(is_fault));
-        let losses = job.losses.saturating_add(u32::from(!is_fault));
+        let faults = u32::from(job.faults) + u32::from(is_fault);
+        let losses = u32::from(job.losses) + u32::from(!is_fault);
         if end == AttemptEnd::OutOfMemory && !self.could_ever_fit(job) {
             return AfterLoss::Fail(Failure::OutOfMemory);
         }
@@ -73,7 +73,7 @@ impl Scheduler {
     fn could_ever_fit(&self, job: &Job) -> bool {
         let Some(kind) = self.kinds.get(job.kind) else { return false };
         let largest = self.fleet.largest_mib();
-        self.costs.need_mib(kind.shape, largest) <= largest
+        self.costs.need_mib(kind, largest) <= largest
     }
 
     /// None after the first mishap that says nothing about the job, and none where another card is the cure.
@@ -107,18 +107,20 @@ impl Scheduler {
         let Some(instance) = self.fleet.get_mut(id) else { return };
         match end {
             AttemptEnd::OutOfMemory => {
-                instance.resident.clear();
+                instance.empty_vram();
                 out.effects.push(Effect::Free { instance: id });
             }
             AttemptEnd::OutputsGone if instance.up => {
-                instance.resident.clear();
+                instance.empty_vram();
                 out.effects.push(Effect::Free { instance: id });
             }
-            AttemptEnd::NoTrace | AttemptEnd::InstanceDied => instance.resident.clear(),
+            AttemptEnd::NoTrace | AttemptEnd::InstanceDied => instance.forget_models(),
             AttemptEnd::DeviceFault => instance.faulty = true,
             AttemptEnd::Hung => {
-                instance.resident.clear();
-                instance.restart_by = Some(now.plus(RESTART_WITHIN));
+                let by = now.plus(RESTART_WITHIN);
+                instance.empty_vram();
+                instance.restart_by = Some(by);
+                self.fleet.await_restart(id, by);
                 out.effects.push(Effect::Restart { instance: id });
             }
             AttemptEnd::OutputsGone
@@ -130,13 +132,15 @@ impl Scheduler {
     }
 
     fn learn_overflow(&mut self, slot: Slot, id: InstanceId, out: &mut Decisions) {
-        let Some(kind) = self.jobs.get(slot).and_then(|job| self.kinds.get(job.kind)) else { return };
+        let Some(of) = self.jobs.get(slot).map(|job| job.kind) else { return };
+        let Some(kind) = self.kinds.get(of) else { return };
         let Some(instance) = self.fleet.get(id) else { return };
         // A device of unknown size proves only that the belief was too low.
         let room = match instance.room_mib() {
-            u32::MAX => self.costs.need_mib(kind.shape, u32::MAX),
+            u32::MAX => self.costs.need_mib(kind, u32::MAX),
             room => room,
         };
-        out.records.extend(self.costs.learn_overflows(kind.shape.id, room).map(Record::Learned));
+        out.records.extend(self.costs.rooms.learn_overflows(kind.signature, room).map(Record::Learned));
+        self.refit(of);
     }
 }

@@ -1,241 +1,456 @@
-//! Who is next, and where: late binding of the backlog to seats (DESIGN §6).
+//! Where: late binding of the backlog to seats (DESIGN §6).
 //!
-//! One pass walks the heads of the lanes in the order of [`Turn`] and gives each the instance with the earliest
-//! predicted completion. An instance without a seat takes part in the comparison: a job may wait for it when even
-//! the last job that waits for the same models would be done there sooner than on an open seat.
+//! One pass takes the best heads of the backlog in the order of their scores and gives each the instance with the least
+//! cost: waiting, loading and running, with the seconds of the device at their price. A busy instance takes part: a job
+//! whose best is busy reserves its time there for the rest of the pass and waits, so the next one sees it later free.
+//! That keeps work with its models and work on the devices that are best at it, and batches form by themselves.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use crate::backlog::{Bookmark, Head};
 use crate::core::Scheduler;
 use crate::costs::Prediction;
 use crate::decision::{Decisions, Effect, Record};
 use crate::device::Instance;
-use crate::ids::{AttemptNo, InstanceId, TenantId};
+use crate::fleet::{Grade, GradeSet, InstanceIx};
+use crate::ids::{AttemptNo, InstanceId, ModelId};
 use crate::job::{JobState, Phase, Placement, Step};
 use crate::jobs::{Active, Job, Slot};
 use crate::kinds::Kind;
-use crate::spec::Class;
+use crate::market;
+use crate::pools::{Pool, PoolIx, Seat};
+use crate::pressure::{Climate, Pressure};
+use crate::rank::Judge;
+use crate::spec::{Loading, ModelUse};
 use crate::time::{Millis, Timestamp};
 
 /// Never think again about the same wait more often than this.
 const RECONSIDER: Millis = Millis::from_secs(1);
-/// A pass that ran out of looks is followed by the next one after this.
-const RESUME: Millis = Millis(100);
-/// A lane may pass by this many candidates while there are looks, however many lanes share them.
-const LANE_LOOKS: u32 = 8;
-/// Looks that a lane has when there are none left: its first head, and one further on.
-const OWN_LOOKS: u32 = 2;
 /// A running prompt is believed to need at least this long.
-const OVERDUE_LEAST: Millis = Millis(50);
+const OVERDUE_LEAST: Millis = Millis(100);
 /// A withdrawn prompt is believed to be gone within this.
 const STOP_TAKES: Millis = Millis(1_000);
-/// A job that waited this many times the ageing takes the first seat it can get.
-const PATIENCE: i64 = 3;
+/// Heads of one pool that take part in a pass.
+const HEADS_EACH: usize = 4;
+/// Jobs looked at in one pass, however many seats are open.
+const MOST_LOOKS: u32 = 256;
+/// A device is not left idle for a better job elsewhere when the backlog takes this many times longer to drain than
+/// the job loses by taking it.
+const IDLE_WORTH: i64 = 4;
+/// Open instances of one grade that are compared.
+const OPEN_ASKED: usize = 4;
+/// Pools that take part because their checkpoint lies on an open instance: such instances that are asked.
+const WARM_ASKED: usize = 16;
+/// Instances of one grade that are compared: the first to be free differ only in what they hold.
+const NEAREST: usize = 4;
+/// Instances that hold a checkpoint and are compared.
+const HOLDERS: usize = 8;
+/// How fast a checkpoint comes in where it is fetched on purpose: a good host, before any device is chosen.
+const SETUP_RATES: Loading = Loading { disk_mib_s: 800, pcie_mib_s: 4_000, host_cache_mib: 0 };
 
-/// The rank of a candidate; the smallest is next.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Turn {
-    level: Reverse<u8>,
-    usage: u128,
-    head: Head,
-    lane: (Class, TenantId),
-}
-
-/// A lane's walk in one pass, at its next candidate.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Walk {
-    turn: Turn,
-    /// Candidates passed by.
-    missed: u32,
-    /// One of this place in the caller's order waits for its turn: those behind that place stay behind it.
-    holds: bool,
-}
-
-/// An instance as one pass sees it.
-#[derive(Debug, Clone)]
-struct View {
-    /// Its place in the fleet.
-    index: usize,
-    id: InstanceId,
-    /// Seats left.
-    open: u32,
-    /// When the work it holds, and the work that has chosen to wait for it, is predicted to be done.
+/// What a pass has planned for an instance beyond what runs there.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Planned {
+    pass: u64,
     free_at: Timestamp,
-    catalogue: u64,
-    room_mib: u32,
+    checkpoint: Option<ModelId>,
+    taken: u32,
 }
 
 /// One instance's offer to a job.
 #[derive(Debug, Clone, Copy)]
 struct Offer {
-    /// Its place among the views.
-    view: usize,
+    ix: InstanceIx,
     id: InstanceId,
-    speed_milli: u32,
     starts_at: Timestamp,
-    ends_at: Timestamp,
     predicted: Prediction,
+    price: u64,
+    need_mib: u32,
+    is_open: bool,
+    /// The instance of its last loss: only when there is no other.
+    is_avoided: bool,
+    cost: i64,
 }
 
-/// One walk over the heads of the lanes.
-struct Pass {
-    views: Vec<View>,
-    /// Seats left in all.
-    open: u32,
-    /// Candidates that may still be passed by.
-    looks: u32,
-    /// Candidates that one lane may pass by.
-    lane_looks: u32,
-    largest_mib: u32,
-    queue: BinaryHeap<Reverse<Walk>>,
+impl Offer {
+    fn rank(&self) -> (bool, i64, InstanceId) {
+        (self.is_avoided, self.cost, self.id)
+    }
+
+    fn ends_at(&self) -> Timestamp {
+        self.starts_at.plus(Millis(self.predicted.total_ms()))
+    }
 }
 
-/// What becomes of a candidate in this pass.
+/// A waiting job whose turn may have come; the largest is next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Candidate {
+    score: u64,
+    seat: Seat,
+    pool: PoolIx,
+}
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.score, other.seat).cmp(&(other.score, self.seat))
+    }
+}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// What becomes of a candidate in a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Choice {
-    Take(Offer),
+    /// It has its seat.
+    Placed,
     /// A busy instance is worth the wait.
-    Wait(Offer),
-    /// All that could run it are busy, or one of its poison kind runs already.
-    Later,
-    /// No usable instance can run it now: it does not stand in the way of others.
+    Waits,
+    /// It is not its turn, or no usable instance can run it: others like it fare no better.
     Nowhere,
+}
+
+/// One job's question to the fleet.
+struct Asked<'a> {
+    pass: &'a Pass,
+    job: &'a Job,
+    kind: &'a Kind,
+    need_mib: u32,
+    best: Option<Offer>,
+    best_open: Option<Offer>,
+}
+
+impl Asked<'_> {
+    fn take_in(&mut self, offer: Offer) {
+        let is_better = |other: Option<Offer>| other.is_none_or(|other| offer.rank() < other.rank());
+        if is_better(self.best) {
+            self.best = Some(offer);
+        }
+        if offer.is_open && is_better(self.best_open) {
+            self.best_open = Some(offer);
+        }
+    }
+}
+
+/// A kind's run on a grade.
+struct Run {
+    grade: usize,
+    price: u64,
+    bare_ms: u32,
+    second_milli: i64,
+}
+
+/// What one pass knows.
+struct Pass {
+    wait_milli: i64,
+    usable: GradeSet,
+    largest_mib: u32,
+    number: u64,
+    /// What a second on a device of each grade costs, thousandths.
+    second_milli: Vec<i64>,
+    /// Jobs that wait for a busy instance, and what they would lose on an open one.
+    regrets: Vec<(i64, Slot, Offer)>,
 }
 
 impl Scheduler {
     /// Passes until one decides nothing: then deciding again would change nothing either.
     pub(crate) fn place_backlog(&mut self, out: &mut Decisions) {
-        while !self.backlog.is_empty() && self.place_once(out) {}
+        self.settle_fleet();
+        while !self.pools.is_empty() && self.fleet.is_any_open() && self.place_once(out) {
+            self.settle_fleet();
+        }
     }
 
     fn place_once(&mut self, out: &mut Decisions) -> bool {
-        let views = self.views();
-        let open: u32 = views.iter().map(|view| view.open).sum();
-        if open == 0 {
-            self.resume_at = None;
-            return false;
-        }
-        let first = |turn| Reverse(Walk { turn, missed: 0, holds: false });
-        let queue: BinaryHeap<_> =
-            self.backlog.lanes().filter_map(|lane| self.turn(lane, None)).map(first).collect();
-        let looks = self.config.look_ahead.saturating_mul(open);
-        let lanes = u32::try_from(queue.len()).unwrap_or(u32::MAX).max(1);
-        let lane_looks = (looks / lanes).max(LANE_LOOKS.min(looks));
-        let mut pass = Pass { views, open, looks, lane_looks, largest_mib: self.fleet.largest_mib(), queue };
+        self.market.reprice(self.now, &mut self.fleet, &self.costs.runs);
+        let drain = self.market.drain_time(&self.fleet);
+        self.climate = Climate {
+            pressure: Pressure::new(drain, self.config.ageing),
+            mean_usage: self.tenants.mean_usage(),
+        };
+        self.passes += 1;
+        self.plan.resize(self.fleet.places(), Planned::default());
+        let mut pass = self.begin_pass();
         let mut placed = false;
-        while pass.open > 0
-            && let Some(Reverse(mut walk)) = pass.queue.pop()
+        let mut looks = self.config.look_ahead.saturating_mul(self.fleet.open_seats()).min(MOST_LOOKS);
+        let mut candidates = self.candidates();
+        while looks > 0
+            && self.fleet.is_any_open()
+            && let Some(candidate) = candidates.pop()
         {
-            let usage = self.tenants.usage(walk.turn.lane.1);
-            if self.is_at_bound(walk.turn.lane.1) {
-                continue;
+            looks -= 1;
+            // What stands behind it in its lane is looked at in its turn.
+            let next = self.pools.next_in_lane(candidate.pool, candidate.seat);
+            let choice = self.consider(&mut pass, candidate.seat.slot, out);
+            placed |= choice == Choice::Placed;
+            if choice != Choice::Nowhere {
+                candidates.extend(next.map(|seat| self.candidate(candidate.pool, seat)));
             }
-            if usage > walk.turn.usage {
-                walk.turn.usage = usage;
-                pass.queue.push(Reverse(walk));
-                continue;
+        }
+        self.fill_idle(pass, drain, out) || placed
+    }
+
+    fn begin_pass(&self) -> Pass {
+        let pressure = self.climate.pressure;
+        let second = |grade: &Grade| {
+            let price = i64::try_from(grade.price * 1000 / market::ONE).unwrap_or(i64::MAX);
+            1000 + pressure.thrift_milli.saturating_mul(price) / 1000
+        };
+        Pass {
+            wait_milli: pressure.wait_milli,
+            usable: self.fleet.usable_grades(),
+            largest_mib: self.fleet.largest_mib(),
+            number: self.passes,
+            second_milli: self.fleet.grades().iter().map(second).collect(),
+            regrets: Vec::new(),
+        }
+    }
+
+    /// Seats that are still open take the jobs that lose least by it, while much else waits.
+    fn fill_idle(&mut self, mut pass: Pass, drain: Millis, out: &mut Decisions) -> bool {
+        let mut placed = false;
+        let mut regrets = std::mem::take(&mut pass.regrets);
+        regrets.sort_by_key(|(regret, slot, _)| (*regret, *slot));
+        for (regret, slot, offer) in regrets {
+            if regret.saturating_mul(IDLE_WORTH) > drain.0 {
+                break;
             }
-            placed |= self.consider(&mut pass, walk, out);
+            if self.planned(&pass, offer.ix).taken == 0 && self.is_its_turn(&pass, slot) {
+                self.take(&pass, slot, offer, out);
+                placed = true;
+            }
         }
         placed
     }
 
-    /// Gives one candidate its seat or passes it by, and brings up the next of its lane.
-    fn consider(&mut self, pass: &mut Pass, mut walk: Walk, out: &mut Decisions) -> bool {
-        let (seat, _) = walk.turn.head;
-        let choice = self.choose(seat.slot, &pass.views, pass.largest_mib);
-        let is_placed = matches!(choice, Choice::Take(_));
-        walk.holds |= matches!(choice, Choice::Wait(_) | Choice::Later);
-        walk.missed += u32::from(!is_placed);
-        pass.looks = pass.looks.saturating_sub(u32::from(!is_placed));
-        match choice {
-            Choice::Take(offer) => {
-                self.put(seat.slot, offer, pass.largest_mib, out);
-                let view = &mut pass.views[offer.view];
-                view.free_at = offer.ends_at;
-                view.open -= 1;
-                pass.open -= 1;
-            }
-            Choice::Wait(offer) => {
-                let again = offer.starts_at.max(self.now).plus(RECONSIDER);
-                self.reconsider_at = Some(self.reconsider_at.map_or(again, |at| at.min(again)));
-                pass.views[offer.view].free_at = offer.ends_at;
-            }
-            Choice::Later | Choice::Nowhere => {}
+    /// Scores as of the last pass: how much waits and who had what change little until the next.
+    pub(crate) fn judge(&self) -> Judge<'_> {
+        Judge {
+            jobs: &self.jobs,
+            kinds: &self.kinds,
+            tenants: &self.tenants,
+            market: &self.market,
+            climate: self.climate,
+            now: self.now,
         }
-        self.go_on(pass, walk);
-        is_placed
     }
 
-    /// Brings up the next candidate of a lane: half of its looks are for its first heads, half go on where the last
-    /// passes stopped, so that what cannot be placed never hides what can.
-    fn go_on(&mut self, pass: &mut Pass, mut walk: Walk) {
-        let lane = walk.turn.lane;
-        let most = if pass.looks == 0 { OWN_LOOKS } else { pass.lane_looks };
-        let mut last = walk.turn.head;
-        let mut is_owed_a_look = false;
-        if walk.missed >= most / 2
-            && let Some(mark) = self.backlog.bookmark(lane).filter(|mark| mark.head >= last)
-            && (!walk.holds || mark.head.0.order == last.0.order)
+    /// The best heads of the backlog for the seats that are open, best first.
+    fn candidates(&mut self) -> BinaryHeap<Candidate> {
+        let mut found: Vec<Candidate> = Vec::new();
+        for ix in self.candidate_pools() {
+            self.freshen(ix);
+            let Some(pool) = self.pools.get(ix) else { continue };
+            let heads = pool.heads().iter().take(HEADS_EACH);
+            found.extend(
+                heads.map(|head| self.candidate(ix, head.seat)).filter(|candidate| candidate.score > 0),
+            );
+        }
+        found.into()
+    }
+
+    fn candidate(&self, pool: PoolIx, seat: Seat) -> Candidate {
+        let setup_ms = self.pools.get(pool).map_or(0, Pool::setup_ms);
+        Candidate { score: self.judge().score(seat.slot, setup_ms), seat, pool }
+    }
+
+    fn candidate_pools(&self) -> Vec<PoolIx> {
+        let mut open = GradeSet::default();
+        let mut pools = Vec::new();
+        let mut asked = 0;
+        for (index, grade) in
+            self.fleet.grades().iter().enumerate().filter(|(_, grade)| !grade.open.is_empty())
         {
-            last = mark.head;
-            is_owed_a_look = true;
-            walk.holds |= mark.holds;
+            open.insert(index);
+            for ix in grade.open.iter().take(WARM_ASKED - asked) {
+                asked += 1;
+                let models = self.fleet.at(*ix).into_iter().flat_map(|instance| instance.resident.models());
+                pools.extend(models.flat_map(|model| self.pools.of_checkpoint(model)));
+            }
         }
-        let next = self.turn(lane, Some(last));
-        let next = next.filter(|next| !walk.holds || next.head.0.order == last.0.order);
-        let Some(turn) = next else { return self.backlog.set_bookmark(lane, None) };
-        if walk.missed >= most && !is_owed_a_look {
-            self.backlog.set_bookmark(lane, Some(Bookmark { head: last, holds: walk.holds }));
-            self.resume_at = Some(self.now.plus(RESUME));
-        } else {
-            pass.queue.push(Reverse(Walk { turn, ..walk }));
+        let most = self.config.look_ahead as usize;
+        pools.extend(self.pools.best(most, |demand| self.market.grades(demand).meets(open)));
+        pools.sort_unstable();
+        pools.dedup();
+        pools
+    }
+
+    /// Brings the order of a pool's heads up to date, if it is not believed any more.
+    fn freshen(&mut self, ix: PoolIx) {
+        if !self.pools.is_stale(ix, self.now) {
+            return;
+        }
+        let Some(checkpoint) = self.pools.get(ix).map(|pool| pool.checkpoint) else { return };
+        let setup_ms = checkpoint.map_or(0, |model| self.setup_ms(model));
+        let mut pools = std::mem::take(&mut self.pools);
+        let judge = self.judge();
+        let ageing = self.climate.pressure.ageing;
+        pools.refresh(ix, self.now, ageing, setup_ms, |slot, setup| judge.score(slot, setup));
+        self.pools = pools;
+    }
+
+    /// What bringing a checkpoint in takes; nothing where it lies somewhere.
+    fn setup_ms(&self, model: ModelId) -> u64 {
+        if self.fleet.holders(model).next().is_some() {
+            return 0;
+        }
+        u64::from(self.costs.loads.setup_ms(ModelUse::checkpoint(model), SETUP_RATES))
+    }
+
+    /// Gives one candidate its seat, reserves one for it, or passes it by.
+    fn consider(&mut self, pass: &mut Pass, slot: Slot, out: &mut Decisions) -> Choice {
+        if !self.is_its_turn(pass, slot) {
+            return Choice::Nowhere;
+        }
+        let (Some(best), open) = self.best_offers(pass, slot) else { return Choice::Nowhere };
+        let is_too_far = best.starts_at.since(self.now) > self.config.affinity_delay;
+        match open {
+            _ if best.is_open => {
+                self.take(pass, slot, best, out);
+                Choice::Placed
+            }
+            Some(open) if is_too_far && !open.is_avoided => {
+                self.take(pass, slot, open, out);
+                Choice::Placed
+            }
+            open => {
+                self.reserve(pass, slot, best);
+                pass.regrets.extend(open.map(|open| (open.cost - best.cost, slot, open)));
+                Choice::Waits
+            }
         }
     }
 
-    fn is_at_bound(&self, tenant: TenantId) -> bool {
-        self.tenants.get(tenant).is_some_and(|tenant| tenant.is_at_bound())
+    /// Whether nothing but the devices decides when it starts.
+    fn is_its_turn(&self, pass: &Pass, slot: Slot) -> bool {
+        let Some(job) = self.jobs.get(slot) else { return false };
+        let Some(kind) = self.kinds.get(job.kind) else { return false };
+        let is_poisonous = kind.suspects > 0 && kind.in_flight > 0;
+        let is_at_bound = self.tenants.get(job.tenant).is_some_and(|tenant| tenant.is_at_bound());
+        let held = || self.orders.holds(job.tenant, job.class, job.order, &self.market, pass.usable);
+        !is_poisonous && !is_at_bound && !held()
     }
 
-    /// The rank of the next head of a lane.
-    pub(crate) fn turn(&self, lane: (Class, TenantId), after: Option<Head>) -> Option<Turn> {
-        let head = self.backlog.next_head(lane, after)?;
-        let job = self.jobs.get(head.0.slot)?;
-        Some(self.rank(job, lane, head))
+    /// A busy instance is planned to run it next.
+    fn reserve(&mut self, pass: &Pass, slot: Slot, offer: Offer) {
+        self.plan_on(pass, slot, &offer, 0);
+        let again = offer.starts_at.max(self.now).plus(RECONSIDER);
+        self.reconsider_at = Some(self.reconsider_at.map_or(again, |at| at.min(again)));
     }
 
-    pub(crate) fn rank(&self, job: &Job, lane: (Class, TenantId), head: Head) -> Turn {
-        Turn { level: Reverse(self.level(job)), usage: self.tenants.usage(lane.1), head, lane }
+    fn take(&mut self, pass: &Pass, slot: Slot, offer: Offer, out: &mut Decisions) {
+        self.plan_on(pass, slot, &offer, 1);
+        self.put(slot, offer, out);
     }
 
-    /// Class, lifted by age and by a deadline without slack; never above interactive, where the shares decide.
-    fn level(&self, job: &Job) -> u8 {
-        let waited = self.now.since(job.accepted_at).0.max(0);
-        let lifts = u8::try_from(waited / self.config.ageing.0.max(1)).unwrap_or(u8::MAX);
-        (job.class as u8)
-            .saturating_add(lifts)
-            .saturating_add(u8::from(job.urgent))
-            .min(Class::Interactive as u8)
+    fn plan_on(&mut self, pass: &Pass, slot: Slot, offer: &Offer, taken: u32) {
+        let kind = self.jobs.get(slot).and_then(|job| self.kinds.get(job.kind));
+        let planned = Planned {
+            pass: pass.number,
+            free_at: offer.ends_at(),
+            checkpoint: kind.and_then(Kind::checkpoint),
+            taken: self.planned(pass, offer.ix).taken + taken,
+        };
+        self.plan[offer.ix.0 as usize] = planned;
     }
 
-    /// The usable instances and when each is free.
-    fn views(&self) -> Vec<View> {
-        let most = 1 + self.config.prefetch;
-        let usable = self.fleet.iter().enumerate().filter(|(_, instance)| instance.is_usable());
-        usable
-            .filter_map(|(index, instance)| {
-                let held = u32::try_from(instance.held.len()).unwrap_or(u32::MAX);
-                Some(View {
-                    index,
-                    id: instance.id,
-                    open: most.saturating_sub(held),
-                    free_at: self.free_at(instance),
-                    catalogue: instance.catalogue()?.id,
-                    room_mib: instance.room_mib(),
-                })
+    fn planned(&self, pass: &Pass, ix: InstanceIx) -> Planned {
+        let planned = self.plan.get(ix.0 as usize).copied().unwrap_or_default();
+        if planned.pass == pass.number { planned } else { Planned::default() }
+    }
+
+    /// The instance with the least cost, and the one with the least cost among those with an open seat.
+    fn best_offers(&self, pass: &Pass, slot: Slot) -> (Option<Offer>, Option<Offer>) {
+        let Some(job) = self.jobs.get(slot) else { return (None, None) };
+        let Some(kind) = self.kinds.get(job.kind) else { return (None, None) };
+        let need_mib = self.costs.need_mib(kind, pass.largest_mib);
+        let mut asked = Asked { pass, job, kind, need_mib, best: None, best_open: None };
+        let able = self.market.grades(kind.demand);
+        let grades = self.fleet.grades().iter().enumerate();
+        let grades = grades.filter(|(index, grade)| {
+            able.has(*index) && !grade.by_free.is_empty() && kind.is_offered_by(grade.catalogue)
+        });
+        let runs: Vec<Run> = grades
+            .map(|(grade, found)| Run {
+                grade,
+                price: found.price,
+                bare_ms: self.costs.run_ms(kind, found.class),
+                second_milli: pass.second_milli.get(grade).copied().unwrap_or(1000),
             })
-            .collect()
+            .collect();
+        let of = |run: &Run| &self.fleet.grades()[run.grade];
+        for run in &runs {
+            for ix in of(run).open.iter().take(OPEN_ASKED) {
+                self.ask_instance(&mut asked, run, *ix);
+            }
+        }
+        for ix in kind.checkpoint().into_iter().flat_map(|model| self.fleet.holders(model)).take(HOLDERS) {
+            if let Some(run) = runs.iter().find(|run| self.fleet.grade_of(ix) == Some(run.grade)) {
+                self.ask_instance(&mut asked, run, ix);
+            }
+        }
+        for run in &runs {
+            for (_, ix) in of(run).by_free.iter().take(NEAREST) {
+                // Those behind it are free later still.
+                if !self.ask_instance(&mut asked, run, *ix) {
+                    break;
+                }
+            }
+        }
+        (asked.best, asked.best_open)
+    }
+
+    /// Hears what an instance offers; false when it could not be the best even with all models in place.
+    fn ask_instance(&self, asked: &mut Asked<'_>, run: &Run, ix: InstanceIx) -> bool {
+        let Some(instance) = self.fleet.at(ix) else { return true };
+        let planned = self.planned(asked.pass, ix);
+        let free_at = self.expected_free(instance, ix);
+        let starts_at = free_at.max(planned.free_at);
+        let cost_of = |starts_at: Timestamp, takes: i64| {
+            let waits = starts_at.since(self.now).0.saturating_mul(asked.pass.wait_milli) / 1000;
+            waits.saturating_add(takes.saturating_mul(run.second_milli) / 1000)
+        };
+        let is_open = instance.held.len() < 1 + self.config.prefetch as usize;
+        let least = cost_of(free_at, i64::from(run.bare_ms));
+        if !is_open && asked.best.is_some_and(|best| !best.is_avoided && best.cost < least) {
+            return false;
+        }
+        if instance.room_mib() < asked.need_mib {
+            return true;
+        }
+        let mut predicted = self.costs.predict(asked.kind, instance, run.bare_ms);
+        if planned.checkpoint.is_some() && planned.checkpoint == asked.kind.checkpoint() {
+            (predicted.load_ms, predicted.only_cold) = (0, None);
+        }
+        let takes = predicted.total_ms();
+        if starts_at.plus(Millis(takes)) > instance.leaves_at {
+            return true;
+        }
+        asked.take_in(Offer {
+            ix,
+            id: instance.id,
+            starts_at,
+            predicted,
+            price: run.price,
+            need_mib: asked.need_mib,
+            is_open,
+            is_avoided: asked.job.avoid == instance.id,
+            cost: cost_of(starts_at, takes),
+        });
+        true
+    }
+
+    /// When an instance is free, never in the past; one that is over its time is believed to need half as long again.
+    fn expected_free(&self, instance: &Instance, ix: InstanceIx) -> Timestamp {
+        let listed = self.fleet.free_at(ix);
+        if instance.held.is_empty() {
+            return self.now;
+        }
+        let over = self.now.since(listed).0.max(0);
+        listed.max(self.now.plus(Millis(over / 2).max(OVERDUE_LEAST)))
     }
 
     /// When the work an instance holds is predicted to be done.
@@ -256,8 +471,8 @@ impl Scheduler {
                 match on.started_at.or(free_since.map(|since| since.max(on.placed_at))) {
                     Some(begun) => {
                         let rest = total - self.now.since(begun).0;
-                        // Over its time: believed to need as long again as it is over.
-                        Millis(rest.max(-rest).max(OVERDUE_LEAST.0))
+                        // Over its time: believed to need half as long again as it is over.
+                        Millis(rest.max(-rest / 2).max(OVERDUE_LEAST.0))
                     }
                     None => Millis(total),
                 }
@@ -265,83 +480,11 @@ impl Scheduler {
         }
     }
 
-    fn choose(&self, slot: Slot, views: &[View], largest_mib: u32) -> Choice {
-        let Some(job) = self.jobs.get(slot) else { return Choice::Nowhere };
-        let Some(kind) = self.kinds.get(job.kind) else { return Choice::Nowhere };
-        if kind.suspects > 0 && kind.in_flight > 0 {
-            return Choice::Later;
-        }
-        let need_mib = self.costs.need_mib(kind.shape, largest_mib);
-        let offers = self.offers(kind, need_mib, views, job.avoid);
-        match (offers.open, offers.full) {
-            (None, None) => Choice::Nowhere,
-            (None, Some(_)) => Choice::Later,
-            (Some(open), None) => Choice::Take(open),
-            (Some(open), Some(full)) if self.is_worth_waiting(job, kind, open, full, offers.warm_milli) => {
-                Choice::Wait(full)
-            }
-            (Some(open), Some(_)) => Choice::Take(open),
-        }
-    }
-
-    /// Whether a job should wait for a busy instance: the last of those that wait for the same models would be done
-    /// there before it would be done on the open seat, and the wait is bounded.
-    fn is_worth_waiting(&self, job: &Job, kind: &Kind, open: Offer, full: Offer, warm_milli: u64) -> bool {
-        let patience = Millis(self.config.ageing.0.saturating_mul(PATIENCE));
-        if self.now.since(job.accepted_at) > patience {
-            return false;
-        }
-        let beside = self.kinds.queued_beside(kind).saturating_sub(u64::from(kind.reference_ms));
-        let drained = beside.saturating_mul(1000) / warm_milli.max(u64::from(full.speed_milli)).max(1);
-        let drained = Millis(i64::try_from(drained).unwrap_or(i64::MAX));
-        full.ends_at.plus(drained) < open.ends_at
-            && full.starts_at.since(open.starts_at) <= self.config.affinity_delay
-    }
-
-    /// The best open seat and the best busy instance; the one of the last loss only if there is no other.
-    fn offers(&self, kind: &Kind, need_mib: u32, views: &[View], avoid: Option<InstanceId>) -> Offers {
-        let mut found = Offers::default();
-        let mut avoided = Offers::default();
-        let mut catalogue = None;
-        let mut run = None;
-        for (index, view) in views.iter().enumerate() {
-            let offered = match catalogue {
-                Some((id, offered)) if id == view.catalogue => offered,
-                _ => catalogue.insert((view.catalogue, kind.is_offered_by(view.catalogue))).1,
-            };
-            if !offered || view.room_mib < need_mib {
-                continue;
-            }
-            let Some(instance) = self.fleet.at(view.index) else { continue };
-            let speed = instance.speed();
-            let bare = match run {
-                Some((class, milli, ms)) if class == speed.class && milli == speed.milli => ms,
-                _ => run.insert((speed.class, speed.milli, self.costs.run_ms(kind.shape, speed))).2,
-            };
-            let run_ms = instance.slowed(bare);
-            let predicted = self.costs.predict(kind, speed, run_ms, |model| instance.is_warm(model));
-            let offer = Offer {
-                view: index,
-                id: view.id,
-                speed_milli: speed.milli,
-                starts_at: view.free_at,
-                ends_at: view.free_at.plus(Millis(predicted.total_ms())),
-                predicted,
-            };
-            let side = if avoid == Some(view.id) { &mut avoided } else { &mut found };
-            side.take_in(offer, view.open > 0, kind.checkpoint.is_none_or(|model| instance.is_warm(model)));
-        }
-        if found.open.is_none() && found.full.is_none() { avoided } else { found }
-    }
-
     /// Binds a job to a seat: the next attempt begins.
-    fn put(&mut self, slot: Slot, offer: Offer, largest_mib: u32, out: &mut Decisions) {
+    fn put(&mut self, slot: Slot, offer: Offer, out: &mut Decisions) {
         let (now, instance) = (self.now, offer.id);
         let Some(job) = self.jobs.get(slot) else { return };
-        let (id, attempt) = (job.id, AttemptNo(job.attempts.saturating_add(1)));
-        let Some(kind) = self.kinds.get(job.kind) else { return };
-        let (requirement, need_mib) =
-            (std::sync::Arc::clone(&kind.requirement), self.costs.need_mib(kind.shape, largest_mib));
+        let (id, kind, attempt) = (job.id, job.kind, AttemptNo(job.attempts.saturating_add(1)));
         let on = Placement {
             attempt,
             instance,
@@ -362,42 +505,16 @@ impl Scheduler {
                 asked: false,
                 stop_by: Timestamp::NEVER,
                 predicted: offer.predicted,
-                charged_ms: total * u64::from(offer.speed_milli) / 1000,
+                charged_ms: market::at_price(total, offer.price),
+                price: offer.price,
                 exact: true,
                 adopted: false,
             },
         );
-        self.bring_in(instance, &requirement, need_mib);
+        self.bring_in(instance, kind, offer.need_mib);
+        self.fleet.note_taken(offer.ix, 1 + self.config.prefetch as usize);
         out.records.push(Record::Placed { job: id, attempt, instance, at: now });
         out.effects.push(Effect::Dispatch { job: id, attempt, instance });
         out.effects.push(Effect::Announce { job: id, phase: Phase::Dispatching });
-    }
-}
-
-/// The best offers to one job.
-#[derive(Debug, Clone, Copy, Default)]
-struct Offers {
-    open: Option<Offer>,
-    full: Option<Offer>,
-    /// Speed of all instances that hold its weights: they serve those who wait for them together.
-    warm_milli: u64,
-}
-
-impl Offers {
-    fn take_in(&mut self, offer: Offer, is_open: bool, is_warm: bool) {
-        let best = if is_open { &mut self.open } else { &mut self.full };
-        if best.is_none_or(|old| offer.rank() < old.rank()) {
-            *best = Some(offer);
-        }
-        if is_warm {
-            self.warm_milli += u64::from(offer.speed_milli);
-        }
-    }
-}
-
-impl Offer {
-    /// The earliest end; then the slower device, which costs less; then the id.
-    fn rank(self) -> (Timestamp, u32, InstanceId) {
-        (self.ends_at, self.speed_milli, self.id)
     }
 }

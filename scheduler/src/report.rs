@@ -25,15 +25,16 @@ impl Scheduler {
         });
         let waits = active.is_none();
         let cause = if waits { Some(self.cause(now, job, kind, &instances)) } else { None };
-        let (predicted_start, predicted_end) = self.predict_times(now, job, kind, &instances);
+        let position = if waits { self.position(kind, slot) } else { None };
+        let (predicted_start, predicted_end) = self.predict_times(now, job, kind, &instances, position);
         instances.truncate(MOST_VERDICTS);
         Some(Explanation {
             phase: job.state().into(),
             attempt: job.last_attempt(),
             instance: active.map(|active| active.instance),
-            faults: job.faults,
-            losses: job.losses,
-            position: if waits { self.position(job, kind, slot) } else { None },
+            faults: u32::from(job.faults),
+            losses: u32::from(job.losses),
+            position,
             cause,
             instances,
             predicted_start,
@@ -50,7 +51,7 @@ impl Scheduler {
             instance: instance.id,
             predicted_end: predictable.then(|| free_at.plus(Millis(predicted.total_ms()))),
             obstacle,
-            warm: kind.requirement.models.iter().all(|used| instance.is_warm(used.id)),
+            warm: instance.is_ready_for(&kind.needs),
         }
     }
 
@@ -60,7 +61,7 @@ impl Scheduler {
         if !kind.is_offered_by(catalogue.id) {
             return Some(Obstacle::Lacks(kind.lacks(catalogue)));
         }
-        let need_mib = self.costs.need_mib(kind.shape, self.fleet.largest_mib());
+        let need_mib = self.costs.need_mib(kind, self.fleet.largest_mib());
         let have_mib = instance.room_mib();
         if need_mib > have_mib {
             return Some(Obstacle::Room { need_mib, have_mib });
@@ -123,25 +124,22 @@ impl Scheduler {
             })
     }
 
-    /// Jobs before it among those that want one of the same instances.
-    fn position(&self, job: &Job, kind: &Kind, slot: Slot) -> Option<u64> {
+    /// Jobs that count more than it among those that want one of the same instances.
+    fn position(&self, kind: &Kind, slot: Slot) -> Option<u64> {
         if self.queued.iter().sum::<u64>() > COUNTED_UP_TO {
             return None;
         }
-        let seat = crate::backlog::Seat::of(job, slot);
-        let own = self.rank(job, (job.class, job.tenant), (seat, job.kind));
-        let shares = |other: &Kind| {
-            self.fleet
-                .joined()
-                .filter_map(Instance::catalogue)
-                .any(|catalogue| kind.is_offered_by(catalogue.id) && other.is_offered_by(catalogue.id))
+        let judge = self.judge();
+        let rank = |slot: Slot| {
+            let seq = self.jobs.get(slot).map(|job| (job.order, job.seq));
+            (std::cmp::Reverse(judge.score(slot, 0)), seq)
         };
-        let ahead = self.backlog.seats().filter(|(class, tenant, kind, seat)| {
-            let Some(other) = self.jobs.get(seat.slot) else { return false };
-            self.rank(other, (*class, *tenant), (*seat, *kind)) < own
-                && self.kinds.get(*kind).is_some_and(shares)
+        let own = rank(slot);
+        let grades = self.market.grades(kind.demand);
+        let rivals = self.pools.seats().filter(|(ix, _)| {
+            self.pools.get(*ix).is_some_and(|pool| self.market.grades(pool.demand).meets(grades))
         });
-        Some(ahead.count() as u64)
+        Some(rivals.filter(|(_, seat)| rank(seat.slot) < own).count() as u64)
     }
 
     /// For a waiting job the best instance, after its share of the work that waits.
@@ -151,6 +149,7 @@ impl Scheduler {
         job: &Job,
         kind: &Kind,
         instances: &[InstanceVerdict],
+        position: Option<u64>,
     ) -> (Option<Timestamp>, Option<Timestamp>) {
         match job.active() {
             Some(active) => {
@@ -172,14 +171,12 @@ impl Scheduler {
                 let Some(best) = instances.iter().find(|verdict| verdict.predicted_end.is_some()) else {
                     return (None, None);
                 };
-                let speed: u64 = instances
-                    .iter()
-                    .filter(|verdict| verdict.predicted_end.is_some())
-                    .filter_map(|verdict| self.fleet.get(verdict.instance))
-                    .map(|instance| u64::from(instance.speed().milli))
-                    .sum();
-                let before = self.backlog_ms.saturating_sub(u64::from(kind.reference_ms));
-                let wait = Millis(i64::try_from(before * 1000 / speed.max(1)).unwrap_or(i64::MAX));
+                let drain = self.market.drain_time(&self.fleet).0;
+                let ahead = position.map_or(drain / 2, |ahead| {
+                    let queued = i64::try_from(self.queued.iter().sum::<u64>().max(1)).unwrap_or(i64::MAX);
+                    drain.saturating_mul(i64::try_from(ahead).unwrap_or(i64::MAX)) / queued
+                });
+                let wait = Millis(ahead);
                 let end = best.predicted_end.map(|end| end.plus(wait));
                 let total = Millis(-self.predict(kind, best.instance).total_ms());
                 (end.map(|end| end.plus(total).max(now)), end)
@@ -218,7 +215,7 @@ impl Scheduler {
             faulty: instance.is_faulty(),
             holds: u32::try_from(instance.held.len()).unwrap_or(u32::MAX),
             free_at: (!instance.held.is_empty()).then(|| self.free_at(instance)),
-            warm: instance.resident.iter().map(|resident| resident.model).collect(),
+            warm: instance.resident.by_use(),
         }
     }
 }

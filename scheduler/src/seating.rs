@@ -6,7 +6,8 @@ use crate::decision::{Decisions, Record};
 use crate::ids::InstanceId;
 use crate::jobs::{Active, Job, Slot, Stage};
 use crate::kinds::{Kind, KindId};
-use crate::spec::Requirement;
+use crate::market;
+use crate::pools::Seat;
 
 impl Scheduler {
     /// Counts a job among those that wait, and gives it its seat when no pause holds it back.
@@ -15,7 +16,9 @@ impl Scheduler {
         let (tenant, kind, class) = (job.tenant, job.kind, job.class);
         let ready = matches!(job.stage, Stage::Waiting { not_before } if not_before <= self.now);
         self.tenants.enqueue(tenant);
-        self.kinds.enqueue(kind);
+        if let Some(kind) = self.kinds.get_mut(kind) {
+            kind.queued += 1;
+        }
         self.queued[class as usize] += 1;
         self.backlog_ms += self.kinds.get(kind).map_or(0, |kind| u64::from(kind.reference_ms));
         if ready {
@@ -35,7 +38,9 @@ impl Scheduler {
         self.backlog_ms = self
             .backlog_ms
             .saturating_sub(self.kinds.get(kind).map_or(0, |kind| u64::from(kind.reference_ms)));
-        self.kinds.dequeue(kind);
+        if let Some(kind) = self.kinds.get_mut(kind) {
+            kind.queued = kind.queued.saturating_sub(1);
+        }
         self.queued[class as usize] -= 1;
     }
 
@@ -50,26 +55,43 @@ impl Scheduler {
                 }
             }
         }
-        self.kinds.leave(old);
+        self.forget_kind(old);
+    }
+
+    /// A job of a kind has ended or is of another kind now.
+    pub(crate) fn forget_kind(&mut self, id: KindId) {
+        if let Some(pool) = self.kinds.leave(id) {
+            self.pools.leave(pool);
+        }
     }
 
     pub(crate) fn enter_lane(&mut self, slot: Slot) {
-        if let Some(job) = self.jobs.get_mut(slot)
-            && !job.in_lane
-        {
-            job.in_lane = true;
-            self.backlog.insert(job, slot);
-            self.dirty = true;
-        }
+        let Some(job) = self.jobs.get_mut(slot).filter(|job| !job.in_lane) else { return };
+        job.in_lane = true;
+        let (place, id) = ((job.tenant, job.class, job.order), job.kind);
+        let (Some(job), Some(kind)) = (self.jobs.get(slot), self.kinds.get(id)) else { return };
+        let (seat, pool) = (Seat::of(job, kind, slot), kind.pool);
+        self.market.enqueue(kind.demand, kind.reference_ms);
+        self.orders.enter((place.0, place.1, place.2, kind.demand));
+        let mut pools = std::mem::take(&mut self.pools);
+        let judge = self.judge();
+        pools.enter(pool, seat, self.now, |slot, setup| judge.score(slot, setup));
+        self.pools = pools;
+        self.dirty = true;
     }
 
     pub(crate) fn leave_lane(&mut self, slot: Slot) {
-        if let Some(job) = self.jobs.get_mut(slot)
-            && job.in_lane
-        {
-            job.in_lane = false;
-            self.backlog.remove(job, slot);
-        }
+        let Some(job) = self.jobs.get_mut(slot).filter(|job| job.in_lane) else { return };
+        job.in_lane = false;
+        let (place, id) = ((job.tenant, job.class, job.order), job.kind);
+        let (Some(job), Some(kind)) = (self.jobs.get(slot), self.kinds.get(id)) else { return };
+        let (seat, pool) = (Seat::of(job, kind, slot), kind.pool);
+        self.market.dequeue(kind.demand, kind.reference_ms);
+        self.orders.exit((place.0, place.1, place.2, kind.demand));
+        let mut pools = std::mem::take(&mut self.pools);
+        let judge = self.judge();
+        pools.exit(pool, seat, self.now, |slot, setup| judge.score(slot, setup));
+        self.pools = pools;
     }
 
     /// Seats an attempt on its instance, new or adopted.
@@ -93,32 +115,39 @@ impl Scheduler {
     /// What a kind of work is believed to take on an instance now.
     pub(crate) fn predict(&self, kind: &Kind, id: InstanceId) -> Prediction {
         let Some(instance) = self.fleet.get(id) else { return Prediction::default() };
-        let speed = instance.speed();
-        let run_ms = instance.slowed(self.costs.run_ms(kind.shape, speed));
-        self.costs.predict(kind, speed, run_ms, |model| instance.is_warm(model))
+        let class = self.costs.runs.known_class(instance.device_class());
+        self.costs.predict(kind, instance, self.costs.run_ms(kind, class))
     }
 
     /// The models of a kind are on their way into an instance.
-    pub(crate) fn bring_in(&mut self, id: InstanceId, requirement: &Requirement, need_mib: u32) {
-        if let Some(instance) = self.fleet.get_mut(id) {
-            instance.load(&requirement.models, need_mib);
+    pub(crate) fn bring_in(&mut self, id: InstanceId, kind: KindId, need_mib: u32) {
+        if let (Some(instance), Some(kind)) = (self.fleet.get_mut(id), self.kinds.get(kind)) {
+            instance.bring_in(&kind.needs, need_mib);
         }
     }
 
     /// A finished run teaches its time and that it fits.
     pub(crate) fn learn(&mut self, slot: Slot, out: &mut Decisions) {
         let Some(job) = self.jobs.get(slot) else { return };
-        let (Some(active), Some(kind)) = (job.active(), self.kinds.get(job.kind)) else { return };
+        let id = job.kind;
+        let (Some(active), Some(kind)) = (job.active(), self.kinds.get(id)) else { return };
         let Some(instance) = self.fleet.get(active.instance) else { return };
-        let shape = kind.shape;
         let size = instance.capacity_mib();
-        if size < u32::MAX && instance.profile.is_some() {
-            out.records.extend(self.costs.learn_fits(shape.id, size).map(Record::Learned));
-        }
+        let took = u32::try_from(self.device_ms(active)).unwrap_or(u32::MAX);
+        let fits = if size < u32::MAX && instance.profile.is_some() {
+            self.costs.rooms.learn_fits(kind.signature, size)
+        } else {
+            None
+        };
+        out.records.extend(fits.map(Record::Learned));
         if active.exact {
-            let (class, predicted, took) = (instance.speed().class, active.predicted, self.device_ms(active));
-            let took = u32::try_from(took).unwrap_or(u32::MAX);
-            out.records.extend(self.costs.learn_time(shape, class, took, predicted).map(Record::Learned));
+            let class = instance.device_class();
+            let class = (self.costs.runs.known_class(class), class);
+            let told = self.costs.learn_time(kind, class, took, active.predicted);
+            out.records.extend(told.into_iter().map(Record::Learned));
+        }
+        if fits.is_some() {
+            self.refit(id);
         }
     }
 
@@ -142,7 +171,7 @@ impl Scheduler {
         }
         let started = active.placement().is_some_and(|on| on.started_at.is_some());
         let had_it = started || !active.occupies();
-        let took = if had_it { self.device_ms(active) * u64::from(instance.speed().milli) / 1000 } else { 0 };
+        let took = if had_it { market::at_price(self.device_ms(active), active.price) } else { 0 };
         let (charged, id) = (active.charged_ms, active.instance);
         if took > charged {
             self.tenants.charge(self.now, tenant, took - charged);
@@ -150,7 +179,11 @@ impl Scheduler {
             self.tenants.refund(self.now, tenant, charged - took);
         }
         if let Some(tenant) = self.tenants.get_mut(tenant) {
+            let was_at_bound = tenant.is_at_bound();
             tenant.occupied = tenant.occupied.saturating_sub(1);
+            if was_at_bound {
+                self.pools.doubt_all();
+            }
         }
         if let Some(kind) = self.kinds.get_mut(kind) {
             kind.in_flight = kind.in_flight.saturating_sub(1);

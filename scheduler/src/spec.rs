@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{DeviceClassId, DeviceId, HostId, ModelId, Part, ShapeId, TenantId};
+use crate::ids::{DeviceClassId, DeviceId, FamilyId, HostId, ModelId, Part, ShapeId, TenantId};
 use crate::time::Timestamp;
 
 /// Service level. The order of the variants is the order of importance.
@@ -39,6 +39,8 @@ pub struct JobSpec {
     pub start_deadline: Option<Timestamp>,
     /// It must have been executed by then, or it expires.
     pub deadline: Timestamp,
+    /// It is wanted by then; a late job still runs.
+    pub due_at: Option<Timestamp>,
     /// What an instance must offer.
     pub requirement: Arc<Requirement>,
     /// What it costs.
@@ -63,6 +65,12 @@ pub struct ModelUse {
     pub kind: ModelKind,
 }
 
+impl ModelUse {
+    pub(crate) fn checkpoint(id: ModelId) -> Self {
+        Self { id, kind: ModelKind::Checkpoint }
+    }
+}
+
 /// What a model file is used as; it decides what a switch costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -80,6 +88,8 @@ pub enum ModelKind {
 pub struct Shape {
     /// The key under which real costs are learned.
     pub id: ShapeId,
+    /// Which speed of a device class counts for it.
+    pub family: FamilyId,
     /// Predicted run time on the reference device class, milliseconds, before anything is learned.
     pub prior_run_ms: u32,
     /// Predicted peak VRAM, MiB, before anything is learned.
@@ -94,6 +104,8 @@ pub struct Catalogue {
     pub id: u64,
     /// Sorted and without repeats.
     pub parts: Box<[Part]>,
+    /// Sizes of model files, MiB, as far as they are known.
+    pub sizes: Box<[(ModelId, u32)]>,
 }
 
 impl Catalogue {
@@ -113,14 +125,29 @@ pub struct InstanceProfile {
     pub device: Option<DeviceId>,
     /// Devices that run alike.
     pub device_class: DeviceClassId,
-    /// Speed in thousandths of the reference device class.
+    /// Speed in thousandths of the reference device class, before anything is learned.
     pub speed_milli: u32,
+    /// The same by family, where it is known to differ.
+    pub family_speeds: Box<[(FamilyId, u32)]>,
+    /// How fast models come in; `None` until observed loads tell.
+    pub loading: Option<Loading>,
     /// Total memory of the device in MiB; `None` when nobody could tell.
     pub vram_mib: Option<u32>,
     /// Memory kept free for others on the device, MiB.
     pub reserve_mib: u32,
     /// What it can run; `None` until its catalogue is known.
     pub catalogue: Option<Arc<Catalogue>>,
+}
+
+/// How fast a host brings models to a device: priors that observed loads correct.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loading {
+    /// From disk to host RAM, MiB/s.
+    pub disk_mib_s: u32,
+    /// From host RAM to the device, MiB/s.
+    pub pcie_mib_s: u32,
+    /// Host RAM that keeps files, MiB.
+    pub host_cache_mib: u32,
 }
 
 /// One reading of a device (NVML, or what the instance reports of itself).

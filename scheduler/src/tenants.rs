@@ -99,12 +99,20 @@ impl Tenants {
         }
     }
 
+    /// Mean weighted usage of those who want or hold a device.
+    pub(crate) fn mean_usage(&self) -> u128 {
+        let active = self.table.values().filter(|tenant| tenant.is_active());
+        let (sum, count) =
+            active.fold((0_u128, 0_u128), |(sum, count), tenant| (sum + tenant.usage, count + 1));
+        sum / count.max(1)
+    }
+
     /// Weighted usage: the smaller, the sooner its turn.
     pub(crate) fn usage(&self, id: TenantId) -> u128 {
         self.table.get(&id).map_or(0, |tenant| tenant.usage)
     }
 
-    /// Charges device time, milliseconds on the reference class.
+    /// Charges device time, milliseconds of a device of the mean price.
     pub(crate) fn charge(&mut self, now: Timestamp, id: TenantId, ms: u64) {
         let factor = self.factor(now);
         if let Some(tenant) = self.table.get_mut(&id) {

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use scheduler::{
     AttemptEnd, AttemptNo, Catalogue, Class, Config, Decisions, DeviceClassId, DeviceId, DeviceSample,
-    Effect, Event, HostId, InstanceId, InstanceProfile, JobId, JobSpec, Millis, ModelId, ModelKind, ModelUse,
-    Part, Phase, Record, Requirement, Scheduler, Shape, ShapeId, Signal, TenantId, Timestamp, first_broken,
+    Effect, Event, FamilyId, HostId, InstanceId, InstanceProfile, JobId, JobSpec, Millis, ModelId, ModelKind,
+    ModelUse, Part, Phase, Record, Requirement, Scheduler, Shape, ShapeId, Signal, TenantId, Timestamp,
+    first_broken,
 };
 
 const INSTANCES: u32 = 4;
@@ -91,7 +92,12 @@ fn need_mib(shape: u64) -> u32 {
 fn needs(shape: u64) -> (Arc<Requirement>, Shape) {
     let models = (shape > 0).then_some(ModelUse { id: ModelId(shape / 2), kind: ModelKind::Checkpoint });
     let requirement = Requirement { parts: Box::new([Part(1)]), models: models.into_iter().collect() };
-    let shape = Shape { id: ShapeId(shape), prior_run_ms: 5_000, prior_vram_mib: need_mib(shape) };
+    let shape = Shape {
+        id: ShapeId(shape),
+        family: FamilyId(0),
+        prior_run_ms: 5_000,
+        prior_vram_mib: need_mib(shape),
+    };
     (Arc::new(requirement), shape)
 }
 
@@ -101,9 +107,11 @@ fn profile(id: u32) -> InstanceProfile {
         device: Some(DeviceId(id)),
         device_class: DeviceClassId(u64::from(id / 2)),
         speed_milli: 1_000 * (1 + id / 2),
+        family_speeds: Box::default(),
+        loading: None,
         vram_mib: Some(CARD_MIB[id as usize]),
         reserve_mib: 0,
-        catalogue: Some(Arc::new(Catalogue { id: 1, parts: Box::new([Part(1)]) })),
+        catalogue: Some(Arc::new(Catalogue { id: 1, parts: Box::new([Part(1)]), sizes: Box::default() })),
     }
 }
 
@@ -310,6 +318,7 @@ impl World {
             accepted_at: self.now,
             start_deadline: None,
             deadline: self.now.plus(Millis(within.unwrap_or(86_400_000))),
+            due_at: None,
             requirement,
             shape,
         };

@@ -142,8 +142,8 @@ section! {
         prefetch: u32 = 1,
         /// Deaths of its instance that make a running job poison.
         fault_limit: u32 = 3,
-        /// Waiting this long lifts a job by one class, seconds.
-        ageing_seconds: u32 = 300,
+        /// Waiting this long doubles what a job counts while little else waits, seconds.
+        ageing_seconds: u32 = 30,
         /// How long a job may wait for a busy instance that holds its models, seconds.
         affinity_delay_seconds: u32 = 120,
         /// Memory kept free on every device, MiB.

@@ -329,6 +329,8 @@ impl Registry {
                 device: None,
                 device_class: names::device_class("unknown"),
                 speed_milli: 1000,
+                family_speeds: Box::default(),
+                loading: None,
                 vram_mib: None,
                 reserve_mib: 0,
                 catalogue,
@@ -340,7 +342,17 @@ impl Registry {
         let next = DeviceId(u32::try_from(self.devices.len()).unwrap_or(u32::MAX));
         let device = facts.device_uuid.clone().map(|uuid| *self.devices.entry(uuid).or_insert(next));
         let reserve_mib = if vram_mib.is_some() { self.reserve_mib } else { 0 };
-        InstanceProfile { host, device, device_class, speed_milli, vram_mib, reserve_mib, catalogue }
+        InstanceProfile {
+            host,
+            device,
+            device_class,
+            speed_milli,
+            family_speeds: Box::default(),
+            loading: None,
+            vram_mib,
+            reserve_mib,
+            catalogue,
+        }
     }
 
     fn known(&self, index: usize) -> KnownInstance {

@@ -42,7 +42,11 @@ impl Catalogue {
         all.dedup();
         Ok(Self {
             hash: hash.to_hex().to_string(),
-            parts: Arc::new(scheduler::Catalogue { id: parts::first_eight(&hash), parts: all.into() }),
+            parts: Arc::new(scheduler::Catalogue {
+                id: parts::first_eight(&hash),
+                parts: all.into(),
+                sizes: Box::default(),
+            }),
             classes: Arc::new(classes),
         })
     }

@@ -3,7 +3,7 @@
 //! The guess is coarse on purpose: it only has to rank and to fit until the first runs are measured (DESIGN §4.10).
 //! Integers throughout, so the same graph gives the same numbers everywhere.
 
-use scheduler::{ModelKind, Shape, ShapeId};
+use scheduler::{FamilyId, ModelKind, Shape, ShapeId};
 
 use super::graph::{Graph, Node, NodeInput};
 use super::models::Model;
@@ -49,6 +49,18 @@ impl Family {
             Self::Video => (6_000_000, 832 * 480, 81, 9_000, 150),
         };
         Figures { step_us, base_area, base_frames, base_vram_mib, vram_mib_per_mp }
+    }
+
+    /// Its name to the scheduler: speeds are learned under it.
+    fn id(self) -> FamilyId {
+        let name = match self {
+            Self::Plain => "plain",
+            Self::Sd15 => "sd15",
+            Self::Sdxl => "sdxl",
+            Self::Flux => "flux",
+            Self::Video => "video",
+        };
+        FamilyId(super::parts::hash(&["family", name]))
     }
 
     /// Guesses by the words in the names of models and classes; a checkpoint that says nothing by the area.
@@ -118,6 +130,7 @@ pub(super) fn of(graph: &Graph, executed: &[bool], models: &[Model<'_>]) -> Shap
     let family = Family::guess(&nodes, models, size.area);
     Shape {
         id: id(&nodes, models, &size),
+        family: family.id(),
         prior_run_ms: run_ms(family, &size),
         prior_vram_mib: vram_mib(family, &size),
     }

@@ -16,7 +16,7 @@ use gateway::metrics::Metrics;
 use gateway::store::sqlite::SqliteStore;
 use gateway::store::*;
 use gateway::workflow::Limits;
-use scheduler::{Class, Requirement, Shape, ShapeId};
+use scheduler::{Class, FamilyId, Requirement, Shape, ShapeId};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -214,7 +214,7 @@ pub fn job() -> NewJob {
             deadline: i64::MAX / 2,
             requirement: Arc::new(Requirement::default()),
             provisional: false,
-            shape: Shape { id: ShapeId(1), prior_run_ms: 1_000, prior_vram_mib: 100 },
+            shape: Shape { id: ShapeId(1), family: FamilyId(0), prior_run_ms: 1_000, prior_vram_mib: 100 },
         },
         body: JobBody {
             workflow: "{}".into(),

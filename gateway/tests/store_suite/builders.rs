@@ -8,7 +8,7 @@ use gateway::store::{
     AssetAnswer, AssetCall, AssetRow, Face, IdempotencyKey, Inserted, JobBody, JobPlan, JobRecord, Named,
     NewAsset, NewJob, NewOutput, NewRecord, Reference, Result, Store,
 };
-use scheduler::{Class, ModelId, ModelKind, ModelUse, Outcome, Part, Requirement, Shape, ShapeId};
+use scheduler::{Class, FamilyId, ModelId, ModelKind, ModelUse, Outcome, Part, Requirement, Shape, ShapeId};
 use uuid::Uuid;
 
 /// The hour in milliseconds.
@@ -40,7 +40,12 @@ pub fn new_job() -> NewJob {
             deadline: T0 + DAY,
             requirement: requirement(&[1, u64::MAX]),
             provisional: true,
-            shape: Shape { id: ShapeId(u64::MAX - 7), prior_run_ms: 9_000, prior_vram_mib: 8_000 },
+            shape: Shape {
+                id: ShapeId(u64::MAX - 7),
+                family: FamilyId(0),
+                prior_run_ms: 9_000,
+                prior_vram_mib: 8_000,
+            },
         },
         body: JobBody {
             workflow: r#"{"1":{"class_type":"KSampler"}}"#.into(),

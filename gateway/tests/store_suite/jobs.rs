@@ -6,7 +6,9 @@ use gateway::store::{
     Face, FleetFact, Inserted, JobError, JobRecord, KnownInstance, ListQuery, NewJob, Store, StoreError,
     StoredResponse, StoredState,
 };
-use scheduler::{AttemptEnd, Class, DeviceClassId, Failure, Learned, ModelId, Outcome, Shape, ShapeId};
+use scheduler::{
+    AttemptEnd, Class, DeviceClassId, Failure, FamilyId, Learned, ModelId, Outcome, Shape, ShapeId,
+};
 use uuid::Uuid;
 
 use super::builders::*;
@@ -145,7 +147,7 @@ pub async fn a_job_goes_through_its_life(store: Arc<dyn Store>) {
     let open = store.open_jobs().await.unwrap();
     assert_eq!((open[0].open_on, open[0].faults, open[0].losses, open[0].attempt), (None, 1, 2, 1));
 
-    let shape = Shape { id: ShapeId(5), prior_run_ms: 1, prior_vram_mib: 2 };
+    let shape = Shape { id: ShapeId(5), family: FamilyId(0), prior_run_ms: 1, prior_vram_mib: 2 };
     let respecified = JobRecord::Respecified { job: id, requirement: requirement(&[9]), shape };
     let class = JobRecord::ClassChanged { job: id, class: Class::Batch };
     write(&*store, vec![respecified, class]).await.unwrap();

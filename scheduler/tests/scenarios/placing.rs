@@ -56,7 +56,8 @@ fn the_faster_device_is_taken_first_and_the_slower_one_when_it_is_sooner() {
     let mut world = World::without_prefetch(&[T4, A100]);
     let jobs = world.submit_all(vec![plain(8_000), plain(8_000), plain(8_000), plain(8_000), plain(8_000)]);
     let decided = world.take_pending();
-    assert_eq!(decided, [Dispatch(jobs[0], 1, attempt(1)), Dispatch(jobs[1], 0, attempt(1))]);
+    // The second is done sooner behind the first; the third is not.
+    assert_eq!(decided, [Dispatch(jobs[0], 1, attempt(1)), Dispatch(jobs[2], 0, attempt(1))]);
 }
 
 #[test]
@@ -287,12 +288,11 @@ fn with_a_short_look() -> World {
 }
 
 #[test]
-fn a_pass_looks_at_a_bounded_number_of_kinds_and_later_ones_look_at_the_rest() {
+fn kinds_that_nobody_offers_hide_nothing_behind_them() {
     let mut world = with_a_short_look();
     world.submit_all(nowhere(100, 1));
     let job = world.submit(plain(1_000));
-    assert_eq!(world.phase(job), Some(Phase::Queued), "behind 100 kinds and out of sight");
-    world.after(secs(30)).expect(Dispatch(job, 0, attempt(1)));
+    world.expect(Dispatch(job, 0, attempt(1)));
 }
 
 #[test]
@@ -329,6 +329,6 @@ fn looking_further_in_a_lane_never_breaks_its_callers_order() {
     let late = world.submit(sdxl().order(2));
     world.hear(first, 1, Signal::Executed);
     world.expect(Grant(first, attempt(1)));
-    world.after(secs(20)).expect(Dispatch(early, 0, attempt(1)));
+    world.expect(Dispatch(early, 0, attempt(1)));
     assert_eq!(world.phase(late), Some(Phase::Queued));
 }

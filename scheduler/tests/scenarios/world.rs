@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use scheduler::{
     AttemptEnd, AttemptNo, Catalogue, Class, Config, Decisions, DeviceClassId, DeviceId, Effect, Event,
-    Failure, HostId, InstanceId, InstanceProfile, JobId, JobSpec, Millis, ModelId, ModelKind, ModelUse,
-    Outcome, Part, Past, Phase, Record, RefusalReason, Requirement, Scheduler, Shape, ShapeId, Signal,
-    TenantId, Timestamp, first_broken,
+    Failure, FamilyId, HostId, InstanceId, InstanceProfile, JobId, JobSpec, Millis, ModelId, ModelKind,
+    ModelUse, Outcome, Part, Past, Phase, Record, RefusalReason, Requirement, Scheduler, Shape, ShapeId,
+    Signal, TenantId, Timestamp, first_broken,
 };
 
 /// Where every story begins.
@@ -83,8 +83,14 @@ pub fn work(shape: u64, run_ms: u32, gib: u32, checkpoints: &[u64]) -> Wanted {
             accepted_at: START,
             start_deadline: None,
             deadline: Timestamp::NEVER,
+            due_at: None,
             requirement: Arc::new(Requirement { parts: Box::new([Part(1)]), models }),
-            shape: Shape { id: ShapeId(shape), prior_run_ms: run_ms, prior_vram_mib: gib * 1024 },
+            shape: Shape {
+                id: ShapeId(shape),
+                family: FamilyId(0),
+                prior_run_ms: run_ms,
+                prior_vram_mib: gib * 1024,
+            },
         },
     }
 }
@@ -377,12 +383,18 @@ impl Drop for World {
 
 pub fn profile(id: u32, card: Card) -> InstanceProfile {
     let parts: Box<[Part]> = card.parts.iter().copied().map(Part).collect();
-    let catalogue = Catalogue { id: card.parts.iter().fold(0, |sum, part| sum * 31 + part), parts };
+    let catalogue = Catalogue {
+        id: card.parts.iter().fold(0, |sum, part| sum * 31 + part),
+        parts,
+        sizes: Box::default(),
+    };
     InstanceProfile {
         host: HostId(id),
         device: Some(DeviceId(id)),
         device_class: DeviceClassId(u64::from(card.gib)),
         speed_milli: card.speed_milli,
+        family_speeds: Box::default(),
+        loading: None,
         vram_mib: Some(card.gib * 1024),
         reserve_mib: 0,
         catalogue: Some(Arc::new(catalogue)),

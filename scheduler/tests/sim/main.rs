@@ -15,9 +15,9 @@ use std::sync::Arc;
 use rng::Chance;
 use runner::{Instance, Truth};
 use scheduler::{
-    Catalogue, Class, Config, Decisions, DeviceClassId, DeviceId, DeviceSample, Effect, Event, HostId,
-    InstanceProfile, JobId, JobSpec, ModelId, ModelKind, ModelUse, Outcome, Part, Requirement, Scheduler,
-    Shape, ShapeId, TenantId, Timestamp, first_broken,
+    Catalogue, Class, Config, Decisions, DeviceClassId, DeviceId, DeviceSample, Effect, Event, FamilyId,
+    HostId, InstanceProfile, JobId, JobSpec, ModelId, ModelKind, ModelUse, Outcome, Part, Requirement,
+    Scheduler, Shape, ShapeId, TenantId, Timestamp, first_broken,
 };
 use store::Store;
 
@@ -290,8 +290,14 @@ impl Sim {
             accepted_at: self.now,
             start_deadline: None,
             deadline: Timestamp(self.now.0 + if self.chance.permille(100) { 120_000 } else { 20_000_000 }),
+            due_at: None,
             requirement: Arc::new(Requirement { parts: Box::new([Part(1)]), models: Box::new(models) }),
-            shape: Shape { id: ShapeId(kind), prior_run_ms: 20_000, prior_vram_mib: 6_000 },
+            shape: Shape {
+                id: ShapeId(kind),
+                family: FamilyId(0),
+                prior_run_ms: 20_000,
+                prior_vram_mib: 6_000,
+            },
         };
         self.store.insert(job, spec.clone());
         Event::Submitted { job, spec }
@@ -349,9 +355,11 @@ fn profile(instance: &Instance) -> InstanceProfile {
         device: Some(DeviceId(instance.id.0)),
         device_class: DeviceClassId(u64::from(instance.card_mib)),
         speed_milli: if instance.card_mib > 20_000 { 4_000 } else { 1_000 },
+        family_speeds: Box::default(),
+        loading: None,
         vram_mib: Some(instance.card_mib),
         reserve_mib: 0,
-        catalogue: Some(Arc::new(Catalogue { id: 1, parts: Box::new([Part(1)]) })),
+        catalogue: Some(Arc::new(Catalogue { id: 1, parts: Box::new([Part(1)]), sizes: Box::default() })),
     }
 }
 

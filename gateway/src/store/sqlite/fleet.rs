@@ -1,7 +1,7 @@
 //! What the fleet taught us: instances, their catalogues, costs.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use scheduler::{DeviceClassId, Learned, ModelId, ShapeId};
+use scheduler::{DeviceClassId, FamilyId, Learned, ModelId, ShapeId};
 
 use super::error::StoreFault;
 use super::writer::Writer;
@@ -99,6 +99,7 @@ fn cost((kind, subject, class, first, second): (i64, i64, i64, u32, u32)) -> Res
         0 => Ok(Learned::Run { shape: ShapeId(subject), class, mean_ms: first, runs: second }),
         1 => Ok(Learned::Load { model: ModelId(subject), class, mean_ms: first, loads: second }),
         2 => Ok(Learned::Room { shape: ShapeId(subject), above_mib: first, at_most_mib: second }),
+        3 => Ok(Learned::Speed { class, family: FamilyId(subject), milli: first, runs: second }),
         other => Err(StoreError::Damaged(format!("unknown kind of cost {other}"))),
     }
 }

@@ -82,10 +82,10 @@ fn write_job(connection: &Connection, job: &NewJob) -> Result<i64> {
         .prepare_cached(
             "INSERT INTO jobs (id, public_id, tenant, face, state, revision, class, weight, concurrency,
                 sort_order, accepted_at, start_deadline, deadline, retention_ms, expires_at, attempt, placed_at,
-                faults, losses, cancel_requested, provisional, shape, prior_run_ms, prior_vram_mib, parts, models,
-                labels)
+                faults, losses, cancel_requested, provisional, shape, family, prior_run_ms, prior_vram_mib, parts,
+                models, labels)
              VALUES (?1, ?2, ?3, ?4, 0, 1, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, 0, 0, 0, 0, ?14, ?15, ?16,
-                ?17, ?18, ?19, ?20)",
+                ?17, ?18, ?19, ?20, ?21)",
         )
         .or_fault()?
         .execute(params![
@@ -104,6 +104,7 @@ fn write_job(connection: &Connection, job: &NewJob) -> Result<i64> {
             plan.deadline.saturating_add(job.retention_ms),
             plan.provisional,
             plan.shape.id.0.cast_signed(),
+            plan.shape.family.0.cast_signed(),
             plan.shape.prior_run_ms,
             plan.shape.prior_vram_mib,
             codec::parts_bytes(&plan.requirement),

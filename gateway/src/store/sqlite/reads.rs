@@ -1,7 +1,7 @@
 //! Questions about jobs.
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
-use scheduler::{Shape, ShapeId};
+use scheduler::{FamilyId, Shape, ShapeId};
 use uuid::Uuid;
 
 use super::codec::{self, Requirements};
@@ -98,7 +98,7 @@ pub(super) fn open_jobs(connection: &Connection) -> Result<Vec<OpenJob>> {
         .prepare(
             "SELECT id, tenant, class, weight, concurrency, sort_order, start_deadline, deadline, provisional, shape,
                 prior_run_ms, prior_vram_mib, parts, models, accepted_at, attempt, state, instance, placed_at,
-                faults, losses, cancel_requested
+                faults, losses, cancel_requested, family
              FROM jobs WHERE state < 3 ORDER BY seq",
         )
         .or_fault()?;
@@ -123,6 +123,7 @@ fn open_job(row: &Row<'_>, requirements: &mut Requirements) -> Result<OpenJob> {
         provisional: row.get(8).or_fault()?,
         shape: Shape {
             id: ShapeId(row.get::<_, i64>(9).or_fault()?.cast_unsigned()),
+            family: FamilyId(row.get::<_, i64>(22).or_fault()?.cast_unsigned()),
             prior_run_ms: row.get(10).or_fault()?,
             prior_vram_mib: row.get(11).or_fault()?,
         },

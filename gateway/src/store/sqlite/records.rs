@@ -154,7 +154,7 @@ fn respecified(connection: &Connection, job: Uuid, requirement: &Requirement, sh
     change(
         connection,
         "UPDATE jobs SET revision = revision + 1, provisional = 0, parts = ?2, models = ?3, shape = ?4,
-            prior_run_ms = ?5, prior_vram_mib = ?6 WHERE id = ?1 AND state < 3",
+            prior_run_ms = ?5, prior_vram_mib = ?6, family = ?7 WHERE id = ?1 AND state < 3",
         job,
         &[
             &codec::parts_bytes(requirement),
@@ -162,6 +162,7 @@ fn respecified(connection: &Connection, job: Uuid, requirement: &Requirement, sh
             &shape.id.0.cast_signed(),
             &shape.prior_run_ms,
             &shape.prior_vram_mib,
+            &shape.family.0.cast_signed(),
         ],
     )
 }
@@ -253,6 +254,7 @@ fn remember_cost(connection: &Connection, learned: Learned) -> Result<()> {
         Learned::Run { shape, class, mean_ms, runs } => (0, shape.0, class.0, mean_ms, runs),
         Learned::Load { model, class, mean_ms, loads } => (1, model.0, class.0, mean_ms, loads),
         Learned::Room { shape, above_mib, at_most_mib } => (2, shape.0, 0, above_mib, at_most_mib),
+        Learned::Speed { class, family, milli, runs } => (3, family.0, class.0, milli, runs),
     };
     connection
         .prepare_cached(

@@ -1,6 +1,7 @@
 //! The policies that can be replayed, by name.
 
 mod affinity;
+mod darkroom;
 mod ect;
 mod fifo;
 mod least_queue;
@@ -59,8 +60,7 @@ impl PolicyKind {
             Self::LeastQueue => Box::new(queues::Queued::new(nodes, least_queue::LeastQueue::default())),
             Self::Affinity => Box::new(queues::Queued::new(nodes, affinity::Affinity::default())),
             Self::Ect => Box::new(queues::Queued::new(nodes, ect::Ect)),
-            // The one place to plug the production scheduler in.
-            Self::Darkroom => return None,
+            Self::Darkroom => Box::new(darkroom::Darkroom::new(setting)),
         })
     }
 }
