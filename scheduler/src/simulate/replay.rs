@@ -96,7 +96,5 @@ pub fn replay(scenario: &Scenario, policy: &mut dyn Policy) -> Replay {
             policy.on_event(event, &mut Desk::new(&mut world));
         }
     }
-    let end_ms = world.now;
-    let (attempts, ends, failed_attempts, ups) = world.close(end_ms);
-    Replay { attempts, ends, failed_attempts, ups, end_ms }
+    world.close()
 }

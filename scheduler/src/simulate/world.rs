@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use super::caches::Caches;
 use super::desk::{Refused, Running};
 use super::policy::{Event, Fate};
-use super::replay::{Attempt, AttemptOutcome, JobEnd, UpPeriod};
+use super::replay::{Attempt, AttemptOutcome, JobEnd, Replay, UpPeriod};
 use super::scenario::{JobIx, Ms, NodeEventKind, NodeIx, Scenario};
 
 /// What is due, in the order of the model: time, kind, index.
@@ -84,8 +84,8 @@ pub(super) struct World<'s> {
     due: BinaryHeap<Reverse<Due>>,
     timers: u64,
     open_jobs: usize,
-    pub(super) log: Vec<Attempt>,
-    pub(super) ups: Vec<UpPeriod>,
+    log: Vec<Attempt>,
+    ups: Vec<UpPeriod>,
 }
 
 impl<'s> World<'s> {
@@ -324,18 +324,26 @@ impl<'s> World<'s> {
         self.open_jobs -= 1;
     }
 
-    /// Closes the books at `end`: what is still up was up until then.
-    pub(super) fn close(mut self, end_ms: Ms) -> (Vec<Attempt>, Vec<JobEnd>, Vec<u32>, Vec<UpPeriod>) {
-        for (node, state) in self.nodes.iter().enumerate().filter(|(_, state)| state.is_up()) {
-            let node = NodeIx(u32::try_from(node).unwrap_or(u32::MAX));
-            self.ups.push(UpPeriod { node, from_ms: state.up_since, until_ms: end_ms });
-        }
+    /// Closes the books, now: what is still up was up until then.
+    pub(super) fn close(mut self) -> Replay {
+        let still_up = self.nodes.iter().zip(0..).filter(|(state, _)| state.is_up());
+        let until_now = still_up.map(|(state, node)| UpPeriod {
+            node: NodeIx(node),
+            from_ms: state.up_since,
+            until_ms: self.now,
+        });
+        self.ups.extend(until_now);
         let ends = self.jobs.iter().map(|job| match job.phase {
             JobPhase::Ended(end) => end,
             // Nothing can happen any more, so nobody will ever run it.
             JobPhase::Ahead | JobPhase::Waits | JobPhase::Runs => JobEnd::Lost,
         });
-        let (ends, attempts) = (ends.collect(), self.jobs.iter().map(|job| job.attempts).collect());
-        (self.log, ends, attempts, self.ups)
+        Replay {
+            ends: ends.collect(),
+            failed_attempts: self.jobs.iter().map(|job| job.attempts).collect(),
+            attempts: self.log,
+            ups: self.ups,
+            end_ms: self.now,
+        }
     }
 }

@@ -5,6 +5,7 @@ mod bad_files;
 mod estimates;
 mod fresh;
 mod reference;
+mod rules;
 mod support;
 mod views;
 mod world;
