@@ -66,8 +66,9 @@ impl Opened {
         if range.start > 0 {
             file.seek(SeekFrom::Start(range.start)).map_err(fault)?;
         }
-        let mut first = Vec::new();
         let most = (range.end - range.start).min(READ_BYTES as u64);
+        // a buffer of the right size: one that grows reads a small file in a dozen pieces
+        let mut first = Vec::with_capacity(usize::try_from(most).unwrap_or(READ_BYTES));
         (&file).take(most).read_to_end(&mut first).map_err(fault)?;
         Ok(Self { file, size_bytes, range, first })
     }

@@ -13,7 +13,8 @@ pub struct Upload {
     key: String,
     max_bytes: u64,
     size_bytes: u64,
-    hasher: blake3::Hasher,
+    /// Two kilobytes: not to be copied along with every future that holds an upload.
+    hasher: Box<blake3::Hasher>,
     /// `None` after a failure: nothing more is taken.
     sink: Option<Sink>,
 }
@@ -46,7 +47,7 @@ impl Upload {
 
     fn to(sink: Sink, key: Key<'_>, max_bytes: u64) -> Self {
         let key = key.as_str().to_owned();
-        Self { key, max_bytes, size_bytes: 0, hasher: blake3::Hasher::new(), sink: Some(sink) }
+        Self { key, max_bytes, size_bytes: 0, hasher: Box::default(), sink: Some(sink) }
     }
 
     /// Takes the next bytes. After a failure the upload is over.

@@ -49,7 +49,7 @@ impl Config {
             max_history_bytes: 16 << 20,
             max_catalogue_bytes: 64 << 20,
             max_png_text_bytes: 16 << 20,
-            max_deliveries: 32,
+            max_deliveries: 16,
             times: Times::default(),
             nvml: None,
         }

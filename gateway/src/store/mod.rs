@@ -76,6 +76,9 @@ pub trait Store: Send + Sync + 'static {
     /// The outputs of a job, in server order.
     fn outputs(&self, job: Uuid) -> BoxFuture<'_, Result<Vec<OutputRow>>>;
 
+    /// A job by its internal id with its outputs, none before its end: one look at the store.
+    fn job_with_outputs(&self, job: Uuid) -> BoxFuture<'_, Result<Option<JobWithOutputs>>>;
+
     /// What was submitted, for dispatch and for `GET …/workflow`.
     fn body(&self, job: Uuid) -> BoxFuture<'_, Result<Option<JobBody>>>;
 

@@ -289,6 +289,7 @@ impl Store for Flaky {
         job_by_public_id(tenant: u32, id: String) -> Option<JobRow>;
         job(job: Uuid) -> Option<JobRow>;
         outputs(job: Uuid) -> Vec<OutputRow>;
+        job_with_outputs(job: Uuid) -> Option<JobWithOutputs>;
         body(job: Uuid) -> Option<JobBody>;
         list(query: ListQuery) -> Vec<JobRow>;
         replay(tenant: u32, face: Face, key: String) -> Option<Replay>;

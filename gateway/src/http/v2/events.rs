@@ -24,6 +24,7 @@ use super::super::view::{self, Seen};
 use super::frames::{Next, Told, frame};
 use super::render;
 use crate::engine::Watch;
+use crate::store::OutputRow;
 use crate::tenant::Caller;
 
 /// Clients give a stream up after 45 s without a byte (CONTRACT §4).
@@ -82,9 +83,11 @@ async fn watch(app: &Shared, caller: &Caller, public_id: String) -> Result<(Watc
     let store = app.engine.store();
     let mut row =
         store.job_by_public_id(caller.tenant.id, public_id).await?.ok_or_else(ApiError::not_found)?;
-    // Only now is it known to be the caller's; an entry made for a foreign id would cost memory.
-    let watch = app.engine.watch(row.id);
-    if !row.state.is_terminal() {
+    // Only now is it known to be the caller's; an entry made for a foreign id would cost memory. An entry that was
+    // there already tells of every change; where there was none, the job may have ended since its row was read.
+    let mut watch = app.engine.watch(row.id);
+    let is_followed = watch.state().phase.is_some();
+    if !row.state.is_terminal() && !is_followed {
         row = store.job(row.id).await?.ok_or_else(ApiError::not_found)?;
     }
     Ok((watch, Seen::new(row, None)))
@@ -142,7 +145,9 @@ impl Stream {
 
     async fn snapshot(&mut self, seen: &Seen, out: &mut String) {
         if seen.phase.is_terminal() {
-            self.finish(seen, out).await;
+            self.read_end(out).await;
+            // A stream ends without an end of the job when it cannot be read: its client comes again (CONTRACT §6).
+            self.is_over = true;
             return;
         }
         let state = self.watch.state();
@@ -160,8 +165,10 @@ impl Stream {
     }
 
     async fn read_end(&mut self, out: &mut String) {
-        match self.app.engine.store().job(self.job).await {
-            Ok(Some(row)) if row.state.is_terminal() => self.finish(&Seen::new(row, None), out).await,
+        match self.app.engine.store().job_with_outputs(self.job).await {
+            Ok(Some((row, outputs))) if row.state.is_terminal() => {
+                self.finish(&Seen::new(row, None), &outputs, out);
+            }
             Ok(Some(_)) => {}
             Ok(None) => {
                 self.told.status("expired", out); // Past its retention.
@@ -171,19 +178,13 @@ impl Stream {
         }
     }
 
-    async fn finish(&mut self, seen: &Seen, out: &mut String) {
-        match view::outputs(&self.app, &seen.row).await {
-            Ok(outputs) => {
-                for row in &outputs {
-                    let output = render::output(row, &seen.row.public_id, &self.base, self.app.engine.now());
-                    frame("output", &output, out);
-                }
-                self.told.status(render::status_of(seen), out);
-                self.is_over = true;
-            }
-            // The stream ends without an end of the job: its client polls and comes again (CONTRACT §6).
-            Err(_) => self.is_over = true,
+    fn finish(&mut self, seen: &Seen, outputs: &[OutputRow], out: &mut String) {
+        for row in outputs {
+            let output = render::output(row, &seen.row.public_id, &self.base, self.app.engine.now());
+            frame("output", &output, out);
         }
+        self.told.status(render::status_of(seen), out);
+        self.is_over = true;
     }
 
     async fn keep_alive(&mut self, out: &mut String) {

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use scheduler::AttemptEnd;
 use tokio::sync::{mpsc, watch};
+use tokio_util::future::FutureExt as _;
 
 use super::board::{Hint, Orders, Slot};
 use super::shared::Shared;
@@ -236,12 +238,11 @@ impl Driver {
         self.shared.signal(self.attempt, signal).await;
     }
 
-    pub(super) async fn unless_withdrawn<T>(&self, work: impl Future<Output = T>) -> Result<T, Stop> {
-        tokio::select! {
-            biased;
-            () = self.slot.withdrawn.cancelled() => Err(Stop::Withdrawn),
-            done = work => Ok(done),
-        }
+    pub(super) fn unless_withdrawn<T>(
+        &self,
+        work: impl Future<Output = T>,
+    ) -> impl Future<Output = Result<T, Stop>> {
+        work.with_cancellation_token(&self.slot.withdrawn).map(|done| done.ok_or(Stop::Withdrawn))
     }
 
     /// The attempt's outputs can never be complete: gets rid of the prompt.

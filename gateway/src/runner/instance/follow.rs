@@ -15,7 +15,7 @@ use crate::runner::attempt::{Verdict, Whereabouts};
 use crate::runner::comfy::ComfyError;
 use crate::runner::comfy::wire::{HistoryEntry, Picture};
 use crate::runner::outputs::list::SavedFrame;
-use crate::runner::outputs::sink::{FileSink, SinkError};
+use crate::runner::outputs::sink::{FileSink, Lasts, SinkError};
 
 /// What a batch of hints changed.
 #[derive(Default)]
@@ -164,7 +164,7 @@ impl Driver {
         let saved = async {
             let mut sink = FileSink::new(&place, self.dispatch.max_output_bytes);
             sink.write(&picture.bytes).await?;
-            sink.finish(false, &picture.content_type).await
+            sink.finish(Lasts::Perhaps, &picture.content_type).await
         };
         let saved = saved.await;
         match saved {

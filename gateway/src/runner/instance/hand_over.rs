@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use scheduler::AttemptEnd;
 
@@ -13,7 +14,7 @@ use super::drive::{Driver, Stop};
 use crate::link::message::{NodeError, Signal, Ticket};
 use crate::runner::outputs::deliver::{Courier, DeliveryError};
 use crate::runner::outputs::ledger::Ledger;
-use crate::runner::outputs::sink::sync_folders;
+use crate::runner::outputs::sink::{Lasts, sync_folders};
 use crate::runner::outputs::spool::Item;
 
 /// Files of one attempt under way at the same time.
@@ -53,14 +54,14 @@ impl Driver {
         self.tell(errand.listed.clone()).await;
         while errand.ledger.all_stored().await.is_none() {
             let tickets = self.next_tickets(&errand, &mut followed).await?;
-            let delivery = self.deliver(&errand, &tickets);
+            let delivery = self.deliver(&errand, &tickets).boxed();
             match self.meanwhile(&errand, &mut followed.recalls, delivery).await?? {
                 Round::Stored => {}
                 Round::NeedTickets => self.tell(Signal::NeedTickets).await,
                 Round::NotNow => {
                     let pause = followed.pause;
                     followed.pause = (pause * 2).min(longest);
-                    let waiting = self.wait(&errand, pause);
+                    let waiting = self.wait(&errand, pause).boxed();
                     self.meanwhile(&errand, &mut followed.recalls, waiting).await??;
                     self.tell(Signal::NeedTickets).await;
                 }
@@ -78,6 +79,7 @@ impl Driver {
             original: self.original.clone(),
             max_output_bytes: self.dispatch.max_output_bytes,
             max_png_text_bytes: host.config.max_png_text_bytes,
+            local_lasts: if items.len() == 1 { Lasts::Placed } else { Lasts::Bytes },
             lanes: host.lanes.clone(),
             bucket: host.bucket.clone(),
             times: host.config.times.clone(),
@@ -95,7 +97,7 @@ impl Driver {
         &self,
         errand: &Errand,
         recalls: &mut u64,
-        work: impl Future<Output = T>,
+        work: BoxFuture<'_, T>,
     ) -> Result<T, Stop> {
         let mut orders = self.orders.clone();
         let answering = async {
@@ -150,7 +152,7 @@ impl Driver {
                 continue;
             }
             if !std::mem::replace(&mut kept, true) {
-                self.meanwhile(errand, &mut followed.recalls, self.keep(errand)).await??;
+                self.meanwhile(errand, &mut followed.recalls, self.keep(errand).boxed()).await??;
             }
             pause = times.ticket_retry;
             if std::mem::take(&mut mistaken) {
@@ -198,7 +200,8 @@ impl Driver {
         for error in results.into_iter().filter_map(Result::err) {
             round = round.max(self.judge(error)?);
         }
-        if let Err(error) = sync_folders(folders(tickets)).await {
+        let unsynced = if errand.courier.local_lasts == Lasts::Bytes { folders(tickets) } else { Vec::new() };
+        if let Err(error) = sync_folders(unsynced).await {
             tracing::error!(%error, job = %self.attempt.job, "artifact folder not synced, trying again");
             for (index, _) in tickets.iter().enumerate().filter(|(_, ticket)| is_file(ticket)) {
                 errand.ledger.doubt(index).await;

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::ledger::Ledger;
 use super::list::Source;
 use super::png::Restorer;
-use super::sink::{FileSink, SinkError};
+use super::sink::{FileSink, Lasts, SinkError};
 use super::spool::{Full, Item, Spool, Spooled};
 use super::upload::{self, UploadError};
 use crate::link::message::{Attempt, StoredFile, Ticket};
@@ -22,6 +22,9 @@ use crate::workflow::Original;
 
 /// How often a file that broke off is fetched again before its set counts as gone.
 const FETCHES: u32 = 4;
+
+/// How much of a file passes from one buffer to the next at a time, bytes.
+const PIECE_BYTES: usize = 16 << 10;
 
 /// Why a file is not where it should be.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +64,8 @@ pub(crate) struct Courier {
     pub original: Original,
     pub max_output_bytes: u64,
     pub max_png_text_bytes: usize,
+    /// How a file in a local folder is made to last: a single one with its name, of several the names together.
+    pub local_lasts: Lasts,
     /// Bounds how many files of the host are on their way.
     pub lanes: Arc<Semaphore>,
     pub bucket: reqwest::Client,
@@ -101,7 +106,7 @@ impl Courier {
         };
         match ticket {
             Ticket::File { path } => {
-                let place = Place { path: path.to_owned(), durable: true, counted: false };
+                let place = Place { path: path.to_owned(), lasts: self.local_lasts, counted: false };
                 ledger.placed(index, self.fetch(&item, &place).await?).await;
             }
             Ticket::Http { .. } => {
@@ -130,7 +135,7 @@ impl Courier {
             Source::View(_) | Source::Text(_) => {
                 let file = format!("file-{index}");
                 let path = self.spooled_path(&file);
-                let facts = self.fetch(&item, &Place { path, durable: false, counted: true }).await?;
+                let facts = self.fetch(&item, &Place { path, lasts: Lasts::Perhaps, counted: true }).await?;
                 Spooled { file, facts }
             }
         };
@@ -200,9 +205,8 @@ impl Courier {
             sink: FileSink::new(&place.path, self.max_output_bytes),
             restorer: Restorer::new(self.original.clone(), self.max_png_text_bytes),
             ready: Vec::new(),
-            spool: place.counted.then_some(&*self.spool),
+            room: Room { spool: place.counted.then_some(&*self.spool), taken: 0 },
             written: 0,
-            taken: 0,
         };
         match (&item.spooled, &item.found.source) {
             (Some(spooled), _) => pour.take_file(&self.spooled_path(&spooled.file)).await?,
@@ -210,7 +214,7 @@ impl Courier {
             (None, Source::Text(text)) => pour.write(text.as_bytes()).await?,
             (None, Source::View(file)) => pour.take_view(&self.comfy, file).await?,
         }
-        pour.finish(place.durable, &item.found.listed.content_type).await
+        pour.finish(place.lasts, &item.found.listed.content_type).await
     }
 
     fn spooled_path(&self, file: &str) -> PathBuf {
@@ -234,19 +238,24 @@ impl Courier {
 /// Where a file goes on this host.
 struct Place {
     path: PathBuf,
-    durable: bool,
+    lasts: Lasts,
     /// Whether it counts against the spool.
     counted: bool,
 }
 
-/// One file under way; gives back the room it took unless it arrives.
+/// One file under way.
 struct Pour<'a> {
     sink: FileSink,
     restorer: Restorer,
     ready: Vec<u8>,
-    spool: Option<&'a Spool>,
+    room: Room<'a>,
     written: u64,
-    /// Room taken in the spool.
+}
+
+/// Room taken in the spool, given back unless the file arrives.
+struct Room<'a> {
+    /// `None`: the file does not count against the spool.
+    spool: Option<&'a Spool>,
     taken: u64,
 }
 
@@ -254,7 +263,7 @@ impl Pour<'_> {
     async fn take_view(&mut self, comfy: &Comfy, file: &FileRef) -> Result<(), PourError> {
         let mut view = comfy.view(file).await?;
         // all of it before the first byte: a file that is let in arrives
-        self.take_room(view.length().unwrap_or(0))?;
+        self.room.take(view.length().unwrap_or(0))?;
         while let Some(chunk) = view.chunk().await? {
             self.write(&chunk).await?;
         }
@@ -263,7 +272,7 @@ impl Pour<'_> {
 
     async fn take_file(&mut self, path: &Path) -> Result<(), PourError> {
         let mut file = tokio::fs::File::open(path).await.map_err(PourError::Read)?;
-        let mut buffer = vec![0; 64 << 10];
+        let mut buffer = vec![0; PIECE_BYTES];
         loop {
             match file.read(&mut buffer).await.map_err(PourError::Read)? {
                 0 => return Ok(()),
@@ -272,14 +281,37 @@ impl Pour<'_> {
         }
     }
 
+    /// Takes bytes in by little: what a buffer has grown to it keeps, however small the rest of the file is.
     async fn write(&mut self, bytes: &[u8]) -> Result<(), PourError> {
-        self.ready.clear();
-        self.restorer.push(bytes, &mut self.ready);
-        self.flush().await
+        for piece in bytes.chunks(PIECE_BYTES) {
+            self.ready.clear();
+            self.restorer.push(piece, &mut self.ready);
+            self.flush().await?;
+        }
+        Ok(())
     }
 
+    async fn flush(&mut self) -> Result<(), PourError> {
+        self.written += self.ready.len() as u64;
+        self.room.take(self.written)?;
+        Ok(self.sink.write(&self.ready).await?)
+    }
+
+    async fn finish(mut self, lasts: Lasts, content_type: &str) -> Result<StoredFile, PourError> {
+        self.ready.clear();
+        self.restorer.finish(&mut self.ready);
+        if !self.ready.is_empty() {
+            self.flush().await?;
+        }
+        let stored = self.sink.finish(lasts, content_type).await?;
+        self.room.keep(self.written);
+        Ok(stored)
+    }
+}
+
+impl Room<'_> {
     /// Sees to it that the spool has room for a file of that length.
-    fn take_room(&mut self, length: u64) -> Result<(), PourError> {
+    fn take(&mut self, length: u64) -> Result<(), PourError> {
         let Some(spool) = self.spool.filter(|_| length > self.taken) else { return Ok(()) };
         if length > spool.max_bytes() {
             return Err(PourError::NeverFits);
@@ -289,27 +321,13 @@ impl Pour<'_> {
         Ok(())
     }
 
-    async fn flush(&mut self) -> Result<(), PourError> {
-        self.written += self.ready.len() as u64;
-        self.take_room(self.written)?;
-        Ok(self.sink.write(&self.ready).await?)
-    }
-
-    async fn finish(mut self, durable: bool, content_type: &str) -> Result<StoredFile, PourError> {
-        self.ready.clear();
-        self.restorer.finish(&mut self.ready);
-        if !self.ready.is_empty() {
-            self.flush().await?;
-        }
-        let sink = std::mem::replace(&mut self.sink, FileSink::new(Path::new(""), 0));
-        let stored = sink.finish(durable, content_type).await?;
-        // what was written stays taken
-        self.taken = self.taken.saturating_sub(self.written);
-        Ok(stored)
+    /// That much is there to stay.
+    fn keep(&mut self, written: u64) {
+        self.taken = self.taken.saturating_sub(written);
     }
 }
 
-impl Drop for Pour<'_> {
+impl Drop for Room<'_> {
     fn drop(&mut self) {
         if let Some(spool) = self.spool.filter(|_| self.taken > 0) {
             spool.give_back(self.taken);

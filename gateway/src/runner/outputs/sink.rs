@@ -21,6 +21,17 @@ pub(crate) enum SinkError {
     Io(#[from] io::Error),
 }
 
+/// What of a finished file survives a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lasts {
+    /// Nothing for sure.
+    Perhaps,
+    /// Its bytes; its name only once the caller has synced its folder, once for many files.
+    Bytes,
+    /// Bytes and name.
+    Placed,
+}
+
 /// A file under a temporary name beside its place; removed when dropped unfinished.
 #[derive(Debug)]
 pub(crate) struct FileSink {
@@ -28,7 +39,8 @@ pub(crate) struct FileSink {
     temporary: PathBuf,
     file: Option<File>,
     gathered: Vec<u8>,
-    hasher: blake3::Hasher,
+    /// Two kilobytes: not to be copied along with every future that holds a sink.
+    hasher: Box<blake3::Hasher>,
     head: Vec<u8>,
     size_bytes: u64,
     max_bytes: u64,
@@ -45,7 +57,7 @@ impl FileSink {
             temporary,
             file: None,
             gathered: Vec::new(),
-            hasher: blake3::Hasher::new(),
+            hasher: Box::default(),
             head: Vec::new(),
             size_bytes: 0,
             max_bytes,
@@ -80,17 +92,21 @@ impl FileSink {
         Ok(())
     }
 
-    /// Puts the file in its place; `durable` syncs it first (its folder is for the caller to sync, once for all).
-    pub(crate) async fn finish(mut self, durable: bool, content_type: &str) -> Result<StoredFile, SinkError> {
+    /// Puts the file in its place.
+    pub(crate) async fn finish(mut self, lasts: Lasts, content_type: &str) -> Result<StoredFile, SinkError> {
         let (file, gathered) = (self.file.take(), std::mem::take(&mut self.gathered));
         let (temporary, place) = (self.temporary.clone(), self.place.clone());
         blocking(move || {
             let mut file = file.map_or_else(|| create(&temporary), Ok)?;
             file.write_all(&gathered)?;
-            if durable {
+            if lasts != Lasts::Perhaps {
                 file.sync_all()?;
             }
-            std::fs::rename(&temporary, &place)
+            std::fs::rename(&temporary, &place)?;
+            match place.parent().filter(|_| lasts == Lasts::Placed) {
+                Some(folder) => sync_folder(folder),
+                None => Ok(()),
+            }
         })
         .await?;
         self.done = true;
@@ -117,7 +133,7 @@ fn create(path: &Path) -> io::Result<File> {
                 std::fs::create_dir_all(folder)?;
                 // a new folder lasts only when the one it stands in is synced
                 if let Some(above) = folder.parent() {
-                    File::open(above)?.sync_all()?;
+                    sync_folder(above)?;
                 }
             }
             File::create(path)
@@ -128,7 +144,14 @@ fn create(path: &Path) -> io::Result<File> {
 
 /// Makes renames in these folders last.
 pub(crate) async fn sync_folders(folders: Vec<PathBuf>) -> io::Result<()> {
-    blocking(move || folders.iter().try_for_each(|folder| File::open(folder)?.sync_all())).await
+    if folders.is_empty() {
+        return Ok(());
+    }
+    blocking(move || folders.iter().try_for_each(|folder| sync_folder(folder))).await
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 /// Runs file work where it may block.

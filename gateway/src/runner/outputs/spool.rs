@@ -143,10 +143,11 @@ impl Spool {
     /// Drops all that is held of an attempt.
     pub(crate) async fn drop_attempt(&self, attempt: Attempt) {
         let folder = self.folder(attempt);
+        // nearly always nothing was spooled, which the system knows without asking the disk
+        if !folder.exists() {
+            return;
+        }
         let dropped = blocking(move || {
-            if !folder.exists() {
-                return Ok(0);
-            }
             let size = size_of(&folder)?;
             std::fs::remove_dir_all(&folder).map(|()| size)
         })

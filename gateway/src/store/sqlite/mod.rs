@@ -35,8 +35,8 @@ use self::reader::Readers;
 use self::turn::SqliteTurn;
 use self::writer::{SeenTime, Writer, WriterHandle};
 use super::{
-    AssetRow, Face, JobBody, JobRow, KeyRow, KnownInstance, ListQuery, NewKey, OpenJob, OutputRow, Replay,
-    Result, Store, StoreError, Swept, TenantRow, Turn,
+    AssetRow, Face, JobBody, JobRow, JobWithOutputs, KeyRow, KnownInstance, ListQuery, NewKey, OpenJob,
+    OutputRow, Replay, Result, Store, StoreError, Swept, TenantRow, Turn,
 };
 
 /// How long bytes stay mintable after somebody asked whether they are held.
@@ -205,6 +205,10 @@ impl Store for SqliteStore {
 
     fn outputs(&self, job: Uuid) -> BoxFuture<'_, Result<Vec<OutputRow>>> {
         Box::pin(self.readers.call(move |connection| reads::outputs(connection, job)))
+    }
+
+    fn job_with_outputs(&self, job: Uuid) -> BoxFuture<'_, Result<Option<JobWithOutputs>>> {
+        Box::pin(self.readers.call(move |connection| reads::job_with_outputs(connection, job)))
     }
 
     fn body(&self, job: Uuid) -> BoxFuture<'_, Result<Option<JobBody>>> {

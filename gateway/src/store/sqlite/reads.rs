@@ -8,7 +8,8 @@ use super::codec::{self, Requirements};
 use super::error::StoreFault;
 use super::insert;
 use crate::store::{
-    Face, JobBody, JobPlan, JobRow, ListQuery, OpenJob, OutputRow, Replay, Result, StoredState,
+    Face, JobBody, JobPlan, JobRow, JobWithOutputs, ListQuery, OpenJob, OutputRow, Replay, Result,
+    StoredState,
 };
 
 const JOB: &str =
@@ -24,6 +25,13 @@ pub(super) fn job_by_public_id(connection: &Connection, tenant: u32, id: &str) -
 /// A job by its internal id.
 pub(super) fn job(connection: &Connection, id: Uuid) -> Result<Option<JobRow>> {
     Ok(jobs(connection, &format!("{JOB} WHERE id = ?1"), &[id.as_bytes()])?.pop())
+}
+
+/// A job and, once it has succeeded, its outputs.
+pub(super) fn job_with_outputs(connection: &Connection, id: Uuid) -> Result<Option<JobWithOutputs>> {
+    let Some(row) = job(connection, id)? else { return Ok(None) };
+    let outputs = if row.state == StoredState::Succeeded { outputs(connection, id)? } else { Vec::new() };
+    Ok(Some((row, outputs)))
 }
 
 /// A tenant's jobs, newest first; tombstones are not listed.

@@ -105,6 +105,9 @@ pub struct JobRow {
     pub error: Option<JobError>,
 }
 
+/// A job with its outputs in server order, none before its end.
+pub type JobWithOutputs = (JobRow, Vec<OutputRow>);
+
 /// An output as read.
 #[derive(Debug, Clone)]
 pub struct OutputRow {

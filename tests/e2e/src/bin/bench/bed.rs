@@ -1,12 +1,12 @@
 //! What is measured side by side: one simulator process with an instance for each arm, the gateway before one, the
 //! reference proxy before another. Equal instances of one process are one floor.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::client::{Caller, End};
@@ -28,7 +28,7 @@ pub struct Bed {
     /// The proxy before one instance.
     pub proxy: Option<Server>,
     /// On the disk of the build.
-    pub folder: TempDir,
+    pub folder: PathBuf,
 }
 
 /// What many jobs came to.
@@ -51,13 +51,13 @@ impl Bed {
     /// When a program does not start.
     pub async fn start(options: &Options, simulator: &[&str]) -> anyhow::Result<Self> {
         let folder = options.folder()?;
-        let simulators = process::simulators(3, &options.simulator(simulator), folder.path()).await?;
-        let gateway = process::gateway(&simulators.urls[1..2], folder.path()).await?;
+        let simulators = process::simulators(3, &options.simulator(simulator), &folder).await?;
+        let gateway = process::gateway(&simulators.urls[1..2], &folder).await?;
         let proxy = match options.without_proxy {
             true => None,
             false => {
                 let program = venv::proxy(&options.target()?).await?;
-                Some(process::proxy(&program, &simulators.urls[2], folder.path()).await?)
+                Some(process::proxy(&program, &simulators.urls[2], &folder).await?)
             }
         };
         Ok(Self { simulators, gateway, proxy, folder })

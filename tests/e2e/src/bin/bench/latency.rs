@@ -37,7 +37,7 @@ pub async fn sequential(options: &Options) -> anyhow::Result<Vec<Row>> {
     let mut direct = Direct::open(&bed.simulators.urls[0]).await?;
     let gateway = Caller::new(&bed.gateway)?;
     let proxy = bed.proxy.as_ref().map(Caller::new).transpose()?;
-    let mut log = Log::create(bed.folder.path())?;
+    let mut log = Log::create(&bed.folder)?;
 
     let commits = commits(&bed.gateway).await?;
     let (mut floor, mut ours, mut theirs, mut syncs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());

@@ -32,11 +32,10 @@ pub async fn measure(options: &Options) -> anyhow::Result<Vec<Row>> {
     let folder = options.folder()?;
     let picture = options.picture_kb.to_string();
     let simulator = [&BUSY[..], &["--output-kb", &picture]].concat();
-    let simulators =
-        process::simulators(options.instances, &options.simulator(&simulator), folder.path()).await?;
+    let simulators = process::simulators(options.instances, &options.simulator(&simulator), &folder).await?;
     let alone = idle(&simulators.urls[..1], options).await?;
 
-    let gateway = process::gateway(&simulators.urls, folder.path()).await?;
+    let gateway = process::gateway(&simulators.urls, &folder).await?;
     tokio::time::sleep(SETTLE).await;
     let idle = procfs::memory(gateway.pid)?;
     let over = Arc::new(AtomicBool::new(false));
@@ -67,7 +66,7 @@ fn rows(options: &Options, [alone, idle, highest, peak]: [f64; 4], many: &Many) 
 
 async fn idle(urls: &[String], options: &Options) -> anyhow::Result<f64> {
     let folder = options.folder()?;
-    let gateway = process::gateway(urls, folder.path()).await?;
+    let gateway = process::gateway(urls, &folder).await?;
     tokio::time::sleep(SETTLE).await;
     let memory = procfs::memory(gateway.pid)?;
     gateway.end().await?;

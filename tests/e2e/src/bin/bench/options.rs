@@ -49,6 +49,12 @@ pub struct Options {
     /// Jobs altogether when memory is measured.
     #[arg(long)]
     flight_jobs: Option<usize>,
+    /// Folder in which databases and pictures are kept meanwhile; beside the build by default. One in memory
+    /// (`/dev/shm`) shows what is the gateway's own.
+    #[arg(long)]
+    disk: Option<PathBuf>,
+    #[arg(skip)]
+    sandbox: Option<PathBuf>,
 }
 
 /// One measurement.
@@ -114,8 +120,21 @@ impl Options {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn folder(&self) -> anyhow::Result<TempDir> {
-        Ok(tempfile::Builder::new().prefix("bench-").tempdir_in(self.target()?)?)
+    pub fn folder(&self) -> anyhow::Result<PathBuf> {
+        let all = self.sandbox.as_deref().context("no sandbox")?;
+        Ok(tempfile::Builder::new().tempdir_in(all)?.keep())
+    }
+
+    /// One sandbox for all stages: an ext4 without a journal takes a millisecond and more to make a file where many
+    /// were deleted in the last minutes, so nothing is deleted before the end.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn open_sandbox(&mut self) -> anyhow::Result<TempDir> {
+        let disk = self.disk.clone().map_or_else(|| self.target(), Ok)?;
+        let sandbox = tempfile::Builder::new().prefix("bench-").tempdir_in(disk)?;
+        self.sandbox = Some(sandbox.path().to_owned());
+        Ok(sandbox)
     }
 
     /// The folder of the build.
