@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use scheduler::{DeviceId, DeviceSample, Event, HostId, InstanceId, InstanceProfile};
+use scheduler::{DeviceId, DeviceSample, Event, HostId, InstanceId, InstanceProfile, Loading};
 
 use super::names;
+use super::stock::Stock;
 use crate::fleet::{HostView, InstanceView};
 use crate::link::local::Sender;
-use crate::link::message::{Command, DeviceReport, InstanceFacts};
+use crate::link::message::{Command, DeviceReport, InstanceFacts, LoadingFacts};
 use crate::store::KnownInstance;
-use crate::workflow::Catalogue;
+use crate::workflow::{self, Catalogue};
 
 /// How long the catalogue of an instance that answers may keep us from refusing what the others lack.
 const SETTLES_WITHIN: Duration = Duration::from_secs(30);
@@ -25,7 +26,7 @@ pub(super) struct Registry {
     by_name: HashMap<Arc<str>, usize>,
     by_id: HashMap<InstanceId, usize>,
     devices: HashMap<String, DeviceId>,
-    catalogues: HashMap<String, Arc<Catalogue>>,
+    stock: Stock,
     next_id: u32,
     reserve_mib: u32,
 }
@@ -67,12 +68,7 @@ impl Registry {
         reserve_mib: u32,
     ) -> (Self, Known) {
         let next_id = known.iter().map(|instance| instance.id).max().map_or(1, |highest| highest + 1);
-        let registry = Self {
-            catalogues: catalogues.into_iter().map(|catalogue| (catalogue.hash.clone(), catalogue)).collect(),
-            next_id,
-            reserve_mib,
-            ..Self::default()
-        };
+        let registry = Self { stock: Stock::new(catalogues), next_id, reserve_mib, ..Self::default() };
         let known = known.into_iter().map(|instance| (instance.name.clone(), instance)).collect();
         (registry, Known(known))
     }
@@ -156,7 +152,7 @@ impl Registry {
             return self.down(name, reason);
         }
         let changed = self.instances[index].facts.as_ref() != Some(&facts);
-        let catalogue_known = facts.catalogue.as_ref().is_none_or(|hash| self.catalogues.contains_key(hash));
+        let catalogue_known = facts.catalogue.as_ref().is_none_or(|hash| self.stock.knows(hash));
         let instance = &mut self.instances[index];
         let was_up = instance.up;
         if !was_up && instance.seen_at > 0 {
@@ -199,8 +195,8 @@ impl Registry {
     /// A catalogue was read; the instances that offer it can be used.
     pub(super) fn learn(&mut self, catalogue: Arc<Catalogue>) -> Vec<Event> {
         let hash = catalogue.hash.clone();
-        let parts = catalogue.parts.clone();
-        self.catalogues.insert(hash.clone(), catalogue);
+        self.stock.learn(catalogue);
+        let Some(parts) = self.stock.offer(&hash) else { return Vec::new() };
         self.instances
             .iter()
             .filter(|instance| instance.catalogue() == Some(&hash))
@@ -260,14 +256,14 @@ impl Registry {
     /// that answers the catalogue has been read.
     pub(super) fn is_settled(&self) -> bool {
         self.instances.iter().all(|instance| {
-            let known = instance.catalogue().is_some_and(|hash| self.catalogues.contains_key(hash));
+            let known = instance.catalogue().is_some_and(|hash| self.stock.knows(hash));
             let patient = instance.heard_at.is_none_or(|at| instance.up && at.elapsed() < SETTLES_WITHIN);
             known || !patient
         })
     }
 
     pub(super) fn catalogue_known(&self, hash: &str) -> bool {
-        self.catalogues.contains_key(hash)
+        self.stock.knows(hash)
     }
 
     /// The distinct catalogues of instances that are configured, in the order of the instances.
@@ -278,7 +274,7 @@ impl Registry {
             if seen.iter().any(|catalogue: &Arc<Catalogue>| catalogue.hash == *hash) {
                 continue;
             }
-            seen.extend(self.catalogues.get(hash).cloned());
+            seen.extend(self.stock.get(hash).cloned());
         }
         seen
     }
@@ -321,37 +317,21 @@ impl Registry {
     fn profile(&mut self, index: usize) -> InstanceProfile {
         let instance = &self.instances[index];
         let host = HostId(u32::try_from(instance.host).unwrap_or(u32::MAX));
-        let catalogue = instance.catalogue().and_then(|hash| self.catalogues.get(hash));
-        let catalogue = catalogue.map(|catalogue| catalogue.parts.clone());
-        let Some(facts) = &instance.facts else {
-            return InstanceProfile {
-                host,
-                device: None,
-                device_class: names::device_class("unknown"),
-                speed_milli: 1000,
-                family_speeds: Box::default(),
-                loading: None,
-                vram_mib: None,
-                reserve_mib: 0,
-                catalogue,
-            };
-        };
-        let (device_class, speed_milli) =
-            (names::device_class(&facts.device_class), facts.speed_milli.max(1));
-        let vram_mib = facts.vram_mib;
+        let Some(facts) = &instance.facts else { return unknown(host) };
+        self.stock.weigh(facts);
         let next = DeviceId(u32::try_from(self.devices.len()).unwrap_or(u32::MAX));
         let device = facts.device_uuid.clone().map(|uuid| *self.devices.entry(uuid).or_insert(next));
-        let reserve_mib = if vram_mib.is_some() { self.reserve_mib } else { 0 };
+        let speeds = facts.family_speeds.iter();
         InstanceProfile {
             host,
             device,
-            device_class,
-            speed_milli,
-            family_speeds: Box::default(),
-            loading: None,
-            vram_mib,
-            reserve_mib,
-            catalogue,
+            device_class: names::device_class(&facts.device_class),
+            speed_milli: facts.speed_milli.max(1),
+            family_speeds: speeds.map(|(name, &speed)| (workflow::family(name), speed.max(1))).collect(),
+            loading: facts.loading.map(loading),
+            vram_mib: facts.vram_mib,
+            reserve_mib: if facts.vram_mib.is_some() { self.reserve_mib } else { 0 },
+            catalogue: facts.catalogue.as_ref().and_then(|hash| self.stock.offer(hash)),
         }
     }
 
@@ -371,6 +351,30 @@ impl Registry {
 impl Instance {
     fn catalogue(&self) -> Option<&String> {
         self.facts.as_ref()?.catalogue.as_ref()
+    }
+}
+
+/// An instance that never answered.
+fn unknown(host: HostId) -> InstanceProfile {
+    InstanceProfile {
+        host,
+        device: None,
+        device_class: names::device_class("unknown"),
+        speed_milli: 1000,
+        family_speeds: Box::default(),
+        loading: None,
+        vram_mib: None,
+        reserve_mib: 0,
+        catalogue: None,
+    }
+}
+
+/// Rates of nothing would stand for loads without end.
+fn loading(facts: LoadingFacts) -> Loading {
+    Loading {
+        disk_mib_s: facts.disk_mib_s.max(1),
+        pcie_mib_s: facts.pcie_mib_s.max(1),
+        host_cache_mib: facts.host_cache_mib,
     }
 }
 

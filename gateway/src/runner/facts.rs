@@ -1,5 +1,7 @@
 //! What an instance is: read from `/system_stats` (PROTOCOL §6), completed by configuration and priors.
 
+use std::collections::BTreeMap;
+
 use super::comfy::wire::SystemStats;
 use super::config::InstanceConfig;
 use crate::link::message::InstanceFacts;
@@ -44,6 +46,9 @@ pub(super) fn of(stats: &SystemStats, config: &InstanceConfig) -> InstanceFacts 
         vram_split: config.vram_mib.is_some(),
         device_uuid: config.device_uuid.clone(),
         catalogue: None,
+        family_speeds: BTreeMap::new(),
+        loading: None,
+        models_mib: BTreeMap::new(),
         device_name,
         device_class,
     }

@@ -106,6 +106,9 @@ impl World {
             vram_split: false,
             device_uuid: None,
             catalogue: Some(catalogue_hash()),
+            family_speeds: std::collections::BTreeMap::new(),
+            loading: None,
+            models_mib: std::collections::BTreeMap::new(),
         };
         self.runner.reports.send(Report::InstanceUp { instance: "gpu-0".into(), facts }).await.unwrap();
     }
