@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use scheduler::{DeviceId, DeviceSample, Event, HostId, InstanceId, InstanceProfile, Loading};
+use scheduler::{DeviceId, DeviceSample, Event, HostId, InstanceId, InstanceProfile, Loading, Timestamp};
 
 use super::names;
 use super::stock::Stock;
@@ -35,6 +35,7 @@ struct Host {
     view: HostView,
     commands: Sender<Command>,
     instances: Vec<Arc<str>>,
+    leaves_at: Option<Timestamp>,
 }
 
 struct Instance {
@@ -84,7 +85,7 @@ impl Registry {
         let mut change = Change::default();
         let host = self.hosts.len();
         let view = HostView { name: name.to_owned(), ..HostView::default() };
-        self.hosts.push(Host { view, commands, instances: instances.to_vec() });
+        self.hosts.push(Host { view, commands, instances: instances.to_vec(), leaves_at: None });
         for instance in instances {
             let before = known.0.get(&**instance);
             let id = before.map_or_else(
@@ -136,6 +137,9 @@ impl Registry {
             }
             if host.spool_full {
                 events.push(Event::InstanceSpool { instance: instance.id, full: true });
+            }
+            if let at @ Some(_) = self.hosts[instance.host].leaves_at {
+                events.push(Event::InstanceLeaves { instance: instance.id, at });
             }
         }
         events
@@ -190,6 +194,25 @@ impl Registry {
             change.events.push(Event::InstanceUp { instance: instance.id, up: false });
         }
         change
+    }
+
+    /// The process of an instance is a new one.
+    pub(super) fn restarted(&self, name: &str) -> Change {
+        let events =
+            self.id(name).map(|instance| Event::InstanceRestarted { instance }).into_iter().collect();
+        Change { events, ..Change::default() }
+    }
+
+    /// A host is about to be taken away, milliseconds since the epoch; `None`: it stays.
+    pub(super) fn leaving(&mut self, host: usize, at: Option<i64>) -> Vec<Event> {
+        let Some(host) = self.hosts.get_mut(host) else { return Vec::new() };
+        host.leaves_at = at.map(Timestamp);
+        let at = host.leaves_at;
+        host.instances
+            .iter()
+            .filter_map(|name| self.by_name.get(name))
+            .map(|&index| Event::InstanceLeaves { instance: self.instances[index].id, at })
+            .collect()
     }
 
     /// A catalogue was read; the instances that offer it can be used.

@@ -194,6 +194,16 @@ pub enum Report {
         /// In words, for people.
         reason: String,
     },
+    /// The process of an instance is a new one: what it kept in memory is gone. Comes before it is up again.
+    InstanceRestarted {
+        /// Which one.
+        instance: InstanceName,
+    },
+    /// The host with all its instances is about to be taken away (a spot notice).
+    HostLeaving {
+        /// How soon, milliseconds; `None`: it stays after all.
+        within_ms: Option<u64>,
+    },
     /// The body asked for by [`Command::SendCatalogue`].
     Catalogue {
         /// BLAKE3 of the body, lower-case hex.
