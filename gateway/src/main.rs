@@ -1,5 +1,7 @@
 //! `gateway`: read the settings, start, wait for the signal, drain.
 
+mod simulate;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -43,6 +45,8 @@ enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Replay a trace of jobs against a scheduling policy in a model of a fleet, and measure it.
+    Simulate(simulate::Simulate),
     /// Manage the keys of tenants.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -114,6 +118,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
+    let command = match cli.command {
+        Command::Simulate(wanted) => return simulate::run(&wanted),
+        other => other,
+    };
     // One TLS provider, chosen before anything can ask for one.
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
@@ -124,7 +132,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .context("cannot start")?;
-    match cli.command {
+    match command {
         Command::Serve => runtime.block_on(serve(config)),
         Command::Runner { .. } => anyhow::bail!(
             "`gateway runner` is not in this version: give the URLs of the other machine's instances to `gateway serve`"
@@ -134,6 +142,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Key(command) => runtime.block_on(keys(&config, command)),
+        Command::Simulate(wanted) => simulate::run(&wanted),
     }
 }
 

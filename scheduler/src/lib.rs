@@ -11,6 +11,9 @@
 //!
 //! **Deliberately absent**: a clock, threads, logging, I/O, hash order, floating point and randomness other than the
 //! seed. The same events give the same decisions, on every platform.
+//!
+//! Beside it, [`simulate`] replays traces against any policy in a model of a fleet; its figures, which decide nothing,
+//! are the only floating point here.
 #![warn(missing_docs)]
 
 mod admission;

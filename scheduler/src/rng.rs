@@ -9,6 +9,12 @@ impl Rng {
         Self(seed)
     }
 
+    /// An own sequence for one of many things, which does not depend on how many there are.
+    pub(crate) fn fork(mut self, index: u64) -> Self {
+        self.0 ^= Self(index).next();
+        Self(self.next())
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;

@@ -15,18 +15,24 @@
 //! decided by it, and only as operations that IEEE 754 defines to the last bit.
 
 mod caches;
+mod compare;
 mod desk;
+mod estimate;
 mod files;
+mod fixed;
+mod generate;
 mod metrics;
 mod policies;
 mod policy;
 mod replay;
 mod scenario;
-mod service;
+mod timeline;
 mod world;
 
+pub use compare::{Comparison, Run};
 pub use desk::{Desk, Refused, Running};
 pub use files::{BadFile, File};
+pub use generate::{Generated, UnknownRecipe};
 pub use metrics::Metrics;
 pub use policies::{PolicyKind, UnknownPolicy};
 pub use policy::{Event, Fate, Policy};
@@ -35,3 +41,4 @@ pub use scenario::{
     ClassIx, Constants, DeviceClass, FamilyIx, Job, JobIx, Model, ModelIx, ModelRole, Node, NodeIx, Scenario,
     Setting, Speed, Tenant, TenantIx,
 };
+pub use timeline::timeline;

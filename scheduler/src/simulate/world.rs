@@ -160,42 +160,47 @@ impl<'s> World<'s> {
         if self.jobs[job.index()].phase != JobPhase::Waits {
             return Err(Refused::NotWaiting);
         }
+        let class = self.scenario.setting.nodes[node.index()].class;
+        match self.scenario.exec_ms(job, class) {
+            Some(exec_ms) if self.fits(job, node) => self.begin(job, node, exec_ms),
+            Some(_) | None => return Err(Refused::DoesNotFit),
+        }
+        Ok(())
+    }
+
+    /// The model's "at start": the caches change at once, and the end is known.
+    fn begin(&mut self, job: JobIx, node: NodeIx, exec_ms: Ms) {
         let setting = &self.scenario.setting;
-        let class_ix = setting.nodes[node.index()].class;
-        let (true, Some(exec_ms)) = (self.fits(job, node), self.scenario.exec_ms(job, class_ix)) else {
-            return Err(Refused::DoesNotFit);
-        };
-        let class = &setting.classes[class_ix.index()];
-        let known = &self.scenario.jobs[job.index()];
+        let (class, known) = (setting.class_of(node), &self.scenario.jobs[job.index()]);
         let peak = self.scenario.truth.jobs[job.index()].peak_vram_mib;
         let caches = &mut self.nodes[node.index()].caches;
         let load_ms = caches.load_ms(setting, class, known);
         let (mut found, mut cold_loras) = (caches.find(known.ckpt), caches.cold_loras(known));
         caches.start(setting, class, known, peak);
-        let runs_out = peak > class.vram_mib;
-        if runs_out {
+        let (mut run_ms, mut outcome) = (exec_ms, AttemptOutcome::Completed);
+        if peak > class.vram_mib {
+            (run_ms, outcome) = (setting.constants.oom_ms, AttemptOutcome::OutOfMemory);
             caches.clear_vram();
             // The reference results look at such an attempt after it has emptied VRAM and filled host RAM.
             (found, cold_loras) = (caches.find(known.ckpt), caches.cold_loras(known));
         }
-        let run_ms = if runs_out { setting.constants.oom_ms } else { exec_ms };
         let took_ms = setting.constants.overhead_ms.saturating_add(load_ms).saturating_add(run_ms);
         let attempt = self.log.len();
+        let (start_ms, end_ms) = (self.now, self.now.saturating_add(took_ms));
         self.log.push(Attempt {
             job,
             node,
-            start_ms: self.now,
-            end_ms: self.now.saturating_add(took_ms),
+            start_ms,
+            end_ms,
             load_ms,
             exec_ms: run_ms,
+            outcome,
             found,
             cold_loras,
-            outcome: if runs_out { AttemptOutcome::OutOfMemory } else { AttemptOutcome::Completed },
         });
         self.nodes[node.index()].doing = Doing::Runs(attempt);
         self.jobs[job.index()].phase = JobPhase::Runs;
         self.push(took_ms, What::Completion { node, attempt });
-        Ok(())
     }
 
     pub(super) fn interrupt(&mut self, node: NodeIx) -> Result<JobIx, Refused> {

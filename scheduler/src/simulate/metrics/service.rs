@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::metrics::{jain, price};
-use super::replay::{JobEnd, Replay};
-use super::scenario::{Ms, Scenario};
+use super::devices::price;
+use super::numbers::jain;
+use crate::simulate::replay::{JobEnd, Replay};
+use crate::simulate::scenario::{Ms, Scenario};
 
 const WINDOW_MS: Ms = 300_000;
 const SAMPLE_MS: Ms = 10_000;
@@ -82,7 +83,7 @@ fn add_service(shares: &mut Shares, scenario: &Scenario, replay: &Replay) {
             let Some(got) = tenants.get_mut(&tenant) else { continue };
             let from = attempt.start_ms.max(window * WINDOW_MS);
             let until = attempt.end_ms.min((window + 1) * WINDOW_MS);
-            *got += i128::from(until - from) * price(scenario, attempt.node.index());
+            *got += i128::from(until - from) * price(scenario, attempt.node);
         }
     }
 }

@@ -1,0 +1,10 @@
+//! The model of a fleet, against the reference files and against itself.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
+
+mod bad_files;
+mod estimates;
+mod fresh;
+mod reference;
+mod support;
+mod views;
+mod world;
