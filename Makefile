@@ -40,6 +40,8 @@ soak: build ## Long runs: many simulation seeds (SEEDS=n), and the kill test man
 bench: tools ## Latency, throughput and memory against the aims
 	$(CARGO) build --release --workspace --bins
 	$(CARGO) run --release --package e2e --bin bench
+	$(CARGO) bench --package scheduler --bench scale
+	$(CARGO) bench --package scheduler --bench scale -- instructions
 
 build: tools
 	$(CARGO) build --workspace --bins

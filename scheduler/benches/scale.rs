@@ -1,5 +1,7 @@
 //! The scale test: 1,000 devices, 1,000,000 waiting jobs; complete a job of a random device, choose its next one, enqueue
-//! a new one. `cargo bench -p scheduler --bench scale [JOBS [DECISIONS]]` prints decisions/s, percentiles and bytes.
+//! a new one. `cargo bench -p scheduler --bench scale [JOBS [DECISIONS]]` prints decisions/s, percentiles and bytes;
+//! with `instructions` it runs itself under `valgrind --tool=callgrind` and prints instructions for a turn instead, a
+//! figure that is the same on a busy machine.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock; the scheduler does not")]
 #![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
@@ -173,7 +175,40 @@ fn percentile(sorted: &[Duration], milli: usize) -> Duration {
     sorted.get((sorted.len() * milli / 1000).min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
+/// Instructions of a whole run under callgrind.
+fn instructions(jobs: usize, decisions: usize) -> Option<u64> {
+    let own = std::env::current_exe().ok()?;
+    let run = std::process::Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(own)
+        .args([jobs.to_string(), decisions.to_string()])
+        .output()
+        .ok()?;
+    let told = String::from_utf8_lossy(&run.stderr).into_owned();
+    let line = told.lines().find(|line| line.contains("Collected :"))?;
+    line.rsplit(' ').next()?.trim().parse().ok()
+}
+
+/// Two runs that differ by some turns only: what they differ by is what the turns took.
+fn count_instructions() {
+    const JOBS: usize = 20_000;
+    const TURNS: usize = 2_000;
+    let counts = (instructions(JOBS, TURNS), instructions(JOBS, 2 * TURNS), instructions(2 * JOBS, TURNS));
+    let (Some(base), Some(more_turns), Some(more_jobs)) = counts else {
+        println!("valgrind is missing; run: apt-get install valgrind");
+        return;
+    };
+    println!(
+        "turn       {:>10} instructions, submission of the next job included",
+        (more_turns - base) / TURNS as u64
+    );
+    println!("enqueue    {:>10} instructions", (more_jobs - base) / JOBS as u64);
+}
+
 fn main() {
+    if std::env::args().any(|arg| arg == "instructions") {
+        return count_instructions();
+    }
     let numbers: Vec<usize> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
     let jobs = numbers.first().copied().unwrap_or(1_000_000);
     let decisions = numbers.get(1).copied().unwrap_or(200_000);

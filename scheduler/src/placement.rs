@@ -29,6 +29,8 @@ const RECONSIDER: Millis = Millis::from_secs(1);
 const HEADS_EACH: usize = 4;
 /// For so many looks of the look-ahead one pool takes part: the first of them usually has what a seat needs.
 const POOLS_PART: usize = 2;
+/// So many devices halve the looks for each seat, twice as many leave a third …
+const LARGE_FLEET: u32 = 256;
 /// Jobs looked at in one pass, however many seats are open.
 const MOST_LOOKS: u32 = 256;
 /// A device is not left idle for a better job elsewhere when the backlog takes this many times longer to drain than
@@ -112,7 +114,7 @@ impl Scheduler {
         self.plan.resize(self.fleet.places(), Planned::default());
         let mut pass = self.begin_pass();
         let mut placed = false;
-        let mut looks = self.config.look_ahead.saturating_mul(self.fleet.open_seats()).min(MOST_LOOKS);
+        let mut looks = self.look_ahead().saturating_mul(self.fleet.open_seats()).min(MOST_LOOKS);
         let mut candidates = self.candidates();
         while looks > 0
             && self.fleet.is_any_open()
@@ -128,6 +130,12 @@ impl Scheduler {
             }
         }
         self.fill_idle(pass, drain, out) || placed
+    }
+
+    /// Looks for each open seat: in a large fleet the next seat opens so soon that whoever was passed by is not late.
+    fn look_ahead(&self) -> u32 {
+        let devices = u32::try_from(self.fleet.usable()).unwrap_or(u32::MAX);
+        (self.config.look_ahead / (1 + devices / LARGE_FLEET)).max(1)
     }
 
     fn begin_pass(&self) -> Pass {
@@ -208,7 +216,7 @@ impl Scheduler {
                 pools.extend(models.flat_map(|model| self.pools.of_checkpoint(model)));
             }
         }
-        let most = self.config.look_ahead as usize / POOLS_PART;
+        let most = (self.look_ahead() as usize / POOLS_PART).max(1);
         pools.extend(self.pools.best(most, |demand| self.market.grades(demand).meets(open)));
         pools.sort_unstable();
         pools.dedup();
