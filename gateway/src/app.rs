@@ -217,6 +217,11 @@ fn runner_config(config: &Config) -> runner::Config {
             vram_mib: instance.vram_mib,
             device_uuid: instance.device_uuid.clone(),
             output_folder: instance.output_folder.clone(),
+            family_speeds: instance.family_speeds.clone(),
+            disk_mib_s: instance.disk_mib_s,
+            pcie_mib_s: instance.pcie_mib_s,
+            host_cache_mib: instance.host_cache_mib,
+            models_dir: instance.models_dir.clone(),
         })
         .collect();
     let host = file.runner.host.clone().unwrap_or_else(host_name);
@@ -225,6 +230,9 @@ fn runner_config(config: &Config) -> runner::Config {
     runner.max_frame_bytes = file.runner.max_frame_bytes;
     runner.times.hang_min = Duration::from_secs(file.runner.hang_seconds);
     runner.nvml = start_nvml(config);
+    let server = file.runner.spot_notice.clone();
+    let server = server.or_else(|| runner::metadata_server(|name| std::env::var(name).ok()));
+    runner.spot_notice = server.filter(|server| !server.is_empty());
     runner.times.catalogue_refresh = Duration::from_secs(file.runner.catalogue_refresh_seconds);
     runner
 }

@@ -1,5 +1,6 @@
 //! The configuration file, setting by setting. `gateway.example.toml` is checked against these defaults.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,16 @@ section! {
         device_uuid: Option<String> = None,
         /// Its output folder, where it can be reached: stored files are removed from it.
         output_folder: Option<PathBuf> = None,
+        /// Speed by model family (`sd15`, `sdxl`, `flux`, `video`); unset: priors by class.
+        family_speeds: BTreeMap<String, u32> = BTreeMap::new(),
+        /// Rate of the disk that holds its models, MiB/s; unset: a prior by class.
+        disk_mib_s: Option<u32> = None,
+        /// Rate from host RAM to its device, MiB/s; unset: a prior by class.
+        pcie_mib_s: Option<u32> = None,
+        /// Host RAM that keeps model files, MiB; unset: two thirds of what the machine has.
+        host_cache_mib: Option<u32> = None,
+        /// Its folder of models, where it can be reached: the sizes of the files are read from it.
+        models_dir: Option<PathBuf> = None,
     }
 }
 
@@ -176,6 +187,9 @@ section! {
         hang_seconds: u64 = 600,
         /// How often an instance's catalogue is read again, seconds.
         catalogue_refresh_seconds: u64 = 600,
+        /// Metadata server that gives notice before a spot machine is taken away; unset: that of Compute Engine on its
+        /// machines; empty: none.
+        spot_notice: Option<String> = None,
         /// Put every message of the link through JSON, as between machines.
         serialise_link: bool = false,
     }

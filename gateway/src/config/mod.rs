@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use scheduler::Millis;
 
+use crate::workflow::FAMILIES;
+
 pub use file::{Engine, File, Http, Instance, Log, LogFormat, Nvml, Retention, Runner, Scheduler, Workflow};
 
 /// The gateway's settings, checked and complete.
@@ -181,6 +183,23 @@ fn check_instances(instances: &mut [Instance], mistakes: &mut Vec<String>) {
         if instance.speed_milli == Some(0) {
             mistakes
                 .push(format!("instances[{index}].speed_milli: must be at least 1 (1000 is the reference)"));
+        }
+        check_priors(index, instance, mistakes);
+    }
+}
+
+fn check_priors(index: usize, instance: &Instance, mistakes: &mut Vec<String>) {
+    for (family, speed) in &instance.family_speeds {
+        if !FAMILIES.contains(&family.as_str()) {
+            let known = FAMILIES.join(", ");
+            mistakes.push(format!("instances[{index}].family_speeds.{family}: not one of {known}"));
+        } else if *speed == 0 {
+            mistakes.push(format!("instances[{index}].family_speeds.{family}: must be at least 1"));
+        }
+    }
+    for (name, rate) in [("disk_mib_s", instance.disk_mib_s), ("pcie_mib_s", instance.pcie_mib_s)] {
+        if rate == Some(0) {
+            mistakes.push(format!("instances[{index}].{name}: must be at least 1"));
         }
     }
 }

@@ -102,3 +102,45 @@ fn one_instance_twice_is_a_mistake() {
     let env = |name: &str| (name == "GATEWAY_INSTANCES").then(|| "http://a:1,http://a:1/".to_owned());
     assert!(matches!(Config::from_text("", env), Err(ConfigError::Mistakes(found)) if found.len() == 1));
 }
+
+#[test]
+fn every_setting_of_an_instance_is_in_the_example_file() {
+    let text = include_str!("../../gateway.example.toml");
+    let block = text.split("[[instances]]").nth(1).and_then(|rest| rest.split("\n[").next()).unwrap();
+    let shown: String = block
+        .lines()
+        .filter(|line| line.contains(" = "))
+        .map(|line| line.trim_start_matches(['#', ':', ' ']).to_owned() + "\n")
+        .collect();
+    let shown: Instance = toml::from_str(&shown).unwrap();
+    assert_eq!(shown.family_speeds["sd15"], 980);
+    let unset = [
+        shown.device_class.is_none(),
+        shown.speed_milli.is_none(),
+        shown.vram_mib.is_none(),
+        shown.device_uuid.is_none(),
+        shown.output_folder.is_none(),
+        shown.disk_mib_s.is_none(),
+        shown.pcie_mib_s.is_none(),
+        shown.host_cache_mib.is_none(),
+        shown.models_dir.is_none(),
+    ];
+    assert_eq!(unset, [false; 9]);
+}
+
+#[test]
+fn priors_that_mean_nothing_are_mistakes() {
+    let found = mistakes(
+        r#"
+        [[instances]]
+        url = "http://a:1"
+        disk_mib_s = 0
+        pcie_mib_s = 0
+        family_speeds = { sd15 = 0, dalle = 5 }
+        "#,
+    );
+    for word in ["disk_mib_s", "pcie_mib_s", "family_speeds.sd15", "family_speeds.dalle"] {
+        assert!(found.iter().any(|mistake| mistake.contains(word)), "{word} is not among {found:#?}");
+    }
+    assert_eq!(found.len(), 4, "{found:#?}");
+}

@@ -17,6 +17,7 @@ mod records;
 mod registry;
 mod rejudge;
 mod sort;
+mod stock;
 mod turn;
 mod world;
 

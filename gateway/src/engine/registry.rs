@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use scheduler::{DeviceId, DeviceSample, Event, HostId, InstanceId, InstanceProfile};
+use scheduler::{DeviceId, DeviceSample, Event, HostId, InstanceId, InstanceProfile, Loading, Timestamp};
 
 use super::names;
+use super::stock::Stock;
 use crate::fleet::{HostView, InstanceView};
 use crate::link::local::Sender;
-use crate::link::message::{Command, DeviceReport, InstanceFacts};
+use crate::link::message::{Command, DeviceReport, InstanceFacts, LoadingFacts};
 use crate::store::KnownInstance;
-use crate::workflow::Catalogue;
+use crate::workflow::{self, Catalogue};
 
 /// How long the catalogue of an instance that answers may keep us from refusing what the others lack.
 const SETTLES_WITHIN: Duration = Duration::from_secs(30);
@@ -25,7 +26,7 @@ pub(super) struct Registry {
     by_name: HashMap<Arc<str>, usize>,
     by_id: HashMap<InstanceId, usize>,
     devices: HashMap<String, DeviceId>,
-    catalogues: HashMap<String, Arc<Catalogue>>,
+    stock: Stock,
     next_id: u32,
     reserve_mib: u32,
 }
@@ -34,6 +35,7 @@ struct Host {
     view: HostView,
     commands: Sender<Command>,
     instances: Vec<Arc<str>>,
+    leaves_at: Option<Timestamp>,
 }
 
 struct Instance {
@@ -67,12 +69,7 @@ impl Registry {
         reserve_mib: u32,
     ) -> (Self, Known) {
         let next_id = known.iter().map(|instance| instance.id).max().map_or(1, |highest| highest + 1);
-        let registry = Self {
-            catalogues: catalogues.into_iter().map(|catalogue| (catalogue.hash.clone(), catalogue)).collect(),
-            next_id,
-            reserve_mib,
-            ..Self::default()
-        };
+        let registry = Self { stock: Stock::new(catalogues), next_id, reserve_mib, ..Self::default() };
         let known = known.into_iter().map(|instance| (instance.name.clone(), instance)).collect();
         (registry, Known(known))
     }
@@ -88,7 +85,7 @@ impl Registry {
         let mut change = Change::default();
         let host = self.hosts.len();
         let view = HostView { name: name.to_owned(), ..HostView::default() };
-        self.hosts.push(Host { view, commands, instances: instances.to_vec() });
+        self.hosts.push(Host { view, commands, instances: instances.to_vec(), leaves_at: None });
         for instance in instances {
             let before = known.0.get(&**instance);
             let id = before.map_or_else(
@@ -141,6 +138,9 @@ impl Registry {
             if host.spool_full {
                 events.push(Event::InstanceSpool { instance: instance.id, full: true });
             }
+            if let at @ Some(_) = self.hosts[instance.host].leaves_at {
+                events.push(Event::InstanceLeaves { instance: instance.id, at });
+            }
         }
         events
     }
@@ -156,7 +156,7 @@ impl Registry {
             return self.down(name, reason);
         }
         let changed = self.instances[index].facts.as_ref() != Some(&facts);
-        let catalogue_known = facts.catalogue.as_ref().is_none_or(|hash| self.catalogues.contains_key(hash));
+        let catalogue_known = facts.catalogue.as_ref().is_none_or(|hash| self.stock.knows(hash));
         let instance = &mut self.instances[index];
         let was_up = instance.up;
         if !was_up && instance.seen_at > 0 {
@@ -196,11 +196,30 @@ impl Registry {
         change
     }
 
+    /// The process of an instance is a new one.
+    pub(super) fn restarted(&self, name: &str) -> Change {
+        let events =
+            self.id(name).map(|instance| Event::InstanceRestarted { instance }).into_iter().collect();
+        Change { events, ..Change::default() }
+    }
+
+    /// A host is about to be taken away, milliseconds since the epoch; `None`: it stays.
+    pub(super) fn leaving(&mut self, host: usize, at: Option<i64>) -> Vec<Event> {
+        let Some(host) = self.hosts.get_mut(host) else { return Vec::new() };
+        host.leaves_at = at.map(Timestamp);
+        let at = host.leaves_at;
+        host.instances
+            .iter()
+            .filter_map(|name| self.by_name.get(name))
+            .map(|&index| Event::InstanceLeaves { instance: self.instances[index].id, at })
+            .collect()
+    }
+
     /// A catalogue was read; the instances that offer it can be used.
     pub(super) fn learn(&mut self, catalogue: Arc<Catalogue>) -> Vec<Event> {
         let hash = catalogue.hash.clone();
-        let parts = catalogue.parts.clone();
-        self.catalogues.insert(hash.clone(), catalogue);
+        self.stock.learn(catalogue);
+        let Some(parts) = self.stock.offer(&hash) else { return Vec::new() };
         self.instances
             .iter()
             .filter(|instance| instance.catalogue() == Some(&hash))
@@ -260,14 +279,14 @@ impl Registry {
     /// that answers the catalogue has been read.
     pub(super) fn is_settled(&self) -> bool {
         self.instances.iter().all(|instance| {
-            let known = instance.catalogue().is_some_and(|hash| self.catalogues.contains_key(hash));
+            let known = instance.catalogue().is_some_and(|hash| self.stock.knows(hash));
             let patient = instance.heard_at.is_none_or(|at| instance.up && at.elapsed() < SETTLES_WITHIN);
             known || !patient
         })
     }
 
     pub(super) fn catalogue_known(&self, hash: &str) -> bool {
-        self.catalogues.contains_key(hash)
+        self.stock.knows(hash)
     }
 
     /// The distinct catalogues of instances that are configured, in the order of the instances.
@@ -278,7 +297,7 @@ impl Registry {
             if seen.iter().any(|catalogue: &Arc<Catalogue>| catalogue.hash == *hash) {
                 continue;
             }
-            seen.extend(self.catalogues.get(hash).cloned());
+            seen.extend(self.stock.get(hash).cloned());
         }
         seen
     }
@@ -321,37 +340,21 @@ impl Registry {
     fn profile(&mut self, index: usize) -> InstanceProfile {
         let instance = &self.instances[index];
         let host = HostId(u32::try_from(instance.host).unwrap_or(u32::MAX));
-        let catalogue = instance.catalogue().and_then(|hash| self.catalogues.get(hash));
-        let catalogue = catalogue.map(|catalogue| catalogue.parts.clone());
-        let Some(facts) = &instance.facts else {
-            return InstanceProfile {
-                host,
-                device: None,
-                device_class: names::device_class("unknown"),
-                speed_milli: 1000,
-                family_speeds: Box::default(),
-                loading: None,
-                vram_mib: None,
-                reserve_mib: 0,
-                catalogue,
-            };
-        };
-        let (device_class, speed_milli) =
-            (names::device_class(&facts.device_class), facts.speed_milli.max(1));
-        let vram_mib = facts.vram_mib;
+        let Some(facts) = &instance.facts else { return unknown(host) };
+        self.stock.weigh(facts);
         let next = DeviceId(u32::try_from(self.devices.len()).unwrap_or(u32::MAX));
         let device = facts.device_uuid.clone().map(|uuid| *self.devices.entry(uuid).or_insert(next));
-        let reserve_mib = if vram_mib.is_some() { self.reserve_mib } else { 0 };
+        let speeds = facts.family_speeds.iter();
         InstanceProfile {
             host,
             device,
-            device_class,
-            speed_milli,
-            family_speeds: Box::default(),
-            loading: None,
-            vram_mib,
-            reserve_mib,
-            catalogue,
+            device_class: names::device_class(&facts.device_class),
+            speed_milli: facts.speed_milli.max(1),
+            family_speeds: speeds.map(|(name, &speed)| (workflow::family(name), speed.max(1))).collect(),
+            loading: facts.loading.map(loading),
+            vram_mib: facts.vram_mib,
+            reserve_mib: if facts.vram_mib.is_some() { self.reserve_mib } else { 0 },
+            catalogue: facts.catalogue.as_ref().and_then(|hash| self.stock.offer(hash)),
         }
     }
 
@@ -371,6 +374,30 @@ impl Registry {
 impl Instance {
     fn catalogue(&self) -> Option<&String> {
         self.facts.as_ref()?.catalogue.as_ref()
+    }
+}
+
+/// An instance that never answered.
+fn unknown(host: HostId) -> InstanceProfile {
+    InstanceProfile {
+        host,
+        device: None,
+        device_class: names::device_class("unknown"),
+        speed_milli: 1000,
+        family_speeds: Box::default(),
+        loading: None,
+        vram_mib: None,
+        reserve_mib: 0,
+        catalogue: None,
+    }
+}
+
+/// Rates of nothing would stand for loads without end.
+fn loading(facts: LoadingFacts) -> Loading {
+    Loading {
+        disk_mib_s: facts.disk_mib_s.max(1),
+        pcie_mib_s: facts.pcie_mib_s.max(1),
+        host_cache_mib: facts.host_cache_mib,
     }
 }
 

@@ -68,6 +68,11 @@ impl Engine {
             Report::Catalogue { hash, body } => return self.read_catalogue(hash, body),
             Report::InstanceUp { instance, facts } => self.registry.up(&instance, facts, now),
             Report::InstanceDown { instance, reason } => self.registry.down(&instance, reason),
+            Report::InstanceRestarted { instance } => self.registry.restarted(&instance),
+            Report::HostLeaving { within_ms } => {
+                let at = within_ms.map(|ms| now.saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)));
+                Change { events: self.registry.leaving(host, at), ..Change::default() }
+            }
             Report::Spool { full, bytes } => {
                 Change { events: self.registry.spool(host, full, bytes), ..Change::default() }
             }

@@ -82,7 +82,7 @@ pub(super) fn spec(tenant: u32, plan: &JobPlan, accepted_at: i64) -> JobSpec {
         accepted_at: Timestamp(accepted_at),
         start_deadline: plan.start_deadline.map(Timestamp),
         deadline: Timestamp(plan.deadline),
-        due_at: None,
+        due_at: plan.due_at.map(Timestamp),
         requirement: if plan.provisional { rejudge::unjudged() } else { Arc::clone(&plan.requirement) },
         shape: plan.shape,
     }

@@ -38,6 +38,8 @@ pub(super) struct Wanted {
     pub(super) class: Class,
     pub(super) order: Option<i64>,
     pub(super) start_within: Option<Duration>,
+    /// When it is wanted; a late job still runs.
+    pub(super) due_within: Option<Duration>,
     pub(super) finish_within: Option<Duration>,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) partner_key: Option<Secret>,
@@ -90,6 +92,7 @@ pub(super) fn job(
             concurrency: caller.tenant.concurrency,
             order: wanted.order,
             start_deadline: wanted.start_within.map(after),
+            due_at: wanted.due_within.map(after),
             deadline: after(wanted.finish_within.unwrap_or(app.limits.default_deadline)),
             requirement: wanted.judged.requirement,
             provisional: wanted.judged.provisional,

@@ -4,6 +4,7 @@
 //! a WebSocket. Both ends may restart at any time, so every message names the attempt it is about and may be
 //! repeated. Image bytes never travel here: tickets say where they go.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -193,6 +194,16 @@ pub enum Report {
         /// In words, for people.
         reason: String,
     },
+    /// The process of an instance is a new one: what it kept in memory is gone. Comes before it is up again.
+    InstanceRestarted {
+        /// Which one.
+        instance: InstanceName,
+    },
+    /// The host with all its instances is about to be taken away (a spot notice).
+    HostLeaving {
+        /// How soon, milliseconds; `None`: it stays after all.
+        within_ms: Option<u64>,
+    },
     /// The body asked for by [`Command::SendCatalogue`].
     Catalogue {
         /// BLAKE3 of the body, lower-case hex.
@@ -251,6 +262,27 @@ pub struct InstanceFacts {
     pub device_uuid: Option<String>,
     /// BLAKE3 of `/object_info` as received, lower-case hex; `None` while it could not be read.
     pub catalogue: Option<String>,
+    /// `speed_milli` by model family (`sd15`, `sdxl`, `flux`, `video`), where it is known to differ.
+    #[serde(default)]
+    pub family_speeds: BTreeMap<String, u32>,
+    /// How fast models come in; `None` where nobody knows.
+    #[serde(default)]
+    pub loading: Option<LoadingFacts>,
+    /// Sizes of model files, MiB, as far as known, by folder and name as the graph gives it
+    /// (`checkpoints/sdxl/base.safetensors`).
+    #[serde(default)]
+    pub models_mib: BTreeMap<String, u32>,
+}
+
+/// How fast a host brings models to a device: priors that observed loads correct.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadingFacts {
+    /// From disk to host RAM, MiB/s.
+    pub disk_mib_s: u32,
+    /// From host RAM to the device, MiB/s.
+    pub pcie_mib_s: u32,
+    /// Host RAM that keeps files, MiB.
+    pub host_cache_mib: u32,
 }
 
 /// One look at all devices of a host.

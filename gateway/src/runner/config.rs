@@ -1,5 +1,6 @@
 //! What a runner is started with: its instances and every bound and pause, named.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub struct Config {
     pub times: Times,
     /// Readings of the host's devices, forwarded as they change; `None` where nobody reads them.
     pub nvml: Option<Arc<Nvml>>,
+    /// Base URL of a metadata server that gives notice before the host is taken away; `None`: nobody does.
+    pub spot_notice: Option<String>,
 }
 
 impl Config {
@@ -52,6 +55,7 @@ impl Config {
             max_deliveries: 16,
             times: Times::default(),
             nvml: None,
+            spot_notice: None,
         }
     }
 }
@@ -154,4 +158,14 @@ pub struct InstanceConfig {
     pub device_uuid: Option<String>,
     /// ComfyUI's output folder, if it is reachable here: stored files are deleted from it.
     pub output_folder: Option<PathBuf>,
+    /// Speeds by model family (`sd15`, `sdxl`, `flux`, `video`), thousandths; the rest: `speed_milli`.
+    pub family_speeds: BTreeMap<String, u32>,
+    /// Rate of the disk that holds the models, MiB/s; `None`: a prior by class.
+    pub disk_mib_s: Option<u32>,
+    /// Rate from host RAM to the device, MiB/s; `None`: a prior by class.
+    pub pcie_mib_s: Option<u32>,
+    /// Host RAM that keeps model files, MiB; `None`: two thirds of what the machine has.
+    pub host_cache_mib: Option<u32>,
+    /// ComfyUI's folder of models, if it is reachable here: the sizes of the files are read from it.
+    pub models_dir: Option<PathBuf>,
 }

@@ -14,6 +14,7 @@ use super::config::Config;
 use super::instance::{self, Handle, Homes, Host};
 use super::outputs::deliver::bucket_client;
 use super::outputs::spool::{Level, Spool};
+use super::spot;
 use crate::link::local::{Receiver, RunnerEnd, Sender};
 use crate::link::message::{Command, DeviceReport, InstanceName, Report};
 
@@ -44,6 +45,7 @@ pub(super) fn start(
     let (level, homes) = (host.spool.level(), host.homes.clone());
     let reports = link.reports;
     let nvml = config.nvml.as_ref().map(|nvml| nvml.reports());
+    let (plain, server) = (http::client(&config, "http:")?, config.spot_notice.clone());
     let closing = closing.clone();
     tasks.spawn(async move {
         let serving = async {
@@ -54,6 +56,7 @@ pub(super) fn start(
                 () = take_commands(link.commands, cell, &instances, &homes) => {}
                 () = tell_level(level, &reports) => {}
                 () = tell_devices(nvml, &reports) => {}
+                () = spot::watch(plain, server, &reports) => {}
             }
         };
         tokio::select! {

@@ -14,10 +14,12 @@ mod facts;
 mod failure;
 mod host;
 mod instance;
+mod model_sizes;
 pub mod nvml;
 mod outputs;
 mod progress;
 mod sketch;
+mod spot;
 
 use std::path::PathBuf;
 
@@ -25,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::{Config, InstanceConfig, Times};
+pub use spot::metadata_server;
 
 use crate::link::local::RunnerEnd;
 

@@ -8,6 +8,11 @@ use super::parts;
 /// Extensions of model files.
 const EXTENSIONS: [&str; 8] = ["safetensors", "sft", "ckpt", "pt", "pth", "bin", "gguf", "onnx"];
 
+/// Folders that [`place`] tells apart.
+const FOLDERS: [&str; 6] = ["loras", "checkpoints", "diffusion_models", "vae", "text_encoders", "controlnet"];
+/// Any other folder of models.
+const OTHER_FOLDER: &str = "models";
+
 /// A model file that a workflow loads.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Model<'a> {
@@ -21,9 +26,28 @@ pub(super) struct Model<'a> {
 pub(super) fn find<'a>(class: &str, input: &str, value: &'a Value) -> Option<Model<'a>> {
     let file = value.as_str().filter(|text| is_model_file(text))?;
     let (folder, kind) = place(class, input);
+    Some(Model { file, model: ModelUse { id: id(folder, file), kind } })
+}
+
+/// The scheduler's word for a file of a model folder, by its path below the folder of all models
+/// (`checkpoints/sdxl/base.safetensors`). `None`: it names no model file. ComfyUI reads some folders under two names
+/// (`unet` is `diffusion_models`, `clip` is `text_encoders`): they are one.
+#[must_use]
+pub fn model_file(path: &str) -> Option<ModelId> {
+    let path = path.replace('\\', "/");
+    let (folder, file) = path.split_once('/').filter(|(_, file)| is_model_file(file))?;
+    let folder = match folder {
+        "unet" => "diffusion_models",
+        "clip" => "text_encoders",
+        known if FOLDERS.contains(&known) => known,
+        _ => OTHER_FOLDER,
+    };
+    Some(id(folder, file))
+}
+
+fn id(folder: &str, file: &str) -> ModelId {
     // Instances on Windows list the same file with the other slash.
-    let id = ModelId(parts::hash(&[folder, &file.replace('\\', "/")]));
-    Some(Model { file, model: ModelUse { id, kind } })
+    ModelId(parts::hash(&[folder, &file.replace('\\', "/")]))
 }
 
 /// Whether a text ends like the name of a model file.
@@ -53,6 +77,6 @@ fn place(class: &str, input: &str) -> (&'static str, ModelKind) {
     } else if named(&["model"]) && loads(&["checkpoint", "unet", "diffusionmodel", "diffusion_model"]) {
         ("diffusion_models", ModelKind::Checkpoint)
     } else {
-        ("models", ModelKind::Auxiliary)
+        (OTHER_FOLDER, ModelKind::Auxiliary)
     }
 }

@@ -25,6 +25,15 @@ enum Family {
     Video,
 }
 
+/// The scheduler's word for a family, by its name (`sd15`, `sdxl`, `flux`, `video`; `plain` is no model at all).
+#[must_use]
+pub fn family(name: &str) -> FamilyId {
+    FamilyId(parts::hash(&["family", name]))
+}
+
+/// The names of the families of models.
+pub const FAMILIES: [&str; 4] = ["sd15", "sdxl", "flux", "video"];
+
 /// The figures of a family.
 struct Figures {
     /// One step of one picture of `base_area`, microseconds.
@@ -60,7 +69,7 @@ impl Family {
             Self::Flux => "flux",
             Self::Video => "video",
         };
-        FamilyId(super::parts::hash(&["family", name]))
+        family(name)
     }
 
     /// Guesses by the words in the names of models and classes; a checkpoint that says nothing by the area.

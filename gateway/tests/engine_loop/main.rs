@@ -1,6 +1,7 @@
 //! The engine's loop with a real store and a scripted runner: what is durable, what is told, in which order.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests may")]
 
+mod feed;
 mod world;
 
 use std::sync::atomic::Ordering;

@@ -96,23 +96,34 @@ impl World {
     }
 
     pub async fn instance_up(&self) {
-        let facts = InstanceFacts {
-            url: "http://127.0.0.1:1".into(),
-            comfyui_version: None,
-            device_name: "Tesla T4".into(),
-            device_class: "t4".into(),
-            speed_milli: 400,
-            vram_mib: Some(15_360),
-            vram_split: false,
-            device_uuid: None,
-            catalogue: Some(catalogue_hash()),
-        };
-        self.runner.reports.send(Report::InstanceUp { instance: "gpu-0".into(), facts }).await.unwrap();
+        self.instance_up_with(facts()).await;
+    }
+
+    async fn instance_up_with(&self, facts: InstanceFacts) {
+        self.report(Report::InstanceUp { instance: "gpu-0".into(), facts }).await;
+    }
+
+    pub async fn report(&self, report: Report) {
+        self.runner.reports.send(report).await.unwrap();
+    }
+
+    /// Waits until the instance is believed to hold so many models.
+    pub async fn until_warm(&self, models: usize) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.engine.fleet().summary.instances[0].warm.len() != models {
+            assert!(tokio::time::Instant::now() < deadline, "{:?}", self.engine.fleet().summary);
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Plays the whole introduction: the instance comes up and its catalogue is asked for and sent.
     pub async fn ready(&mut self) {
-        self.instance_up().await;
+        self.ready_with(facts()).await;
+    }
+
+    /// The same with facts of one's own.
+    pub async fn ready_with(&mut self, facts: InstanceFacts) {
+        self.instance_up_with(facts).await;
         let asked = self.next().await;
         assert!(matches!(asked, Command::SendCatalogue { .. }), "{asked:?}");
         self.runner
@@ -180,6 +191,24 @@ impl World {
 
 const CATALOGUE: &str = include_str!("catalogue.json");
 
+/// What the instance says of itself.
+pub fn facts() -> InstanceFacts {
+    InstanceFacts {
+        url: "http://127.0.0.1:1".into(),
+        comfyui_version: None,
+        device_name: "Tesla T4".into(),
+        device_class: "t4".into(),
+        speed_milli: 400,
+        vram_mib: Some(15_360),
+        vram_split: false,
+        device_uuid: None,
+        catalogue: Some(catalogue_hash()),
+        family_speeds: std::collections::BTreeMap::new(),
+        loading: None,
+        models_mib: std::collections::BTreeMap::new(),
+    }
+}
+
 fn catalogue_hash() -> String {
     blake3::hash(CATALOGUE.as_bytes()).to_hex().to_string()
 }
@@ -211,6 +240,7 @@ pub fn job() -> NewJob {
             concurrency: u32::MAX,
             order: None,
             start_deadline: None,
+            due_at: None,
             deadline: i64::MAX / 2,
             requirement: Arc::new(Requirement::default()),
             provisional: false,

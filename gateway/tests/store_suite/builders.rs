@@ -37,6 +37,7 @@ pub fn new_job() -> NewJob {
             concurrency: u32::MAX,
             order: Some(-4),
             start_deadline: None,
+            due_at: Some(T0 + 5_000),
             deadline: T0 + DAY,
             requirement: requirement(&[1, u64::MAX]),
             provisional: true,

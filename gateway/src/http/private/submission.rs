@@ -28,6 +28,7 @@ struct Body<'a> {
     class: Option<Class>,
     start_within_seconds: Option<u64>,
     finish_within_seconds: Option<u64>,
+    due_within_seconds: Option<u64>,
     #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
     order: Option<i64>,
@@ -51,6 +52,7 @@ pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
     submit::check_labels(&labels).map_err(|reason| ApiError::refused("labels_invalid", reason))?;
     let start_within = within("start_within_seconds", body.start_within_seconds)?;
     let finish_within = within("finish_within_seconds", body.finish_within_seconds)?;
+    let due_within = within("due_within_seconds", body.due_within_seconds)?;
     let extra_pnginfo = body.extra_pnginfo.map(pnginfo).transpose()?;
     let judged = submit::judge(app, text)?;
     Ok(Wanted {
@@ -61,6 +63,7 @@ pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
         order: body.order,
         start_within,
         finish_within,
+        due_within,
         labels,
         partner_key: None,
         body_hash: *blake3::hash(bytes).as_bytes(),

@@ -52,6 +52,7 @@ pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
         class: Class::Normal,
         order,
         start_within: None,
+        due_within: None,
         finish_within: None,
         labels,
         partner_key,

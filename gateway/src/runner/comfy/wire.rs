@@ -164,6 +164,8 @@ pub(crate) struct SystemStats {
 pub(crate) struct SystemInfo {
     #[serde(default)]
     pub comfyui_version: Option<String>,
+    #[serde(default)]
+    pub ram_total: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

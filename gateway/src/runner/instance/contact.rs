@@ -13,7 +13,7 @@ use super::shared::{Contact, Shared, Stuck};
 use crate::link::message::{InstanceFacts, Report};
 use crate::runner::comfy::ComfyError;
 use crate::runner::comfy::ws::{Closed, Socket};
-use crate::runner::facts;
+use crate::runner::{facts, model_sizes};
 
 /// Newest history entries that are searched for strays; older ones do no harm.
 const HISTORY_SEARCHED: usize = 8;
@@ -46,6 +46,9 @@ async fn reach(shared: &Shared, told_down: &mut bool) -> InstanceFacts {
                 return facts::of(&stats, &shared.config);
             }
             Err(error) => {
+                if error.is_gone() {
+                    shared.saw_it_gone();
+                }
                 if !std::mem::replace(told_down, true) {
                     down(shared, error.words()).await;
                 }
@@ -61,6 +64,7 @@ async fn down(shared: &Shared, reason: String) {
 }
 
 async fn up(shared: &Shared, facts: &InstanceFacts) {
+    shared.tell_restart().await;
     let facts = InstanceFacts { catalogue: shared.catalogue(), ..facts.clone() };
     let _ = shared.host.reports.send(Report::InstanceUp { instance: shared.name.clone(), facts }).await;
 }
@@ -91,6 +95,9 @@ async fn keep_socket(shared: &Shared, again: &Notify) -> String {
         if let Err(error) = shared.comfy.system_stats().await
             && error.is_silence()
         {
+            if error.is_gone() {
+                shared.saw_it_gone();
+            }
             return error.words();
         }
     }
@@ -121,6 +128,7 @@ async fn look_after(shared: &Shared, mut facts: InstanceFacts, again: &Notify) {
     let times = &shared.host.config.times;
     let mut known = read_catalogue(shared).await;
     bind(shared, &mut facts).await;
+    facts.models_mib = model_sizes::read(shared.config.models_dir.clone()).await;
     up(shared, &facts).await;
     let mut cell = shared.host.cell.clone();
     let _ = cell.wait_for(Option::is_some).await;
@@ -140,11 +148,11 @@ async fn look_after(shared: &Shared, mut facts: InstanceFacts, again: &Notify) {
             }
             _ = stuck.changed() => wait_unstuck(shared, &facts).await,
             () = again.notified() => {
-                known = refreshed(shared, &facts).await;
+                known = refreshed(shared, &mut facts).await;
                 search_strays(shared).await;
             }
-            _ = refresh.tick() => known = refreshed(shared, &facts).await,
-            () = sleep(retry), if !known => known = refreshed(shared, &facts).await,
+            _ = refresh.tick() => known = refreshed(shared, &mut facts).await,
+            () = sleep(retry), if !known => known = refreshed(shared, &mut facts).await,
         }
     }
 }
@@ -162,10 +170,11 @@ async fn bind(shared: &Shared, facts: &mut InstanceFacts) -> bool {
     true
 }
 
-async fn refreshed(shared: &Shared, facts: &InstanceFacts) -> bool {
+async fn refreshed(shared: &Shared, facts: &mut InstanceFacts) -> bool {
     let before = shared.catalogue();
     let known = read_catalogue(shared).await;
-    if shared.catalogue() != before {
+    let sizes = model_sizes::read(shared.config.models_dir.clone()).await;
+    if std::mem::replace(&mut facts.models_mib, sizes) != facts.models_mib || shared.catalogue() != before {
         up(shared, facts).await;
     }
     known

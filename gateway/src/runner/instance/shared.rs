@@ -92,6 +92,8 @@ struct Memory {
     status_at: Option<Instant>,
     strays: HashSet<String>,
     catalogue: Option<String>,
+    /// The process is a new one, and the engine was not told yet.
+    restarted: bool,
 }
 
 impl Shared {
@@ -150,11 +152,25 @@ impl Shared {
         self.memory().staged.insert(hash.to_owned(), name);
     }
 
-    /// The instance may have been restarted: nothing staged is sure to be there, numbers start again.
+    /// The instance may have been restarted: nothing staged is sure to be there.
     pub(super) fn forget_life(&self) {
         let mut memory = self.memory();
         memory.staged.clear();
+    }
+
+    /// The process was gone: what comes back is a new one.
+    pub(super) fn saw_it_gone(&self) {
+        let mut memory = self.memory();
         memory.last_number = None;
+        memory.restarted = true;
+    }
+
+    /// Tells the engine once that the process is a new one.
+    pub(super) async fn tell_restart(&self) {
+        if std::mem::take(&mut self.memory().restarted) {
+            let report = Report::InstanceRestarted { instance: self.name.clone() };
+            let _ = self.host.reports.send(report).await;
+        }
     }
 
     /// Notes the `number` of a reply; one below the last means a restart (PROTOCOL §8.3).
@@ -163,6 +179,7 @@ impl Shared {
         if restarted {
             tracing::info!(instance = %self.name, "instance was restarted");
             self.forget_life();
+            self.saw_it_gone();
         }
         self.memory().last_number = Some(number);
     }

@@ -116,6 +116,7 @@ impl Driver {
     async fn accepted(&mut self, accepted: Accepted) -> Result<(), Stop> {
         if let Some(number) = accepted.number {
             self.shared.saw_number(number);
+            self.shared.tell_restart().await;
         }
         if accepted.prompt_id != self.prompt {
             self.prompt = accepted.prompt_id;

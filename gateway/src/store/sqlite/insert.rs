@@ -83,9 +83,9 @@ fn write_job(connection: &Connection, job: &NewJob) -> Result<i64> {
             "INSERT INTO jobs (id, public_id, tenant, face, state, revision, class, weight, concurrency,
                 sort_order, accepted_at, start_deadline, deadline, retention_ms, expires_at, attempt, placed_at,
                 faults, losses, cancel_requested, provisional, shape, family, prior_run_ms, prior_vram_mib, parts,
-                models, labels)
+                models, labels, due_at)
              VALUES (?1, ?2, ?3, ?4, 0, 1, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, 0, 0, 0, 0, ?14, ?15, ?16,
-                ?17, ?18, ?19, ?20, ?21)",
+                ?17, ?18, ?19, ?20, ?21, ?22)",
         )
         .or_fault()?
         .execute(params![
@@ -110,6 +110,7 @@ fn write_job(connection: &Connection, job: &NewJob) -> Result<i64> {
             codec::parts_bytes(&plan.requirement),
             codec::models_bytes(&plan.requirement),
             codec::labels_text(&job.labels)?,
+            plan.due_at,
         ])
         .or_fault()?;
     let seq = connection.last_insert_rowid();

@@ -98,7 +98,7 @@ pub(super) fn open_jobs(connection: &Connection) -> Result<Vec<OpenJob>> {
         .prepare(
             "SELECT id, tenant, class, weight, concurrency, sort_order, start_deadline, deadline, provisional, shape,
                 prior_run_ms, prior_vram_mib, parts, models, accepted_at, attempt, state, instance, placed_at,
-                faults, losses, cancel_requested, family
+                faults, losses, cancel_requested, family, due_at
              FROM jobs WHERE state < 3 ORDER BY seq",
         )
         .or_fault()?;
@@ -120,6 +120,7 @@ fn open_job(row: &Row<'_>, requirements: &mut Requirements) -> Result<OpenJob> {
         order: row.get(5).or_fault()?,
         start_deadline: row.get(6).or_fault()?,
         deadline: row.get(7).or_fault()?,
+        due_at: row.get(23).or_fault()?,
         provisional: row.get(8).or_fault()?,
         shape: Shape {
             id: ShapeId(row.get::<_, i64>(9).or_fault()?.cast_unsigned()),

@@ -10,8 +10,11 @@ use crate::store::{Result, StoreError};
 const APPLICATION_ID: i64 = 0x4452_4B4D;
 
 /// One step a version, in order; a released step is never edited.
-const STEPS: &[&str] =
-    &[include_str!("../migrations/0001_first.sql"), include_str!("../migrations/0002_family.sql")];
+const STEPS: &[&str] = &[
+    include_str!("../migrations/0001_first.sql"),
+    include_str!("../migrations/0002_family.sql"),
+    include_str!("../migrations/0003_due.sql"),
+];
 
 /// The schema version this program writes.
 pub(super) fn version() -> i64 {

@@ -74,6 +74,8 @@ pub struct JobPlan {
     pub start_deadline: Option<i64>,
     /// Milliseconds since the epoch.
     pub deadline: i64,
+    /// When it is wanted, milliseconds since the epoch; a late job still runs.
+    pub due_at: Option<i64>,
     /// What an instance must offer.
     pub requirement: Arc<scheduler::Requirement>,
     /// No catalogue was known when it was accepted: judge it again when one is.
