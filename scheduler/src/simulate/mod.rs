@@ -26,6 +26,7 @@ mod policies;
 mod policy;
 mod replay;
 mod scenario;
+mod stage;
 mod timeline;
 mod world;
 
@@ -34,11 +35,12 @@ pub use desk::{Desk, Refused, Running};
 pub use files::{BadFile, File};
 pub use generate::{Generated, UnknownRecipe};
 pub use metrics::Metrics;
-pub use policies::{PolicyKind, UnknownPolicy};
+pub use policies::{DARKROOM_SEED, PolicyKind, UnknownPolicy, darkroom_config, darkroom_shape};
 pub use policy::{Event, Fate, Policy};
 pub use replay::{Attempt, AttemptOutcome, JobEnd, Replay, UpPeriod, replay};
 pub use scenario::{
     ClassIx, Constants, DeviceClass, FamilyIx, Job, JobIx, Model, ModelIx, ModelRole, Node, NodeIx, Scenario,
     Setting, Speed, Tenant, TenantIx,
 };
+pub use stage::Stage;
 pub use timeline::timeline;

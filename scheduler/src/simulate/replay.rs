@@ -1,10 +1,9 @@
 //! Plays a trace against a policy.
 
 use super::caches::Found;
-use super::desk::Desk;
 use super::policy::Policy;
 use super::scenario::{JobIx, NodeIx, Scenario};
-use super::world::World;
+use super::stage::Stage;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,11 +89,11 @@ pub struct Replay {
 ///
 /// The same scenario and policy give the same replay, on every platform.
 pub fn replay(scenario: &Scenario, policy: &mut dyn Policy) -> Replay {
-    let mut world = World::new(scenario);
-    while let Some(heard) = world.step() {
+    let mut stage = Stage::new(scenario);
+    while let Some(heard) = stage.step() {
         if let Some(event) = heard {
-            policy.on_event(event, &mut Desk::new(&mut world));
+            policy.on_event(event, &mut stage.desk());
         }
     }
-    world.close()
+    stage.close()
 }

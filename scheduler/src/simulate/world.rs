@@ -120,9 +120,23 @@ impl<'s> World<'s> {
         }
     }
 
+    /// When the next step is due.
+    pub(super) fn next_ms(&self) -> Option<Ms> {
+        self.due.peek().filter(|_| !self.is_over()).map(|Reverse(due)| due.t)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.open_jobs == 0
+    }
+
+    /// Time goes on without a step; not past the next one.
+    pub(super) fn pass_to(&mut self, now: Ms) {
+        self.now = self.now.max(self.next_ms().map_or(now, |next| now.min(next)));
+    }
+
     /// Takes the next step; what the policy is to hear of it, if anything. `None` when nothing is left to happen.
     pub(super) fn step(&mut self) -> Option<Option<Event>> {
-        if self.open_jobs == 0 {
+        if self.is_over() {
             return None;
         }
         let Reverse(due) = self.due.pop()?;

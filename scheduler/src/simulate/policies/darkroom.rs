@@ -19,8 +19,8 @@ use crate::{
 const START: i64 = 1_000_000;
 /// In the model no attempt is ever in doubt, so no lease has to find out.
 const LEASE: Millis = Millis::from_secs(30 * 86_400);
-/// Seed of the back-offs.
-const SEED: u64 = 1;
+/// Seed of the back-offs of [`super::PolicyKind::Darkroom`].
+pub const SEED: u64 = 1;
 
 type Models = (ModelIx, Vec<ModelIx>, Vec<ModelIx>);
 
@@ -36,17 +36,8 @@ pub(super) struct Darkroom {
 
 impl Darkroom {
     pub(super) fn new(setting: &Setting) -> Self {
-        let config = Config {
-            high_watermark: u32::MAX,
-            low_watermark: u32::MAX,
-            tenant_queue: u32::MAX,
-            prefetch: 0,
-            lease: LEASE,
-            fault_limit: setting.constants.max_attempts.max(1),
-            ..Config::default()
-        };
         Self {
-            scheduler: Scheduler::new(config, SEED),
+            scheduler: Scheduler::new(config(setting), SEED),
             requirements: BTreeMap::new(),
             attempts: BTreeMap::new(),
             wakes_at: None,
@@ -54,8 +45,12 @@ impl Darkroom {
         }
     }
 
-    fn introduce_fleet(&mut self, setting: &Setting) -> Vec<Event> {
-        self.introduced = true;
+    /// The fleet is there before the first job is: a gateway has listed it by then.
+    fn introduce_fleet(&mut self, now: Timestamp, setting: &Setting) {
+        if std::mem::replace(&mut self.introduced, true) {
+            return;
+        }
+        let mut decisions = Decisions::default();
         let sizes: Box<[(ModelId, u32)]> =
             (0..).zip(&setting.models).map(|(id, model)| (ModelId(id), mib(model.mib))).collect();
         let joins = setting.node_ixs().flat_map(|node| {
@@ -63,7 +58,10 @@ impl Darkroom {
             let instance = instance(node);
             [Event::InstanceJoined { instance, profile }, Event::InstanceUp { instance, up: true }]
         });
-        joins.collect()
+        for event in joins {
+            self.scheduler.handle(now, event, &mut decisions);
+        }
+        self.scheduler.place(now, &mut decisions);
     }
 
     fn submitted(&mut self, ix: JobIx, desk: &Desk<'_, '_>) -> Event {
@@ -144,9 +142,9 @@ impl Darkroom {
 
 impl Policy for Darkroom {
     fn on_event(&mut self, word: Word, desk: &mut Desk<'_, '_>) {
-        let mut events = if self.introduced { Vec::new() } else { self.introduce_fleet(desk.setting()) };
-        events.extend(self.events(word, desk));
         let now = at(desk.now_ms());
+        self.introduce_fleet(now, desk.setting());
+        let mut events = self.events(word, desk);
         while !events.is_empty() {
             let mut decisions = Decisions::default();
             for event in events {
@@ -162,6 +160,20 @@ impl Policy for Darkroom {
                 desk.wake_at(wake_ms);
             }
         }
+    }
+}
+
+/// How the scheduler behind [`super::PolicyKind::Darkroom`] is set.
+#[must_use]
+pub fn config(setting: &Setting) -> Config {
+    Config {
+        high_watermark: u32::MAX,
+        low_watermark: u32::MAX,
+        tenant_queue: u32::MAX,
+        prefetch: 0,
+        lease: LEASE,
+        fault_limit: setting.constants.max_attempts.max(1),
+        ..Config::default()
     }
 }
 
@@ -235,8 +247,10 @@ fn requirement(job: &Job) -> Requirement {
     }
 }
 
-/// What a gateway reads from the graph: size and steps decide the time, whatever the weights.
-fn shape(job: &Job) -> Shape {
+/// What [`super::PolicyKind::Darkroom`] takes from a graph, as a gateway would: size and steps decide the time, whatever
+/// the weights.
+#[must_use]
+pub fn shape(job: &Job) -> Shape {
     let counts = [job.cns.len(), job.loras.len()].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
     let words = [i64::from(job.family.0), job.steps, job.w, job.h, job.batch, counts[0], counts[1]];
     let hash = words.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, word| {

@@ -15,6 +15,8 @@ use std::str::FromStr;
 use super::policy::Policy;
 use super::scenario::Setting;
 
+pub use darkroom::{SEED as DARKROOM_SEED, config as darkroom_config, shape as darkroom_shape};
+
 /// Every policy that has a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PolicyKind {
