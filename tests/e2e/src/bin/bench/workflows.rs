@@ -33,6 +33,13 @@ pub fn painting(seed: u64) -> Value {
     })
 }
 
+/// The same in a single step, as a body.
+pub fn one_step(seed: u64) -> Vec<u8> {
+    let mut painting = painting(seed);
+    painting["3"]["inputs"]["steps"] = json!(1);
+    json!({"workflow": painting}).to_string().into_bytes()
+}
+
 /// The body of `POST /api/v2/jobs` and of `POST /v1/jobs`.
 pub fn submission(seed: u64) -> Vec<u8> {
     json!({"workflow": painting(seed)}).to_string().into_bytes()
