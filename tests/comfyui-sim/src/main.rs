@@ -40,9 +40,6 @@ struct Options {
     /// Milliseconds a sampling step takes on a T4.
     #[arg(long, default_value_t = 100)]
     pace_ms: u64,
-    /// Sampling speed of the card in thousandths of a T4's; its own by default.
-    #[arg(long)]
-    speed_milli: Option<u32>,
     /// Milliseconds any other node takes.
     #[arg(long, default_value_t = 5)]
     node_ms: u64,
@@ -81,15 +78,13 @@ impl Options {
         };
         let pace =
             Pace { step: Duration::from_millis(self.pace_ms), node: Duration::from_millis(self.node_ms) };
-        let device = match self.device {
-            Card::T4 => Device::t4(),
-            Card::V100 => Device::v100(),
-            Card::A100 => Device::a100(),
-        };
-        let speed_milli = self.speed_milli.unwrap_or(device.speed_milli);
         Ok(Config {
             listen: SocketAddr::new(self.listen, port),
-            device: Device { speed_milli, ..device },
+            device: match self.device {
+                Card::T4 => Device::t4(),
+                Card::V100 => Device::v100(),
+                Card::A100 => Device::a100(),
+            },
             checkpoints: self.checkpoints.clone(),
             loras: self.loras.clone(),
             catalogue: catalogue.clone(),

@@ -1,5 +1,6 @@
 //! How well a fleet of unequal devices is used: three simulated instances of which each is twice as fast as the one
 //! before, and many equal jobs at once. The gateway is told nothing of the speeds: it has a few jobs to learn them.
+//! The jobs load no model, so that nothing but the speeds decides.
 
 use std::time::{Duration, Instant};
 
@@ -49,10 +50,10 @@ pub async fn measure(options: &Options) -> anyhow::Result<Vec<Row>> {
     Ok(rows(&run))
 }
 
-/// One instance. A job is one step, so that the speed is that of the card and no sum of timers.
+/// One instance. A job is two nodes, and a node takes its share of what a job takes at this speed.
 async fn simulator(options: &Options, (card, speed): (&str, u32)) -> anyhow::Result<Simulators> {
-    let (speed, pace) = ((speed * 1000).to_string(), WORK.as_millis().to_string());
-    let pace = ["--device", card, "--speed-milli", &speed, "--pace-ms", &pace, "--node-ms", "0"];
+    let node_ms = (WORK / workflows::NODES / speed).as_millis().to_string();
+    let pace = ["--device", card, "--node-ms", &node_ms];
     process::simulators(1, &options.simulator(&pace), &options.folder()?).await
 }
 
@@ -60,7 +61,7 @@ async fn at_once(caller: &Caller, jobs: usize) -> anyhow::Result<Run> {
     let (began, mut callers) = (Instant::now(), JoinSet::new());
     for _ in 0..jobs {
         let caller = caller.clone();
-        callers.spawn(async move { caller.run(workflows::one_step(bed::seed()), false).await });
+        callers.spawn(async move { caller.run(workflows::colour(bed::seed()), false).await });
     }
     let mut failed = 0;
     while let Some(done) = callers.join_next().await {

@@ -33,11 +33,17 @@ pub fn painting(seed: u64) -> Value {
     })
 }
 
-/// The same in a single step, as a body.
-pub fn one_step(seed: u64) -> Vec<u8> {
-    let mut painting = painting(seed);
-    painting["3"]["inputs"]["steps"] = json!(1);
-    json!({"workflow": painting}).to_string().into_bytes()
+/// Nodes of [`colour`].
+pub const NODES: u32 = 2;
+
+/// A picture of one colour, without any model, as a body.
+pub fn colour(seed: u64) -> Vec<u8> {
+    let workflow = json!({
+        "1": {"class_type": "EmptyImage",
+            "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": seed & 0xff_ffff}},
+        "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "bench"}},
+    });
+    json!({"workflow": workflow}).to_string().into_bytes()
 }
 
 /// The body of `POST /api/v2/jobs` and of `POST /v1/jobs`.
