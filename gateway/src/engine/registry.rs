@@ -176,6 +176,11 @@ impl Registry {
         }
         if !was_up || changed {
             change.events.push(Event::InstanceUp { instance: id, up: true });
+            // To come up is to stay, as far as the scheduler knows.
+            let at = self.hosts[self.instances[index].host].leaves_at.filter(|at| at.0 > now);
+            if at.is_some() {
+                change.events.push(Event::InstanceLeaves { instance: id, at });
+            }
         }
         if !catalogue_known {
             change.wanted = Some(self.instances[index].name.clone());

@@ -80,3 +80,34 @@ fn place(class: &str, input: &str) -> (&'static str, ModelKind) {
         (OTHER_FOLDER, ModelKind::Auxiliary)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may")]
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_file_in_its_folder_is_the_model_that_a_graph_names() {
+        for (class, input, file, path) in [
+            (
+                "CheckpointLoaderSimple",
+                "ckpt_name",
+                "xl\\base.safetensors",
+                "checkpoints/xl/base.safetensors",
+            ),
+            ("UNETLoader", "unet_name", "flux.sft", "unet/flux.sft"),
+            ("UNETLoader", "unet_name", "flux.sft", "diffusion_models/flux.sft"),
+            ("CLIPLoader", "clip_name", "t5.safetensors", "clip/t5.safetensors"),
+            ("LoraLoader", "lora_name", "a.safetensors", "loras/a.safetensors"),
+            ("UpscaleModelLoader", "model_name", "4x.pth", "upscale_models/4x.pth"),
+        ] {
+            let named = json!(file);
+            let named = find(class, input, &named).unwrap().model.id;
+            assert_eq!(model_file(path), Some(named), "{path}");
+        }
+        assert_eq!(model_file("loose.safetensors"), None);
+        assert_eq!(model_file("checkpoints/put_models_here"), None);
+    }
+}

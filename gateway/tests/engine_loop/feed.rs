@@ -13,7 +13,7 @@ const MODEL: &str = "checkpoints/base.safetensors";
 
 fn family_job(family: FamilyId) -> NewJob {
     let mut job = job();
-    job.plan.shape.family = family;
+    job.plan.shape = scheduler::Shape { id: scheduler::ShapeId(family.0), family, ..job.plan.shape };
     job
 }
 

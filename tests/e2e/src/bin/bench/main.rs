@@ -6,6 +6,7 @@ mod client;
 mod cpu;
 mod direct;
 mod disk;
+mod fleet;
 mod latency;
 mod load;
 mod memory;
@@ -36,7 +37,8 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn measure(options: &Options) -> anyhow::Result<()> {
-    let stages = [Stage::Latency, Stage::Parallel, Stage::Cpu, Stage::Submissions, Stage::Memory];
+    let stages =
+        [Stage::Latency, Stage::Parallel, Stage::Cpu, Stage::Submissions, Stage::Memory, Stage::Fleet];
     let mut rows = Vec::new();
     for stage in stages.into_iter().filter(|stage| options.wants(*stage)) {
         eprintln!("{}", stage.command());
@@ -46,6 +48,7 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
             Stage::Cpu => cpu::measure(options).await?,
             Stage::Submissions => submissions::measure(options).await?,
             Stage::Memory => memory::measure(options).await?,
+            Stage::Fleet => fleet::measure(options).await?,
         });
     }
     report::print(options, &rows)

@@ -70,6 +70,8 @@ pub enum Stage {
     Submissions,
     /// Resident memory.
     Memory,
+    /// Use of a fleet of unequal devices.
+    Fleet,
 }
 
 impl Stage {

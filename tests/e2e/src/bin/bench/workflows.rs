@@ -33,6 +33,19 @@ pub fn painting(seed: u64) -> Value {
     })
 }
 
+/// Nodes of [`colour`].
+pub const NODES: u32 = 2;
+
+/// A picture of one colour, without any model, as a body.
+pub fn colour(seed: u64) -> Vec<u8> {
+    let workflow = json!({
+        "1": {"class_type": "EmptyImage",
+            "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": seed & 0xff_ffff}},
+        "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "bench"}},
+    });
+    json!({"workflow": workflow}).to_string().into_bytes()
+}
+
 /// The body of `POST /api/v2/jobs` and of `POST /v1/jobs`.
 pub fn submission(seed: u64) -> Vec<u8> {
     json!({"workflow": painting(seed)}).to_string().into_bytes()
