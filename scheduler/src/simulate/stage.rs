@@ -53,8 +53,6 @@ impl<'s> Stage<'s> {
     /// Closes the books.
     #[must_use]
     pub fn close(self) -> Replay {
-        let end_ms = self.world.now;
-        let (attempts, ends, failed_attempts, ups) = self.world.close(end_ms);
-        Replay { attempts, ends, failed_attempts, ups, end_ms }
+        self.world.close()
     }
 }
