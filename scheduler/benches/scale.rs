@@ -180,15 +180,16 @@ fn main() {
     let mut source = Source::new();
     let mut scheduler = fleet();
     let mut now = Timestamp(1_000_000);
-    let events: Vec<Event> = (0..jobs).map(|_| source.next(now)).collect();
     let before = resident_bytes();
-    let begun = Instant::now();
-    for event in events {
-        // The caller's replies are its own; each turn has its own decisions.
+    let mut took = Duration::ZERO;
+    for _ in 0..jobs {
+        let event = source.next(now);
+        // The replies are the caller's; each turn has its own decisions.
         let mut out = Decisions::default();
+        let begun = Instant::now();
         scheduler.handle(now, event, &mut out);
+        took += begun.elapsed();
     }
-    let took = begun.elapsed();
     let bytes = resident_bytes().saturating_sub(before) / jobs.max(1) as u64;
     println!("enqueue    {:>10.0} /s   {bytes} resident bytes per job", jobs as f64 / took.as_secs_f64());
     let mut running = Vec::new();

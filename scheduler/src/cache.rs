@@ -72,3 +72,21 @@ impl Cache {
         kept.into_iter().map(|kept| kept.model).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_recently_used_goes_first_and_what_is_in_use_stays() {
+        let mut cache = Cache::default();
+        for model in [3, 1, 2] {
+            cache.touch(ModelId(model), 10);
+        }
+        cache.touch(ModelId(3), 10);
+        assert_eq!(cache.evict(|model| model == ModelId(1)), Some(ModelId(2)));
+        assert_eq!(cache.by_use(), [ModelId(1), ModelId(3)]);
+        assert_eq!(cache.sum_mib(), 20);
+        assert_eq!(cache.evict(|_| true), None);
+    }
+}

@@ -1,8 +1,8 @@
 //! Why a job waits: in numbers here, in words at the edge (promise 6).
 
-use crate::ids::{AttemptNo, InstanceId, Part};
+use crate::ids::{AttemptNo, DeviceClassId, InstanceId, Part};
 use crate::job::Phase;
-use crate::time::Timestamp;
+use crate::time::{Millis, Timestamp};
 
 /// Where a job stands and what it waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,10 +110,28 @@ pub struct Summary {
     pub canceling: u64,
     /// Predicted work of the backlog on the reference device class, milliseconds.
     pub backlog_ms: u64,
+    /// How long the fleet would take for the backlog, were every device busy with what it does best.
+    pub drain: Millis,
+    /// Device classes with a usable instance: where another device would help most, and where one is spare.
+    pub classes: Vec<ClassSummary>,
     /// The instances, by id.
     pub instances: Vec<InstanceSummary>,
     /// Words that moved nothing since the start: late, doubled, or of a job that had ended.
     pub strays: u64,
+}
+
+/// A device class, as the scheduler values it: advice for whoever sizes the fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClassSummary {
+    /// Which one.
+    pub class: DeviceClassId,
+    /// Usable instances.
+    pub usable: u32,
+    /// Those with an open seat.
+    pub open: u32,
+    /// What one more device of the class would be worth, thousandths of the mean device of the fleet. Set against its
+    /// price per hour it says what to add while `drain` grows, and what to give up while seats stay open.
+    pub worth_milli: u32,
 }
 
 /// One instance, as the scheduler sees it.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 /// A decayed mean forgets by one part in this many: ten runs follow a change, one outlier does not make one.
 const MEMORY: u32 = 8;
+/// A prior never counts for less than against so many samples: a mean of the last few is noisy, too.
+const YIELDS: u32 = 64;
 /// The first figures are always worth keeping; later ones when the mean has moved.
 const ALWAYS_TOLD: u32 = 3;
 /// Most figures of one sort; a deployment has hundreds.
@@ -38,7 +40,7 @@ impl Mean {
 
     /// The mean, with `prior` counted as `weight` samples.
     pub(crate) fn with_prior(self, prior: u32, weight: u32) -> u32 {
-        let count = u64::from(self.count.min(MEMORY));
+        let count = u64::from(self.count.min(YIELDS));
         let weight = u64::from(weight);
         if count + weight == 0 {
             return prior;

@@ -39,6 +39,7 @@ mod life;
 mod loads;
 mod loss;
 mod market;
+mod offers;
 mod orders;
 mod placement;
 mod pools;
@@ -58,7 +59,7 @@ pub use config::{Config, Mistake};
 pub use core::Scheduler;
 pub use decision::{Decisions, Effect, Record, Refusal, RefusalReason};
 pub use event::{Event, Past};
-pub use explain::{Cause, Explanation, InstanceSummary, InstanceVerdict, Obstacle, Summary};
+pub use explain::{Cause, ClassSummary, Explanation, InstanceSummary, InstanceVerdict, Obstacle, Summary};
 pub use ids::{
     AttemptNo, DeviceClassId, DeviceId, FamilyId, HostId, InstanceId, JobId, ModelId, Part, ShapeId, TenantId,
 };

@@ -222,3 +222,93 @@ impl Prices {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{DeviceClassId, DeviceId, FamilyId, HostId, InstanceId};
+    use crate::spec::{Catalogue, InstanceProfile};
+    use std::sync::Arc;
+
+    const SMALL: FamilyId = FamilyId(1);
+    const LARGE: FamilyId = FamilyId(2);
+
+    /// Two slow cards that run only small work, one fast card that runs everything.
+    fn fleet(runs: &mut Runs) -> Fleet {
+        let mut fleet = Fleet::default();
+        for (id, class, speed) in [(0, 1, 500), (1, 1, 500), (2, 2, 1_000)] {
+            runs.tell_speeds(DeviceClassId(class), speed, &[]);
+            let profile = InstanceProfile {
+                host: HostId(id),
+                device: Some(DeviceId(id)),
+                device_class: DeviceClassId(class),
+                speed_milli: speed,
+                family_speeds: Box::default(),
+                loading: None,
+                vram_mib: Some(16_000),
+                reserve_mib: 0,
+                catalogue: Some(Arc::new(Catalogue {
+                    id: class,
+                    parts: Box::default(),
+                    sizes: Box::default(),
+                })),
+            };
+            let now = Timestamp(1);
+            let instance = fleet.entry(now, InstanceId(id));
+            (instance.profile, instance.up) = (Some(profile), true);
+            let class = runs.class(DeviceClassId(class));
+            if let Some(ix) = fleet.ix(InstanceId(id)) {
+                fleet.list(ix, Some((class, now)), true);
+            }
+        }
+        fleet
+    }
+
+    fn all(grades: &[usize]) -> GradeSet {
+        let mut found = GradeSet::default();
+        grades.iter().for_each(|grade| found.insert(*grade));
+        found
+    }
+
+    #[test]
+    fn a_card_that_alone_can_do_much_wanted_work_becomes_dear() {
+        let mut runs = Runs::default();
+        let mut fleet = fleet(&mut runs);
+        let mut market = Market::default();
+        let small = market.demand(runs.family(SMALL), all(&[0, 1]));
+        let large = market.demand(runs.family(LARGE), all(&[1]));
+        market.enqueue(small, 100_000);
+        market.enqueue(large, 100_000);
+        market.reprice(Timestamp(1), &mut fleet, &runs);
+        let [slow, fast] = [0, 1].map(|grade| fleet.grades()[grade].price);
+        assert!(fast > 2 * slow, "twice as fast is not the reason: {fast} to {slow}");
+        assert!(market.worth_ms(large, 1_000) > market.worth_ms(small, 1_000));
+    }
+
+    #[test]
+    fn without_work_of_its_own_a_card_is_worth_its_speed() {
+        let mut runs = Runs::default();
+        let mut fleet = fleet(&mut runs);
+        let mut market = Market::default();
+        let small = market.demand(runs.family(SMALL), all(&[0, 1]));
+        market.enqueue(small, 100_000);
+        market.reprice(Timestamp(1), &mut fleet, &runs);
+        let [slow, fast] = [0, 1].map(|grade| fleet.grades()[grade].price);
+        let ratio = fast * 100 / slow;
+        assert!((180..=220).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn the_backlog_drains_as_fast_as_all_devices_together_work() {
+        let mut runs = Runs::default();
+        let mut fleet = fleet(&mut runs);
+        let mut market = Market::default();
+        let small = market.demand(runs.family(SMALL), all(&[0, 1]));
+        market.enqueue(small, 200_000);
+        market.reprice(Timestamp(1), &mut fleet, &runs);
+        let drain = market.drain_time(&fleet).0;
+        assert!((90_000..=110_000).contains(&drain), "{drain}: 200 s of work at speeds 0.5 + 0.5 + 1");
+        market.dequeue(small, 200_000);
+        assert_eq!(market.drain_time(&fleet), Millis(0));
+    }
+}

@@ -9,15 +9,14 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use crate::core::Scheduler;
-use crate::costs::Prediction;
 use crate::decision::{Decisions, Effect, Record};
-use crate::device::Instance;
 use crate::fleet::{Grade, GradeSet, InstanceIx};
-use crate::ids::{AttemptNo, InstanceId, ModelId};
-use crate::job::{JobState, Phase, Placement, Step};
-use crate::jobs::{Active, Job, Slot};
+use crate::ids::{AttemptNo, ModelId};
+use crate::job::{Phase, Placement, Step};
+use crate::jobs::{Active, Slot};
 use crate::kinds::Kind;
 use crate::market;
+use crate::offers::Offer;
 use crate::pools::{Pool, PoolIx, Seat};
 use crate::pressure::{Climate, Pressure};
 use crate::rank::Judge;
@@ -26,10 +25,6 @@ use crate::time::{Millis, Timestamp};
 
 /// Never think again about the same wait more often than this.
 const RECONSIDER: Millis = Millis::from_secs(1);
-/// A running prompt is believed to need at least this long.
-const OVERDUE_LEAST: Millis = Millis(100);
-/// A withdrawn prompt is believed to be gone within this.
-const STOP_TAKES: Millis = Millis(1_000);
 /// Heads of one pool that take part in a pass.
 const HEADS_EACH: usize = 4;
 /// Jobs looked at in one pass, however many seats are open.
@@ -37,14 +32,8 @@ const MOST_LOOKS: u32 = 256;
 /// A device is not left idle for a better job elsewhere when the backlog takes this many times longer to drain than
 /// the job loses by taking it.
 const IDLE_WORTH: i64 = 4;
-/// Open instances of one grade that are compared.
-const OPEN_ASKED: usize = 4;
 /// Pools that take part because their checkpoint lies on an open instance: such instances that are asked.
 const WARM_ASKED: usize = 16;
-/// Instances of one grade that are compared: the first to be free differ only in what they hold.
-const NEAREST: usize = 4;
-/// Instances that hold a checkpoint and are compared.
-const HOLDERS: usize = 8;
 /// How fast a checkpoint comes in where it is fetched on purpose: a good host, before any device is chosen.
 const SETUP_RATES: Loading = Loading { disk_mib_s: 800, pcie_mib_s: 4_000, host_cache_mib: 0 };
 
@@ -52,34 +41,9 @@ const SETUP_RATES: Loading = Loading { disk_mib_s: 800, pcie_mib_s: 4_000, host_
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Planned {
     pass: u64,
-    free_at: Timestamp,
-    checkpoint: Option<ModelId>,
+    pub(crate) free_at: Timestamp,
+    pub(crate) checkpoint: Option<ModelId>,
     taken: u32,
-}
-
-/// One instance's offer to a job.
-#[derive(Debug, Clone, Copy)]
-struct Offer {
-    ix: InstanceIx,
-    id: InstanceId,
-    starts_at: Timestamp,
-    predicted: Prediction,
-    price: u64,
-    need_mib: u32,
-    is_open: bool,
-    /// The instance of its last loss: only when there is no other.
-    is_avoided: bool,
-    cost: i64,
-}
-
-impl Offer {
-    fn rank(&self) -> (bool, i64, InstanceId) {
-        (self.is_avoided, self.cost, self.id)
-    }
-
-    fn ends_at(&self) -> Timestamp {
-        self.starts_at.plus(Millis(self.predicted.total_ms()))
-    }
 }
 
 /// A waiting job whose turn may have come; the largest is next.
@@ -113,44 +77,15 @@ enum Choice {
     Nowhere,
 }
 
-/// One job's question to the fleet.
-struct Asked<'a> {
-    pass: &'a Pass,
-    job: &'a Job,
-    kind: &'a Kind,
-    need_mib: u32,
-    best: Option<Offer>,
-    best_open: Option<Offer>,
-}
-
-impl Asked<'_> {
-    fn take_in(&mut self, offer: Offer) {
-        let is_better = |other: Option<Offer>| other.is_none_or(|other| offer.rank() < other.rank());
-        if is_better(self.best) {
-            self.best = Some(offer);
-        }
-        if offer.is_open && is_better(self.best_open) {
-            self.best_open = Some(offer);
-        }
-    }
-}
-
-/// A kind's run on a grade.
-struct Run {
-    grade: usize,
-    price: u64,
-    bare_ms: u32,
-    second_milli: i64,
-}
-
 /// What one pass knows.
-struct Pass {
-    wait_milli: i64,
+pub(crate) struct Pass {
+    /// What a second of waiting costs, thousandths.
+    pub(crate) wait_milli: i64,
     usable: GradeSet,
-    largest_mib: u32,
+    pub(crate) largest_mib: u32,
     number: u64,
     /// What a second on a device of each grade costs, thousandths.
-    second_milli: Vec<i64>,
+    pub(crate) second_milli: Vec<i64>,
     /// Jobs that wait for a busy instance, and what they would lose on an open one.
     regrets: Vec<(i64, Slot, Offer)>,
 }
@@ -357,127 +292,9 @@ impl Scheduler {
         self.plan[offer.ix.0 as usize] = planned;
     }
 
-    fn planned(&self, pass: &Pass, ix: InstanceIx) -> Planned {
+    pub(crate) fn planned(&self, pass: &Pass, ix: InstanceIx) -> Planned {
         let planned = self.plan.get(ix.0 as usize).copied().unwrap_or_default();
         if planned.pass == pass.number { planned } else { Planned::default() }
-    }
-
-    /// The instance with the least cost, and the one with the least cost among those with an open seat.
-    fn best_offers(&self, pass: &Pass, slot: Slot) -> (Option<Offer>, Option<Offer>) {
-        let Some(job) = self.jobs.get(slot) else { return (None, None) };
-        let Some(kind) = self.kinds.get(job.kind) else { return (None, None) };
-        let need_mib = self.costs.need_mib(kind, pass.largest_mib);
-        let mut asked = Asked { pass, job, kind, need_mib, best: None, best_open: None };
-        let able = self.market.grades(kind.demand);
-        let grades = self.fleet.grades().iter().enumerate();
-        let grades = grades.filter(|(index, grade)| {
-            able.has(*index) && !grade.by_free.is_empty() && kind.is_offered_by(grade.catalogue)
-        });
-        let runs: Vec<Run> = grades
-            .map(|(grade, found)| Run {
-                grade,
-                price: found.price,
-                bare_ms: self.costs.run_ms(kind, found.class),
-                second_milli: pass.second_milli.get(grade).copied().unwrap_or(1000),
-            })
-            .collect();
-        let of = |run: &Run| &self.fleet.grades()[run.grade];
-        for run in &runs {
-            for ix in of(run).open.iter().take(OPEN_ASKED) {
-                self.ask_instance(&mut asked, run, *ix);
-            }
-        }
-        for ix in kind.checkpoint().into_iter().flat_map(|model| self.fleet.holders(model)).take(HOLDERS) {
-            if let Some(run) = runs.iter().find(|run| self.fleet.grade_of(ix) == Some(run.grade)) {
-                self.ask_instance(&mut asked, run, ix);
-            }
-        }
-        for run in &runs {
-            for (_, ix) in of(run).by_free.iter().take(NEAREST) {
-                // Those behind it are free later still.
-                if !self.ask_instance(&mut asked, run, *ix) {
-                    break;
-                }
-            }
-        }
-        (asked.best, asked.best_open)
-    }
-
-    /// Hears what an instance offers; false when it could not be the best even with all models in place.
-    fn ask_instance(&self, asked: &mut Asked<'_>, run: &Run, ix: InstanceIx) -> bool {
-        let Some(instance) = self.fleet.at(ix) else { return true };
-        let planned = self.planned(asked.pass, ix);
-        let free_at = self.expected_free(instance, ix);
-        let starts_at = free_at.max(planned.free_at);
-        let cost_of = |starts_at: Timestamp, takes: i64| {
-            let waits = starts_at.since(self.now).0.saturating_mul(asked.pass.wait_milli) / 1000;
-            waits.saturating_add(takes.saturating_mul(run.second_milli) / 1000)
-        };
-        let is_open = instance.held.len() < 1 + self.config.prefetch as usize;
-        let least = cost_of(free_at, i64::from(run.bare_ms));
-        if !is_open && asked.best.is_some_and(|best| !best.is_avoided && best.cost < least) {
-            return false;
-        }
-        if instance.room_mib() < asked.need_mib {
-            return true;
-        }
-        let mut predicted = self.costs.predict(asked.kind, instance, run.bare_ms);
-        if planned.checkpoint.is_some() && planned.checkpoint == asked.kind.checkpoint() {
-            (predicted.load_ms, predicted.only_cold) = (0, None);
-        }
-        let takes = predicted.total_ms();
-        if starts_at.plus(Millis(takes)) > instance.leaves_at {
-            return true;
-        }
-        asked.take_in(Offer {
-            ix,
-            id: instance.id,
-            starts_at,
-            predicted,
-            price: run.price,
-            need_mib: asked.need_mib,
-            is_open,
-            is_avoided: asked.job.avoid == instance.id,
-            cost: cost_of(starts_at, takes),
-        });
-        true
-    }
-
-    /// When an instance is free, never in the past; one that is over its time is believed to need half as long again.
-    fn expected_free(&self, instance: &Instance, ix: InstanceIx) -> Timestamp {
-        let listed = self.fleet.free_at(ix);
-        if instance.held.is_empty() {
-            return self.now;
-        }
-        let over = self.now.since(listed).0.max(0);
-        listed.max(self.now.plus(Millis(over / 2).max(OVERDUE_LEAST)))
-    }
-
-    /// When the work an instance holds is predicted to be done.
-    pub(crate) fn free_at(&self, instance: &Instance) -> Timestamp {
-        let active = instance.held.iter().filter_map(|slot| self.jobs.get(*slot)?.active());
-        active.enumerate().fold(self.now, |free_at, (position, active)| {
-            free_at.plus(self.rest(active, (position == 0).then_some(instance.freed_at)))
-        })
-    }
-
-    /// What an attempt still needs. `free_since`: it is the first on its instance, which it has had since then.
-    fn rest(&self, active: &Active, free_since: Option<Timestamp>) -> Millis {
-        let total = active.predicted.total_ms();
-        match active.state {
-            JobState::Canceling { .. } => STOP_TAKES,
-            JobState::Queued { .. } | JobState::Ended(_) | JobState::Collecting { .. } => Millis(0),
-            JobState::Dispatching { on } | JobState::Running { on } | JobState::InDoubt { on, .. } => {
-                match on.started_at.or(free_since.map(|since| since.max(on.placed_at))) {
-                    Some(begun) => {
-                        let rest = total - self.now.since(begun).0;
-                        // Over its time: believed to need half as long again as it is over.
-                        Millis(rest.max(-rest / 2).max(OVERDUE_LEAST.0))
-                    }
-                    None => Millis(total),
-                }
-            }
-        }
     }
 
     /// Binds a job to a seat: the next attempt begins.

@@ -50,3 +50,18 @@ pub(crate) struct Climate {
     /// Mean weighted usage of the tenants that want or hold a device.
     pub(crate) mean_usage: u128,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_a_longer_backlog_age_counts_less_waiting_costs_less_and_devices_are_dearer() {
+        let of = |drain| Pressure::new(Millis::from_secs(drain), Millis::from_secs(30));
+        let (calm, busy, flooded) = (of(0), of(60), of(3_600));
+        assert_eq!((calm.ageing, calm.wait_milli, calm.thrift_milli), (Millis::from_secs(30), 3_000, 1_000));
+        assert!(calm.ageing < busy.ageing && busy.ageing < flooded.ageing);
+        assert!(calm.wait_milli > busy.wait_milli && busy.wait_milli > flooded.wait_milli);
+        assert_eq!((busy.thrift_milli, flooded.thrift_milli), (3_000, MOST_THRIFT_MILLI));
+    }
+}

@@ -1,11 +1,15 @@
 //! The scheduler's account of itself: why a job waits, and the fleet in numbers.
 
+use std::collections::BTreeMap;
+
 use crate::core::Scheduler;
 use crate::device::Instance;
-use crate::explain::{Cause, Explanation, InstanceSummary, InstanceVerdict, Obstacle, Summary};
+use crate::explain::{Cause, ClassSummary, Explanation, InstanceSummary, InstanceVerdict, Obstacle, Summary};
+use crate::ids::DeviceClassId;
 use crate::job::JobState;
 use crate::jobs::{Job, Slot, Stage};
 use crate::kinds::Kind;
+use crate::market;
 use crate::time::{Millis, Timestamp};
 
 /// Instances named in one explanation.
@@ -203,8 +207,26 @@ impl Scheduler {
                 }
             }
         }
+        summary.drain = self.market.drain_time(&self.fleet);
+        summary.classes = self.class_summaries();
         summary.instances = self.fleet.joined().map(|instance| self.summary_of(instance)).collect();
         summary
+    }
+
+    /// Grades of one class taken together, by class.
+    fn class_summaries(&self) -> Vec<ClassSummary> {
+        let mut classes: BTreeMap<DeviceClassId, ClassSummary> = BTreeMap::new();
+        for grade in self.fleet.grades().iter().filter(|grade| !grade.by_free.is_empty()) {
+            let Some(class) = self.costs.runs.class_id(grade.class) else { continue };
+            let worth_milli = u32::try_from(grade.price * 1000 / market::ONE).unwrap_or(u32::MAX);
+            let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+            let fresh = ClassSummary { class, usable: 0, open: 0, worth_milli };
+            let found = classes.entry(class).or_insert(fresh);
+            found.usable += count(grade.by_free.len());
+            found.open += count(grade.open.len());
+            found.worth_milli = found.worth_milli.max(worth_milli);
+        }
+        classes.into_values().collect()
     }
 
     fn summary_of(&self, instance: &Instance) -> InstanceSummary {

@@ -59,3 +59,26 @@ impl Rooms {
         self.bounds.insert(signature, Bounds { above_mib, at_most_mib });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORK: ShapeId = ShapeId(7);
+
+    #[test]
+    fn only_an_out_of_memory_proves_a_need_above_a_card() {
+        let mut rooms = Rooms::default();
+        assert_eq!(
+            rooms.need_mib(WORK, 8_000, 6_000),
+            6_000,
+            "a prior alone does not forbid the largest card"
+        );
+        rooms.learn_overflows(WORK, 6_000);
+        assert_eq!(rooms.need_mib(WORK, 8_000, 6_000), 6_001);
+        rooms.learn_fits(WORK, 7_000);
+        assert_eq!(rooms.need_mib(WORK, 8_000, 24_000), 7_000);
+        rooms.learn_overflows(WORK, 7_000);
+        assert!(rooms.need_mib(WORK, 8_000, 24_000) > 7_000);
+    }
+}

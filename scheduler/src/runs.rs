@@ -72,6 +72,10 @@ impl Runs {
         ClassIx(self.classes.get(id).and_then(|index| u16::try_from(index).ok()).unwrap_or(u16::MAX))
     }
 
+    pub(crate) fn class_id(&self, class: ClassIx) -> Option<DeviceClassId> {
+        self.classes.name_of(usize::from(class.0))
+    }
+
     pub(crate) fn family(&mut self, id: FamilyId) -> FamilyIx {
         FamilyIx(u16::try_from(self.families.index(id)).unwrap_or(u16::MAX))
     }
@@ -229,4 +233,66 @@ fn siblings(row: &[Speed], general: u32) -> u32 {
 fn scale(ms: u32, from_milli: u32, to_milli: u32) -> u32 {
     let scaled = (u64::from(ms) * u64::from(from_milli)).div_ceil(u64::from(to_milli.max(1)));
     u32::try_from(scaled).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T4: DeviceClassId = DeviceClassId(4);
+    const A100: DeviceClassId = DeviceClassId(100);
+    const SDXL: FamilyId = FamilyId(1);
+    const FLUX: FamilyId = FamilyId(2);
+
+    fn shape(id: u64, family: FamilyId) -> Shape {
+        Shape { id: ShapeId(id), family, prior_run_ms: 10_000, prior_vram_mib: 8_000 }
+    }
+
+    #[test]
+    fn a_time_learned_on_one_class_is_scaled_to_another() {
+        let mut runs = Runs::default();
+        runs.tell_speeds(T4, 500, &[(SDXL, 500)]);
+        runs.tell_speeds(A100, 2_000, &[]);
+        let (t4, a100, sdxl) = (runs.class(T4), runs.class(A100), runs.family(SDXL));
+        let ix = runs.join(shape(7, SDXL));
+        assert_eq!(runs.run_ms(ix, 10_000, t4, sdxl), 20_000);
+        assert_eq!(runs.run_ms(ix, 10_000, a100, sdxl), 5_000);
+        for _ in 0..30 {
+            runs.learn(ix, 10_000, t4, 10_000);
+        }
+        assert!(runs.speed_milli(t4, sdxl) > 850, "the class is twice as fast as was told");
+        assert!(runs.run_ms(ix, 10_000, t4, sdxl) < 11_000);
+    }
+
+    #[test]
+    fn a_speed_that_nobody_told_is_learned_and_says_something_of_other_families() {
+        let mut runs = Runs::default();
+        let (t4, sdxl, flux) = (runs.class(T4), runs.family(SDXL), runs.family(FLUX));
+        let ix = runs.join(shape(7, SDXL));
+        runs.join(shape(8, FLUX));
+        runs.learn(ix, 10_000, t4, 40_000);
+        assert_eq!(runs.speed_milli(t4, sdxl), 250);
+        assert_eq!(runs.speed_milli(t4, flux), 625, "half way from what was believed of all");
+    }
+
+    #[test]
+    fn predictions_that_err_are_averaged() {
+        let mut runs = Runs::default();
+        let ix = runs.join(Shape { prior_run_ms: 5_000, ..shape(7, SDXL) });
+        runs.join(Shape { prior_run_ms: 15_000, ..shape(7, SDXL) });
+        assert_eq!(runs.reference_ms(ix, 15_000), 10_000);
+    }
+
+    #[test]
+    fn a_steady_time_is_told_only_at_first() {
+        let mut runs = Runs::default();
+        runs.tell_speeds(T4, 500, &[]);
+        let (t4, ix) = (runs.class(T4), runs.join(shape(7, SDXL)));
+        let mut learn = |ms| {
+            let told = runs.learn(ix, 10_000, t4, ms);
+            told.iter().filter(|learned| matches!(learned, Learned::Run { .. })).count()
+        };
+        assert_eq!((0..100).map(|_| learn(8_000)).sum::<usize>(), 3);
+        assert!((0..20).map(|_| learn(16_000)).sum::<usize>() > 0);
+    }
 }

@@ -332,3 +332,89 @@ fn looking_further_in_a_lane_never_breaks_its_callers_order() {
     world.expect(Dispatch(early, 0, attempt(1)));
     assert_eq!(world.phase(late), Some(Phase::Queued));
 }
+
+#[test]
+fn work_stays_with_the_cards_that_hold_its_models() {
+    let mut world = World::without_prefetch(&[T4, T4]);
+    world.lenient = true;
+    let mut on = world.submit_all(vec![work(1, 10_000, 8, &[70]), work(1, 10_000, 8, &[80])]);
+    let waiting = world.submit_all(
+        (0..6).map(|index| work(1, 10_000, 8, &[if index % 2 == 0 { 80 } else { 70 }])).collect(),
+    );
+    for round in 0..3 {
+        let held: Vec<_> =
+            on.iter().map(|job| world.scheduler.explain(world.now, *job).unwrap().instance).collect();
+        for job in on.clone() {
+            world.hear(job, 1, Signal::Started);
+        }
+        world.after(secs(10));
+        let ends =
+            on.iter().map(|job| Event::Attempt { job: *job, attempt: attempt(1), signal: Signal::Executed });
+        world.tell_all(ends.collect());
+        on = vec![waiting[2 * round + 1], waiting[2 * round]];
+        let now: Vec<_> =
+            on.iter().map(|job| world.scheduler.explain(world.now, *job).unwrap().instance).collect();
+        assert_eq!(held, now, "round {round}");
+    }
+}
+
+#[test]
+fn a_job_that_would_not_end_before_its_instance_leaves_goes_elsewhere() {
+    let mut world = World::without_prefetch(&[T4, T4]);
+    let at = Some(world.now.plus(secs(30)));
+    world.tell(Event::InstanceLeaves { instance: InstanceId(0), at });
+    let long = world.submit(plain(60_000));
+    world.expect(Dispatch(long, 1, attempt(1)));
+    let short = world.submit(plain(5_000));
+    world.expect(Dispatch(short, 0, attempt(1)));
+    world.hear(short, 1, Signal::Executed);
+    world.expect(Grant(short, attempt(1)));
+    let longer = world.submit(plain(60_000));
+    assert_eq!(world.phase(longer), Some(Phase::Queued));
+    world.tell(Event::InstanceLeaves { instance: InstanceId(0), at: None });
+    world.expect(Dispatch(longer, 0, attempt(1)));
+}
+
+#[test]
+fn a_deadline_that_presses_goes_first_and_one_that_is_lost_goes_last() {
+    let mut world = World::without_prefetch(&[T4]);
+    let busy = world.running(plain(50_000), 0);
+    let calm = world.submit(plain(10_000));
+    let lost = world.submit(plain(10_000).due(secs(20)));
+    let pressing = world.submit(plain(10_000).due(secs(70)));
+    let mut running = busy;
+    world.after(secs(50));
+    for next in [pressing, calm, lost] {
+        world.hear(running, 1, Signal::Executed);
+        world.expect(Grant(running, attempt(1)));
+        world.expect(Dispatch(next, 0, attempt(1)));
+        running = next;
+    }
+}
+
+#[test]
+fn a_restarted_instance_holds_nothing() {
+    let mut world = World::without_prefetch(&[T4]);
+    let job = world.running(sdxl(), 0);
+    world.hear(job, 1, Signal::Executed);
+    world.expect(Grant(job, attempt(1)));
+    assert_eq!(world.scheduler.summary().instances[0].warm, [scheduler::ModelId(70)]);
+    world.tell(Event::InstanceRestarted { instance: InstanceId(0) });
+    assert!(world.scheduler.summary().instances[0].warm.is_empty());
+}
+
+#[test]
+fn the_summary_says_what_a_class_is_worth_and_how_long_the_backlog_takes() {
+    let mut world = World::without_prefetch(&[T4, A100]);
+    world.lenient = true;
+    world.submit_all((0..42).map(|_| plain(10_000)).collect());
+    let summary = world.scheduler.summary();
+    let worth: Vec<_> = summary.classes.iter().map(|class| (class.usable, class.worth_milli)).collect();
+    let [(1, slow), (1, fast)] = worth[..] else { panic!("{worth:?}") };
+    assert!(fast > 3 * slow, "four times as fast: {fast} and {slow}");
+    assert!(
+        (60..100).contains(&(summary.drain.0 / 1_000)),
+        "40 jobs of 10 s at speeds 1 and 4: {:?}",
+        summary.drain
+    );
+}

@@ -122,6 +122,12 @@ impl Wanted {
         self
     }
 
+    /// Wanted by then; a late job still runs.
+    pub fn due(mut self, after: Millis) -> Self {
+        self.spec.due_at = Some(START.plus(after));
+        self
+    }
+
     pub fn start_deadline(mut self, after: Millis) -> Self {
         self.spec.start_deadline = Some(START.plus(after));
         self
