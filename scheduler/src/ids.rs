@@ -53,6 +53,10 @@ id!(
     ShapeId(u64)
 );
 id!(
+    /// A whole graph with all its values: equal ids mean an exact repeat.
+    GraphId(u64)
+);
+id!(
     /// Workflows that a device class runs at one speed (SD 1.5, SDXL, Flux …), hashed from the name; 0 when unknown.
     FamilyId(u64)
 );
