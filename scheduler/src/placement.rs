@@ -31,7 +31,7 @@ const HEADS_EACH: usize = 4;
 const MOST_LOOKS: u32 = 256;
 /// A device is not left idle for a better job elsewhere when the backlog takes this many times longer to drain than
 /// the job loses by taking it.
-const IDLE_WORTH: i64 = 4;
+const IDLE_WORTH: i64 = 12;
 /// Pools that take part because their checkpoint lies on an open instance: such instances that are asked.
 const WARM_ASKED: usize = 16;
 /// How fast a checkpoint comes in where it is fetched on purpose: a good host, before any device is chosen.

@@ -11,11 +11,11 @@ const WAIT_SURCHARGE_MILLI: i64 = 2_000;
 /// The surcharge is half of it when the backlog takes this long.
 const WAIT_SURCHARGE_HALVES: Millis = Millis::from_secs(200);
 /// What the price of a device's second counts with nothing waiting, thousandths of the job's own second …
-const THRIFT_MILLI: i64 = 1_000;
+const THRIFT_MILLI: i64 = 1_300;
 /// … how much more for each minute of backlog …
-const THRIFT_PER_MINUTE_MILLI: i64 = 2_000;
+const THRIFT_PER_MINUTE_MILLI: i64 = 2_600;
 /// … and at most: beyond it, jobs would wait for ever for a cheap device.
-const MOST_THRIFT_MILLI: i64 = 4_000;
+const MOST_THRIFT_MILLI: i64 = 5_000;
 
 /// The state of the backlog that decisions depend on.
 #[derive(Debug, Clone, Copy)]
@@ -59,9 +59,12 @@ mod tests {
     fn with_a_longer_backlog_age_counts_less_waiting_costs_less_and_devices_are_dearer() {
         let of = |drain| Pressure::new(Millis::from_secs(drain), Millis::from_secs(30));
         let (calm, busy, flooded) = (of(0), of(60), of(3_600));
-        assert_eq!((calm.ageing, calm.wait_milli, calm.thrift_milli), (Millis::from_secs(30), 3_000, 1_000));
+        assert_eq!(
+            (calm.ageing, calm.wait_milli, calm.thrift_milli),
+            (Millis::from_secs(30), 3_000, THRIFT_MILLI)
+        );
         assert!(calm.ageing < busy.ageing && busy.ageing < flooded.ageing);
         assert!(calm.wait_milli > busy.wait_milli && busy.wait_milli > flooded.wait_milli);
-        assert_eq!((busy.thrift_milli, flooded.thrift_milli), (3_000, MOST_THRIFT_MILLI));
+        assert_eq!((busy.thrift_milli, flooded.thrift_milli), (3_900, MOST_THRIFT_MILLI));
     }
 }

@@ -11,6 +11,8 @@ const PRIOR_RUNS: u32 = 3;
 const TOLD_SPEED_RUNS: u32 = 8;
 /// A speed of one family says this much about another one on the same class, in runs.
 const SIBLING_RUNS: u32 = 1;
+/// A run shorter than this part of what was believed says nothing of the device: ComfyUI had the outputs of its nodes.
+const CACHED_PART: u32 = 8;
 /// A speed outside of this is a reading that went wrong, thousandths.
 const SPEED_RANGE: (u32, u32) = (10, 100_000);
 
@@ -188,6 +190,10 @@ impl Runs {
     }
 
     fn learn_speed(&mut self, class: ClassIx, family: FamilyIx, prior: u32, took: u32) -> Option<Learned> {
+        let believed = scale(prior, 1000, self.speed_milli(class, family));
+        if took.saturating_mul(CACHED_PART) < believed {
+            return None;
+        }
         let (least, most) = SPEED_RANGE;
         let milli = u64::from(prior) * 1000 / u64::from(took.max(1));
         let milli = u32::try_from(milli).unwrap_or(most).clamp(least, most);

@@ -34,7 +34,7 @@ fn a_wait_for_a_warm_instance_is_thought_over_when_it_is_overdue() {
     world.after(secs(14)).hear(first, 1, Signal::Progress);
     let patient = world.submit(sdxl());
     assert_eq!(world.phase(patient), Some(Phase::Queued));
-    world.after(secs(20)).expect(Dispatch(patient, 1, attempt(1)));
+    world.after(secs(26)).expect(Dispatch(patient, 1, attempt(1)));
 }
 
 #[test]
@@ -65,10 +65,11 @@ fn the_last_job_waits_for_a_fast_device_that_ends_it_sooner() {
     let mut world = World::without_prefetch(&[T4, A100]);
     let first = world.submit(plain(8_000));
     world.expect(Dispatch(first, 1, attempt(1)));
-    let second = world.submit(plain(8_000));
-    assert_eq!(world.phase(second), Some(Phase::Queued), "4 s there, 8 s here");
     world.hear(first, 1, Signal::Started);
-    world.after(secs(2)).hear(first, 1, Signal::Executed);
+    world.after(secs(1));
+    let second = world.submit(plain(8_000));
+    assert_eq!(world.phase(second), Some(Phase::Queued), "3 s there, 8 s here");
+    world.after(secs(1)).hear(first, 1, Signal::Executed);
     world.expect(Grant(first, attempt(1)));
     world.expect(Dispatch(second, 1, attempt(1)));
 }
@@ -347,7 +348,8 @@ fn work_stays_with_the_cards_that_hold_its_models() {
         for job in on.clone() {
             world.hear(job, 1, Signal::Started);
         }
-        world.after(secs(10));
+        // Eight seconds of loading at first, ten of running each time.
+        world.after(secs(if round == 0 { 18 } else { 10 }));
         let ends =
             on.iter().map(|job| Event::Attempt { job: *job, attempt: attempt(1), signal: Signal::Executed });
         world.tell_all(ends.collect());
@@ -365,9 +367,9 @@ fn a_job_that_would_not_end_before_its_instance_leaves_goes_elsewhere() {
     world.tell(Event::InstanceLeaves { instance: InstanceId(0), at });
     let long = world.submit(plain(60_000));
     world.expect(Dispatch(long, 1, attempt(1)));
-    let short = world.submit(plain(5_000));
+    let short = world.submit(work(2, 5_000, 1, &[]));
     world.expect(Dispatch(short, 0, attempt(1)));
-    world.hear(short, 1, Signal::Executed);
+    world.after(secs(5)).hear(short, 1, Signal::Executed);
     world.expect(Grant(short, attempt(1)));
     let longer = world.submit(plain(60_000));
     assert_eq!(world.phase(longer), Some(Phase::Queued));
@@ -378,12 +380,12 @@ fn a_job_that_would_not_end_before_its_instance_leaves_goes_elsewhere() {
 #[test]
 fn a_deadline_that_presses_goes_first_and_one_that_is_lost_goes_last() {
     let mut world = World::without_prefetch(&[T4]);
-    let busy = world.running(plain(50_000), 0);
+    let busy = world.running(work(2, 30_000, 1, &[]), 0);
     let calm = world.submit(plain(10_000));
     let lost = world.submit(plain(10_000).due(secs(20)));
-    let pressing = world.submit(plain(10_000).due(secs(70)));
+    let pressing = world.submit(plain(10_000).due(secs(50)));
     let mut running = busy;
-    world.after(secs(50));
+    world.after(secs(30));
     for next in [pressing, calm, lost] {
         world.hear(running, 1, Signal::Executed);
         world.expect(Grant(running, attempt(1)));
