@@ -27,6 +27,8 @@ use crate::time::{Millis, Timestamp};
 const RECONSIDER: Millis = Millis::from_secs(1);
 /// Heads of one pool that take part in a pass.
 const HEADS_EACH: usize = 4;
+/// For so many looks of the look-ahead one pool takes part: the first of them usually has what a seat needs.
+const POOLS_PART: usize = 2;
 /// Jobs looked at in one pass, however many seats are open.
 const MOST_LOOKS: u32 = 256;
 /// A device is not left idle for a better job elsewhere when the backlog takes this many times longer to drain than
@@ -206,7 +208,7 @@ impl Scheduler {
                 pools.extend(models.flat_map(|model| self.pools.of_checkpoint(model)));
             }
         }
-        let most = self.config.look_ahead as usize;
+        let most = self.config.look_ahead as usize / POOLS_PART;
         pools.extend(self.pools.best(most, |demand| self.market.grades(demand).meets(open)));
         pools.sort_unstable();
         pools.dedup();

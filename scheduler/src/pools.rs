@@ -13,7 +13,7 @@ use crate::spec::Class;
 use crate::time::{Millis, Timestamp};
 
 /// Heads of lanes that a pool keeps in order; more are looked at when these are used up.
-const HEADS: usize = 64;
+const HEADS: usize = 256;
 /// Ageing over this is how long the order of heads is believed to hold: scores drift by a few percent meanwhile.
 const BELIEVED_PART: i64 = 16;
 
@@ -135,7 +135,7 @@ impl Pool {
 
     /// Whether too few heads are left to choose from.
     fn is_run_down(&self) -> bool {
-        !self.whole && self.heads.len() <= HEADS / 2
+        !self.whole && self.heads.len() <= HEADS / 16
     }
 }
 
