@@ -322,7 +322,7 @@ impl World {
             due_at: None,
             requirement,
             shape,
-            graph: job.0.is_multiple_of(3).then_some(GraphId(1 + shape.id.0)),
+            graph: job.0.is_multiple_of(3).then_some(GraphId(1 + u32::try_from(shape.id.0).unwrap())),
         };
         Event::Submitted { job, spec }
     }

@@ -36,7 +36,8 @@ pub(super) fn id(graph: &Graph) -> GraphId {
             }
         }
     }
-    GraphId(parts::first_eight(&hasher.finalize()))
+    let short = parts::first_eight(&hasher.finalize()) & u64::from(u32::MAX);
+    GraphId(u32::try_from(short).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ impl Wanted {
         self
     }
 
-    pub fn graph(mut self, graph: u64) -> Self {
+    pub fn graph(mut self, graph: u32) -> Self {
         self.spec.graph = Some(GraphId(graph));
         self
     }
