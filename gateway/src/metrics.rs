@@ -173,6 +173,7 @@ fn end_name(end: AttemptEnd) -> &'static str {
         AttemptEnd::HostFault => "host_fault",
         AttemptEnd::OutputsGone => "outputs_gone",
         AttemptEnd::Drained => "drained",
+        AttemptEnd::Preempted => "preempted",
     }
 }
 

@@ -70,6 +70,7 @@ fn jobs(count: u64) -> Vec<Event> {
                     prior_run_ms: 5_000,
                     prior_vram_mib: 8_000,
                 },
+                graph: None,
             };
             Event::Submitted { job: JobId(u128::from(index)), spec }
         })

@@ -153,6 +153,7 @@ impl Source {
                 prior_run_ms: run_ms * batch,
                 prior_vram_mib: vram_mib + 700 * batch,
             },
+            graph: None,
         };
         self.made += 1;
         Event::Submitted { job: JobId(self.made), spec }

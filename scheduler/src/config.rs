@@ -29,6 +29,9 @@ pub struct Config {
     pub affinity_delay: Millis,
     /// Waiting jobs looked at for each open seat in one pass, and pools of them: the look-ahead into the backlog.
     pub look_ahead: u32,
+    /// A running attempt gives its place to more important work when that saves this many times what is lost by it;
+    /// 0: never.
+    pub preemption: u32,
 }
 
 impl Default for Config {
@@ -46,6 +49,7 @@ impl Default for Config {
             ageing: Millis::from_secs(30),
             affinity_delay: Millis::from_secs(120),
             look_ahead: 32,
+            preemption: 0,
         }
     }
 }

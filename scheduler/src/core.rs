@@ -163,6 +163,7 @@ impl Scheduler {
             self.reconsider_at = None;
             if !self.door.is_draining() {
                 self.place_backlog(out);
+                self.preempt_for_waiting(out);
             }
         }
         self.assert_whole();

@@ -20,6 +20,8 @@ pub(crate) struct Prediction {
     pub(crate) run_ms: u32,
     /// The one checkpoint that comes from disk: its load time can be learned.
     pub(crate) only_cold: Option<ModelId>,
+    /// It repeats what the instance ran last, so it executes nearly nothing: its times teach nothing.
+    pub(crate) is_repeat: bool,
 }
 
 impl Prediction {
@@ -45,7 +47,7 @@ impl Costs {
     /// What the missing models and the run itself take on an instance, given the run on its bare class.
     pub(crate) fn predict(&self, kind: &Kind, instance: &Instance, bare_run_ms: u32) -> Prediction {
         let Missing { load_ms, only_cold } = instance.missing(&kind.needs, &self.loads);
-        Prediction { load_ms, run_ms: instance.slowed(bare_run_ms), only_cold }
+        Prediction { load_ms, run_ms: instance.slowed(bare_run_ms), only_cold, is_repeat: false }
     }
 
     pub(crate) fn need_mib(&self, kind: &Kind, largest_mib: u32) -> u32 {

@@ -137,6 +137,16 @@ pub enum Effect {
         /// Where.
         instance: InstanceId,
     },
+    /// More important work wants its place: as [`Effect::Withdraw`], unless it is done by then. In that case its result
+    /// counts, and nothing is to be stopped.
+    Preempt {
+        /// Which job.
+        job: JobId,
+        /// Which try.
+        attempt: AttemptNo,
+        /// Where.
+        instance: InstanceId,
+    },
     /// The outputs of this attempt are committed: its spool and its files on the instance may go.
     Settle {
         /// Which job.

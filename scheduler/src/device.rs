@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::cache::Cache;
-use crate::ids::{DeviceClassId, InstanceId, ModelId};
+use crate::ids::{DeviceClassId, GraphId, InstanceId, ModelId};
 use crate::jobs::Slot;
 use crate::kinds::Needs;
 use crate::loads::{Lies, Loads};
+use crate::repeats::NO_GRAPH;
 use crate::spec::{Catalogue, DeviceSample, InstanceProfile, Loading, ModelKind};
 use crate::time::{Millis, Timestamp};
 
@@ -53,6 +54,10 @@ pub(crate) struct Instance {
     host: Cache,
     /// The LoRAs last patched into a resident checkpoint, as a hash of their list.
     patched: Vec<(ModelId, u64)>,
+    /// The graph that it was last given …
+    pub(crate) last_graph: GraphId,
+    /// … and whether its node cache is believed to hold the outputs once all that it holds has run.
+    pub(crate) keeps_graph: bool,
     /// When a seat last became free.
     pub(crate) freed_at: Timestamp,
 }
@@ -74,6 +79,8 @@ impl Instance {
             resident: Cache::default(),
             host: Cache::default(),
             patched: Vec::new(),
+            last_graph: NO_GRAPH,
+            keeps_graph: false,
             freed_at: now,
         }
     }
@@ -201,8 +208,9 @@ impl Instance {
         }
     }
 
-    /// Its VRAM is empty; the files may still lie in host RAM.
+    /// Its VRAM and its node cache are empty; the files may still lie in host RAM.
     pub(crate) fn empty_vram(&mut self) {
+        self.keeps_graph = false;
         self.resident.clear();
         self.patched.clear();
     }

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::device::Instance;
-use crate::ids::{DeviceId, InstanceId, ModelId};
+use crate::ids::{DeviceId, GraphId, InstanceId, ModelId};
 use crate::market::ONE;
+use crate::repeats::NO_GRAPH;
 use crate::runs::ClassIx;
 use crate::spec::DeviceSample;
 use crate::time::Timestamp;
@@ -62,6 +63,8 @@ pub(crate) struct Fleet {
     vacant: Vec<InstanceIx>,
     grades: Vec<Grade>,
     listed: Vec<Option<Listed>>,
+    /// Where a graph was last sent, at most one entry an instance; [`Instance::last_graph`] says whether it still holds.
+    graphs: BTreeMap<GraphId, InstanceIx>,
     holders: BTreeMap<ModelId, BTreeSet<(Timestamp, InstanceIx)>>,
     /// Changed since they were listed.
     touched: Vec<InstanceIx>,
@@ -123,12 +126,32 @@ impl Fleet {
         ix
     }
 
+    /// An instance is to run a graph after all that it holds.
+    pub(crate) fn note_graph(&mut self, ix: InstanceIx, graph: GraphId) {
+        let Some(instance) = self.table.get_mut(ix.0 as usize).and_then(Option::as_mut) else { return };
+        let old = std::mem::replace(&mut instance.last_graph, graph);
+        instance.keeps_graph = true;
+        if self.graphs.get(&old) == Some(&ix) {
+            self.graphs.remove(&old);
+        }
+        if graph != NO_GRAPH {
+            self.graphs.insert(graph, ix);
+        }
+    }
+
+    /// The instance whose node cache has the outputs of a graph, once it has run all that it holds.
+    pub(crate) fn last_with(&self, graph: GraphId) -> Option<InstanceIx> {
+        let ix = self.graphs.get(&graph).copied()?;
+        self.at(ix).filter(|instance| instance.keeps_graph).map(|_| ix)
+    }
+
     /// Forgets an instance of which nothing is left.
     pub(crate) fn forget_if_empty(&mut self, id: InstanceId) {
         if let Some(ix) = self.ix(id)
             && self.at(ix).is_some_and(Instance::is_empty)
         {
             self.unlist(ix);
+            self.graphs.retain(|_, on| *on != ix);
             self.by_id.remove(&id);
             self.table[ix.0 as usize] = None;
             self.touched.retain(|touched| *touched != ix);

@@ -53,6 +53,11 @@ id!(
     ShapeId(u64)
 );
 id!(
+    /// A whole graph with all its values: equal ids mean an exact repeat, but for one in four billion, which costs a
+    /// wrong prediction. Small, because each waiting job has one.
+    GraphId(u32)
+);
+id!(
     /// Workflows that a device class runs at one speed (SD 1.5, SDXL, Flux …), hashed from the name; 0 when unknown.
     FamilyId(u64)
 );

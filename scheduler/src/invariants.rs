@@ -126,6 +126,7 @@ fn timers(scheduler: &Scheduler) -> Option<String> {
             JobState::Dispatching { .. }
                 | JobState::Running { .. }
                 | JobState::InDoubt { .. }
+                | JobState::Preempting { .. }
                 | JobState::Canceling { .. }
         );
         if must_end && job.timer == Timestamp::NEVER {

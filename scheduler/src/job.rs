@@ -57,6 +57,14 @@ pub enum JobState {
         /// Why.
         why: StopReason,
     },
+    /// More important work wants its place: its instance is being told to stop it, and then it waits again. If it is done
+    /// first, its result counts.
+    Preempting {
+        /// Where.
+        on: Placement,
+        /// Whether it had started.
+        was_running: bool,
+    },
     /// Over.
     Ended(Outcome),
 }
@@ -79,6 +87,8 @@ pub(crate) enum Step {
     Over(AfterLoss),
     /// It is not wanted any more.
     Stop(StopReason),
+    /// More important work wants its place.
+    Preempt,
     /// No answer to the withdrawal within its grace.
     GraceOver,
     /// The output set of an earlier attempt is in the store: the first set wins.
@@ -123,6 +133,7 @@ impl JobState {
             | Self::Running { on }
             | Self::InDoubt { on, .. }
             | Self::Collecting { on }
+            | Self::Preempting { on, .. }
             | Self::Canceling { on, .. } => Some(on),
             Self::Queued { .. } | Self::Ended(_) => None,
         }
@@ -134,6 +145,7 @@ impl JobState {
             | Self::Running { on }
             | Self::InDoubt { on, .. }
             | Self::Collecting { on }
+            | Self::Preempting { on, .. }
             | Self::Canceling { on, .. } => Some(on),
             Self::Queued { .. } | Self::Ended(_) => None,
         }
@@ -141,17 +153,22 @@ impl JobState {
 
     /// Whether it is the running prompt, as far as is known: then a fault is its own.
     pub(crate) fn was_running(&self) -> bool {
-        matches!(self, Self::Running { .. } | Self::InDoubt { was_running: true, .. })
+        matches!(
+            self,
+            Self::Running { .. }
+                | Self::InDoubt { was_running: true, .. }
+                | Self::Preempting { was_running: true, .. }
+        )
     }
 
     /// Every legal step. What is not listed is illegal, and a stray when it came from outside.
     pub(crate) fn next(self, at: Moment, step: Step) -> Result<Self, IllegalStep> {
-        use JobState::{Canceling, Collecting, Dispatching, Ended, InDoubt, Queued, Running};
+        use JobState::{Canceling, Collecting, Dispatching, Ended, InDoubt, Preempting, Queued, Running};
         use Signal::{
             Accepted, ContactLost, Executed, InputUnavailable, Invalid, Lost, NodeFailed, OutputTooLarge,
             Progress, Published, Started, Stopped,
         };
-        use Step::{GraceOver, Heard, Over, Overtaken, Placed, Stop, Unrunnable};
+        use Step::{GraceOver, Heard, Over, Overtaken, Placed, Preempt, Stop, Unrunnable};
         Ok(match (self, step) {
             (Queued { .. }, Placed(on)) => Dispatching { on },
             // Accepted may be a prefetch; only ComfyUI's start makes it run. The socket may overtake the reply.
@@ -164,36 +181,58 @@ impl JobState {
             (Dispatching { on }, Heard(ContactLost)) => InDoubt { on, was_running: false },
             (Running { on }, Heard(ContactLost)) => InDoubt { on, was_running: true },
             (doubt @ InDoubt { .. }, Heard(ContactLost)) => doubt,
-            (Dispatching { on } | InDoubt { on, .. } | Running { on }, Heard(Executed)) => Collecting { on },
+            (Dispatching { on }, Preempt) => Preempting { on, was_running: false },
+            (Running { on }, Preempt) => Preempting { on, was_running: true },
+            // It may still start behind what it shared its instance with.
+            (Preempting { on, .. }, Heard(Started | Progress)) => {
+                Preempting { on: on.started(at), was_running: true }
+            }
+            (late @ Preempting { .. }, Heard(Accepted | ContactLost)) => late,
+            (
+                Dispatching { on } | InDoubt { on, .. } | Running { on } | Preempting { on, .. },
+                Heard(Executed),
+            ) => Collecting { on },
             (late @ Collecting { .. }, Heard(Accepted | Started | Progress | ContactLost | Executed)) => late,
-            (Dispatching { .. } | InDoubt { .. } | Running { .. } | Collecting { .. }, Heard(Published))
+            (
+                Dispatching { .. } | InDoubt { .. } | Running { .. } | Preempting { .. } | Collecting { .. },
+                Heard(Published),
+            )
             | (
-                Queued { .. } | Dispatching { .. } | InDoubt { .. } | Running { .. } | Collecting { .. },
+                Queued { .. }
+                | Dispatching { .. }
+                | InDoubt { .. }
+                | Running { .. }
+                | Preempting { .. }
+                | Collecting { .. },
                 Overtaken,
             ) => Ended(Outcome::Succeeded),
-            (Dispatching { .. } | InDoubt { .. } | Running { .. }, Heard(Invalid)) => {
+            (Dispatching { .. } | InDoubt { .. } | Running { .. } | Preempting { .. }, Heard(Invalid)) => {
                 Ended(Outcome::Failed(Failure::InvalidWorkflow))
             }
-            (Dispatching { .. } | InDoubt { .. } | Running { .. }, Heard(NodeFailed)) => {
+            (Dispatching { .. } | InDoubt { .. } | Running { .. } | Preempting { .. }, Heard(NodeFailed)) => {
                 Ended(Outcome::Failed(Failure::NodeError))
             }
-            (Dispatching { .. } | InDoubt { .. } | Running { .. }, Heard(InputUnavailable)) => {
-                Ended(Outcome::Failed(Failure::InputUnavailable))
-            }
             (
-                Dispatching { .. } | InDoubt { .. } | Running { .. } | Collecting { .. },
+                Dispatching { .. } | InDoubt { .. } | Running { .. } | Preempting { .. },
+                Heard(InputUnavailable),
+            ) => Ended(Outcome::Failed(Failure::InputUnavailable)),
+            (
+                Dispatching { .. } | InDoubt { .. } | Running { .. } | Preempting { .. } | Collecting { .. },
                 Heard(OutputTooLarge),
             ) => Ended(Outcome::Failed(Failure::OutputTooLarge)),
             // Sets of two attempts are never mixed: what a lost one had collected is void.
-            (Dispatching { .. } | InDoubt { .. } | Running { .. } | Collecting { .. }, Over(after)) => {
-                match after {
-                    AfterLoss::Wait(not_before) => Queued { not_before },
-                    AfterLoss::Fail(failure) => Ended(Outcome::Failed(failure)),
-                }
-            }
+            (
+                Dispatching { .. } | InDoubt { .. } | Running { .. } | Preempting { .. } | Collecting { .. },
+                Over(after),
+            ) => match after {
+                AfterLoss::Wait(not_before) => Queued { not_before },
+                AfterLoss::Fail(failure) => Ended(Outcome::Failed(failure)),
+            },
             (Queued { .. }, Stop(why)) => Ended(why.into()),
             (Queued { .. }, Unrunnable) => Ended(Outcome::Failed(Failure::InvalidWorkflow)),
-            (Dispatching { on } | InDoubt { on, .. } | Running { on }, Stop(why)) => Canceling { on, why },
+            (Dispatching { on } | InDoubt { on, .. } | Running { on } | Preempting { on, .. }, Stop(why)) => {
+                Canceling { on, why }
+            }
             // Whatever ends the attempt ends the job, the way its stop was meant.
             (
                 Canceling { why, .. },
@@ -284,6 +323,8 @@ pub enum AttemptEnd {
     OutputsGone,
     /// The host is being drained or went away.
     Drained,
+    /// More important work took its place.
+    Preempted,
 }
 
 impl AttemptEnd {
@@ -297,7 +338,8 @@ impl AttemptEnd {
             | Self::LeaseExpired
             | Self::HostFault
             | Self::OutputsGone
-            | Self::Drained => false,
+            | Self::Drained
+            | Self::Preempted => false,
         }
     }
 }
@@ -381,8 +423,8 @@ impl From<JobState> for Phase {
     fn from(state: JobState) -> Self {
         match state {
             JobState::Queued { .. } => Self::Queued,
-            JobState::Dispatching { .. } => Self::Dispatching,
-            JobState::Running { .. } => Self::Running,
+            JobState::Running { .. } | JobState::Preempting { was_running: true, .. } => Self::Running,
+            JobState::Dispatching { .. } | JobState::Preempting { .. } => Self::Dispatching,
             JobState::InDoubt { .. } => Self::InDoubt,
             JobState::Collecting { .. } => Self::Collecting,
             JobState::Canceling { .. } => Self::Canceling,

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::costs::Prediction;
-use crate::ids::{AttemptNo, InstanceId, JobId, TenantId};
+use crate::ids::{AttemptNo, GraphId, InstanceId, JobId, TenantId};
 use crate::job::{JobState, Placement};
 use crate::kinds::KindId;
+use crate::repeats::NO_GRAPH;
 use crate::spec::{Class, JobSpec};
 use crate::time::{Millis, Timestamp};
 
@@ -31,6 +32,8 @@ pub(crate) struct Job {
     pub(crate) stage: Stage,
     /// The instance of its last loss, avoided by the next attempt where possible; [`NOWHERE`] without one.
     pub(crate) avoid: InstanceId,
+    /// [`crate::repeats::NO_GRAPH`] where it is not known.
+    pub(crate) graph: GraphId,
     pub(crate) tenant: TenantId,
     pub(crate) kind: KindId,
     /// Order of arrival, for equal instants.
@@ -39,6 +42,8 @@ pub(crate) struct Job {
     pub(crate) attempts: u32,
     pub(crate) faults: u16,
     pub(crate) losses: u16,
+    /// Times it gave its place to more important work, in this life of the process.
+    pub(crate) preemptions: u8,
     pub(crate) class: Class,
     /// It stands in a lane of the backlog (and is not held back by a pause).
     pub(crate) in_lane: bool,
@@ -98,12 +103,14 @@ impl Job {
             timer: Timestamp::NEVER,
             stage: Stage::Waiting { not_before: spec.accepted_at },
             avoid: NOWHERE,
+            graph: spec.graph.unwrap_or(NO_GRAPH),
             tenant: spec.tenant,
             kind,
             seq,
             attempts: 0,
             faults: 0,
             losses: 0,
+            preemptions: 0,
             class: spec.class,
             in_lane: false,
             suspect: false,

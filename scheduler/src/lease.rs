@@ -69,7 +69,7 @@ fn last_instant(job: &Job, active: &Active) -> Timestamp {
 /// When something must happen to an attempt, whoever is heard or not.
 fn attempt_due(config: &Config, job: &Job, active: &Active) -> Timestamp {
     match active.state {
-        JobState::Canceling { .. } => active.stop_by,
+        JobState::Canceling { .. } | JobState::Preempting { .. } => active.stop_by,
         JobState::Dispatching { on } | JobState::Running { on } | JobState::InDoubt { on, .. } => {
             let ask_at = on.lease_until.plus(Millis(-third(config).0));
             let lease = if active.asked { on.lease_until } else { ask_at };
@@ -124,6 +124,7 @@ impl Scheduler {
         match job.state() {
             JobState::Queued { not_before } => self.on_waiting_due(slot, not_before, out),
             JobState::Canceling { .. } => self.step(slot, Step::GraceOver, out),
+            JobState::Preempting { .. } => self.give_back(slot, out),
             JobState::Dispatching { .. } | JobState::Running { .. } | JobState::InDoubt { .. } => {
                 self.on_attempt_due(slot, out);
             }

@@ -43,8 +43,10 @@ mod offers;
 mod orders;
 mod placement;
 mod pools;
+mod preempt;
 mod pressure;
 mod rank;
+mod repeats;
 mod report;
 mod rng;
 mod rooms;
@@ -61,7 +63,8 @@ pub use decision::{Decisions, Effect, Record, Refusal, RefusalReason};
 pub use event::{Event, Past};
 pub use explain::{Cause, ClassSummary, Explanation, InstanceSummary, InstanceVerdict, Obstacle, Summary};
 pub use ids::{
-    AttemptNo, DeviceClassId, DeviceId, FamilyId, HostId, InstanceId, JobId, ModelId, Part, ShapeId, TenantId,
+    AttemptNo, DeviceClassId, DeviceId, FamilyId, GraphId, HostId, InstanceId, JobId, ModelId, Part, ShapeId,
+    TenantId,
 };
 pub use invariants::first_broken;
 pub use job::{AttemptEnd, Failure, JobState, Outcome, Phase, Placement, Signal, StopReason};

@@ -48,6 +48,10 @@ impl Scheduler {
         match (state, signal) {
             (JobState::Canceling { .. }, _) => self.step(slot, Step::Heard(signal), out),
             (_, Signal::Lost(end)) => self.lose(slot, end, out),
+            // After an end that it told first, too: then its files went with it.
+            (JobState::Preempting { .. } | JobState::Collecting { .. }, Signal::Stopped) => {
+                self.give_back(slot, out);
+            }
             // Asked again for its tickets: after a reconnect the runner lists its files once more.
             (JobState::Collecting { .. }, Signal::Executed) => self.grant(slot, out),
             _ => self.step(slot, Step::Heard(signal), out),

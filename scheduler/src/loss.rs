@@ -79,7 +79,7 @@ impl Scheduler {
     /// None after the first mishap that says nothing about the job, and none where another card is the cure.
     fn pause(&mut self, end: AttemptEnd, mishaps: u32) -> Millis {
         let at_once = match end {
-            AttemptEnd::OutOfMemory => true,
+            AttemptEnd::OutOfMemory | AttemptEnd::Preempted => true,
             AttemptEnd::NoTrace | AttemptEnd::Unreachable | AttemptEnd::InstanceDied => mishaps <= 1,
             AttemptEnd::LeaseExpired
             | AttemptEnd::Hung
@@ -127,7 +127,8 @@ impl Scheduler {
             | AttemptEnd::Unreachable
             | AttemptEnd::LeaseExpired
             | AttemptEnd::HostFault
-            | AttemptEnd::Drained => {}
+            | AttemptEnd::Drained
+            | AttemptEnd::Preempted => {}
         }
     }
 

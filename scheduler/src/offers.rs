@@ -9,18 +9,19 @@ use crate::job::JobState;
 use crate::jobs::{Active, Job, Slot};
 use crate::kinds::Kind;
 use crate::placement::Pass;
+use crate::repeats;
 use crate::time::{Millis, Timestamp};
 
 /// A running prompt is believed to need at least this long.
 const OVERDUE_LEAST: Millis = Millis(100);
 /// A withdrawn prompt is believed to be gone within this.
-const STOP_TAKES: Millis = Millis(1_000);
+pub(crate) const STOP_TAKES: Millis = Millis(1_000);
 /// Open instances of one grade that are compared.
 const OPEN_ASKED: usize = 4;
 /// Instances of one grade that are compared: the first to be free differ only in what they hold.
 const NEAREST: usize = 4;
 /// Instances that hold a checkpoint and are compared.
-const HOLDERS: usize = 8;
+pub(crate) const HOLDERS: usize = 8;
 
 /// One instance's offer to a job.
 #[derive(Debug, Clone, Copy)]
@@ -103,7 +104,9 @@ impl Scheduler {
                 self.ask_instance(&mut asked, run, *ix);
             }
         }
-        for ix in kind.checkpoint().into_iter().flat_map(|model| self.fleet.holders(model)).take(HOLDERS) {
+        let last = self.fleet.last_with(job.graph).filter(|_| job.graph != repeats::NO_GRAPH);
+        let holders = kind.checkpoint().into_iter().flat_map(|model| self.fleet.holders(model));
+        for ix in last.into_iter().chain(holders.take(HOLDERS)) {
             if let Some(run) = runs.iter().find(|run| self.fleet.grade_of(ix) == Some(run.grade)) {
                 self.ask_instance(&mut asked, run, ix);
             }
@@ -130,7 +133,8 @@ impl Scheduler {
             waits.saturating_add(takes.saturating_mul(run.second_milli) / 1000)
         };
         let is_open = instance.held.len() < 1 + self.config.prefetch as usize;
-        let least = cost_of(free_at, i64::from(run.bare_ms));
+        let repeats = self.repeats_on(asked.job, instance);
+        let least = cost_of(free_at, i64::from(if repeats { 0 } else { run.bare_ms }));
         if !is_open && asked.best.is_some_and(|best| !best.is_avoided && best.cost < least) {
             return false;
         }
@@ -140,6 +144,10 @@ impl Scheduler {
         let mut predicted = self.costs.predict(asked.kind, instance, run.bare_ms);
         if planned.checkpoint.is_some() && planned.checkpoint == asked.kind.checkpoint() {
             (predicted.load_ms, predicted.only_cold) = (0, None);
+        }
+        // What is planned before it takes its place in the node cache.
+        if repeats && planned.free_at == Timestamp::default() {
+            predicted = repeats::PREDICTION;
         }
         let takes = predicted.total_ms();
         if starts_at.plus(Millis(takes)) > instance.leaves_at {
@@ -178,10 +186,10 @@ impl Scheduler {
     }
 
     /// What an attempt still needs. `free_since`: it is the first on its instance, which it has had since then.
-    fn rest(&self, active: &Active, free_since: Option<Timestamp>) -> Millis {
+    pub(crate) fn rest(&self, active: &Active, free_since: Option<Timestamp>) -> Millis {
         let total = active.predicted.total_ms();
         match active.state {
-            JobState::Canceling { .. } => STOP_TAKES,
+            JobState::Canceling { .. } | JobState::Preempting { .. } => STOP_TAKES,
             JobState::Queued { .. } | JobState::Ended(_) | JobState::Collecting { .. } => Millis(0),
             JobState::Dispatching { on } | JobState::Running { on } | JobState::InDoubt { on, .. } => {
                 match on.started_at.or(free_since.map(|since| since.max(on.placed_at))) {

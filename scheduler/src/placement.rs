@@ -110,8 +110,6 @@ impl Scheduler {
             pressure: Pressure::new(drain, self.config.ageing),
             mean_usage: self.tenants.mean_usage(),
         };
-        self.passes += 1;
-        self.plan.resize(self.fleet.places(), Planned::default());
         let mut pass = self.begin_pass();
         let mut placed = false;
         let mut looks = self.look_ahead().saturating_mul(self.fleet.open_seats()).min(MOST_LOOKS);
@@ -138,7 +136,9 @@ impl Scheduler {
         (self.config.look_ahead / (1 + devices / LARGE_FLEET)).max(1)
     }
 
-    fn begin_pass(&self) -> Pass {
+    pub(crate) fn begin_pass(&mut self) -> Pass {
+        self.passes += 1;
+        self.plan.resize(self.fleet.places(), Planned::default());
         let pressure = self.climate.pressure;
         let second = |grade: &Grade| {
             let price = i64::try_from(grade.price * 1000 / market::ONE).unwrap_or(i64::MAX);
@@ -224,7 +224,7 @@ impl Scheduler {
     }
 
     /// Brings the order of a pool's heads up to date, if it is not believed any more.
-    fn freshen(&mut self, ix: PoolIx) {
+    pub(crate) fn freshen(&mut self, ix: PoolIx) {
         if !self.pools.is_stale(ix, self.now) {
             return;
         }
@@ -270,7 +270,7 @@ impl Scheduler {
     }
 
     /// Whether nothing but the devices decides when it starts.
-    fn is_its_turn(&self, pass: &Pass, slot: Slot) -> bool {
+    pub(crate) fn is_its_turn(&self, pass: &Pass, slot: Slot) -> bool {
         let Some(job) = self.jobs.get(slot) else { return false };
         let Some(kind) = self.kinds.get(job.kind) else { return false };
         let is_poisonous = kind.suspects > 0 && kind.in_flight > 0;
@@ -291,7 +291,7 @@ impl Scheduler {
         self.put(slot, offer, out);
     }
 
-    fn plan_on(&mut self, pass: &Pass, slot: Slot, offer: &Offer, taken: u32) {
+    pub(crate) fn plan_on(&mut self, pass: &Pass, slot: Slot, offer: &Offer, taken: u32) {
         let kind = self.jobs.get(slot).and_then(|job| self.kinds.get(job.kind));
         let planned = Planned {
             pass: pass.number,
@@ -311,6 +311,7 @@ impl Scheduler {
     fn put(&mut self, slot: Slot, offer: Offer, out: &mut Decisions) {
         let (now, instance) = (self.now, offer.id);
         let Some(job) = self.jobs.get(slot) else { return };
+        let graph = job.graph;
         let (id, kind, attempt) = (job.id, job.kind, AttemptNo(job.attempts.saturating_add(1)));
         let on = Placement {
             attempt,
@@ -334,11 +335,14 @@ impl Scheduler {
                 predicted: offer.predicted,
                 charged_ms: market::at_price(total, offer.price),
                 price: offer.price,
-                exact: true,
+                exact: !offer.predicted.is_repeat,
                 adopted: false,
             },
         );
-        self.bring_in(instance, kind, offer.need_mib);
+        if !offer.predicted.is_repeat {
+            self.bring_in(instance, kind, offer.need_mib);
+        }
+        self.fleet.note_graph(offer.ix, graph);
         self.fleet.note_taken(offer.ix, 1 + self.config.prefetch as usize);
         out.records.push(Record::Placed { job: id, attempt, instance, at: now });
         out.effects.push(Effect::Dispatch { job: id, attempt, instance });

@@ -29,6 +29,14 @@ const MOST_URGENT_MILLI: u64 = 3_000;
 /// What a job counts whose deadline cannot be met any more: those that can still make it go first.
 const LATE_MILLI: u64 = 700;
 
+fn class_weight(class: Class) -> u64 {
+    match class {
+        Class::Batch => BATCH,
+        Class::Normal => NORMAL,
+        Class::Interactive => INTERACTIVE,
+    }
+}
+
 /// All that a score depends on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Judge<'a> {
@@ -44,17 +52,32 @@ impl Judge<'_> {
     /// The score of a waiting job; the largest is next. `setup_ms`: its share of bringing its models in somewhere.
     pub(crate) fn score(&self, slot: Slot, setup_ms: u64) -> u64 {
         let Some(job) = self.jobs.get(slot) else { return 0 };
-        let Some(kind) = self.kinds.get(job.kind) else { return 0 };
         if self.tenants.get(job.tenant).is_some_and(|tenant| tenant.is_at_bound()) {
             return 0;
         }
-        let class = match job.class {
-            Class::Batch => BATCH,
-            Class::Normal => NORMAL,
-            Class::Interactive => INTERACTIVE,
-        };
+        self.merit(slot, setup_ms)
+    }
+
+    /// The score, whatever bounds its tenant has.
+    pub(crate) fn merit(&self, slot: Slot, setup_ms: u64) -> u64 {
+        let Some(job) = self.jobs.get(slot) else { return 0 };
+        let Some(kind) = self.kinds.get(job.kind) else { return 0 };
         let size = self.market.worth_ms(kind.demand, kind.reference_ms) + LEAST_SIZE_MS + setup_ms;
+        let class = class_weight(job.class);
         class * self.age(job) * self.urgency(job, kind) / 1000 * self.share(job) / size.isqrt().max(1)
+    }
+
+    /// What a second of a job's time counts, thousandths of a tenth of a normal job's: its class and its deadline.
+    pub(crate) fn importance(&self, slot: Slot) -> u64 {
+        let Some(job) = self.jobs.get(slot) else { return 0 };
+        let Some(kind) = self.kinds.get(job.kind) else { return 0 };
+        class_weight(job.class) * self.urgency(job, kind)
+    }
+
+    /// Whether a deadline is near and can still be met.
+    pub(crate) fn is_urgent(&self, slot: Slot) -> bool {
+        let Some(job) = self.jobs.get(slot) else { return false };
+        self.kinds.get(job.kind).is_some_and(|kind| self.urgency(job, kind) > 1000)
     }
 
     fn age(&self, job: &Job) -> u64 {

@@ -199,7 +199,7 @@ impl Scheduler {
             for slot in instance.held.iter().chain(&instance.collecting) {
                 match self.jobs.get(*slot).map(Job::state) {
                     Some(JobState::Dispatching { .. }) => summary.dispatching += 1,
-                    Some(JobState::Running { .. }) => summary.running += 1,
+                    Some(JobState::Running { .. } | JobState::Preempting { .. }) => summary.running += 1,
                     Some(JobState::InDoubt { .. }) => summary.in_doubt += 1,
                     Some(JobState::Collecting { .. }) => summary.collecting += 1,
                     Some(JobState::Canceling { .. }) => summary.canceling += 1,

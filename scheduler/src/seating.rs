@@ -132,6 +132,10 @@ impl Scheduler {
         let id = job.kind;
         let (Some(active), Some(kind)) = (job.active(), self.kinds.get(id)) else { return };
         let Some(instance) = self.fleet.get(active.instance) else { return };
+        if active.predicted.is_repeat {
+            // It executed next to nothing: neither its time nor that it fitted says anything.
+            return;
+        }
         let size = instance.capacity_mib();
         let took = u32::try_from(self.device_ms(active)).unwrap_or(u32::MAX);
         let fits = if size < u32::MAX && instance.profile.is_some() {
@@ -172,7 +176,7 @@ impl Scheduler {
         let started = active.placement().is_some_and(|on| on.started_at.is_some());
         let had_it = started || !active.occupies();
         let took = if had_it { market::at_price(self.device_ms(active), active.price) } else { 0 };
-        let (charged, id) = (active.charged_ms, active.instance);
+        let (charged, id, is_done) = (active.charged_ms, active.instance, !active.occupies());
         if took > charged {
             self.tenants.charge(self.now, tenant, took - charged);
         } else {
@@ -191,6 +195,10 @@ impl Scheduler {
         if let Some(instance) = self.fleet.get_mut(id) {
             instance.held.retain(|held| *held != slot);
             instance.freed_at = self.now;
+            if !is_done {
+                // Whatever the node cache holds now, it is not what was expected.
+                instance.keeps_graph = false;
+            }
         }
         self.dirty = true;
     }

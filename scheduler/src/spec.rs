@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{DeviceClassId, DeviceId, FamilyId, HostId, ModelId, Part, ShapeId, TenantId};
+use crate::ids::{DeviceClassId, DeviceId, FamilyId, GraphId, HostId, ModelId, Part, ShapeId, TenantId};
 use crate::time::Timestamp;
 
 /// Service level. The order of the variants is the order of importance.
@@ -45,6 +45,9 @@ pub struct JobSpec {
     pub requirement: Arc<Requirement>,
     /// What it costs.
     pub shape: Shape,
+    /// Its graph, where an exact repeat of it would execute nothing on the instance that ran it last; `None` where that
+    /// is not known.
+    pub graph: Option<GraphId>,
 }
 
 /// What an instance must offer to run a workflow. Shared by all jobs that need the same.

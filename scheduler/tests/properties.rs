@@ -7,14 +7,14 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use scheduler::{
     AttemptEnd, AttemptNo, Catalogue, Class, Config, Decisions, DeviceClassId, DeviceId, DeviceSample,
-    Effect, Event, FamilyId, HostId, InstanceId, InstanceProfile, JobId, JobSpec, Millis, ModelId, ModelKind,
-    ModelUse, Part, Phase, Record, Requirement, Scheduler, Shape, ShapeId, Signal, TenantId, Timestamp,
-    first_broken,
+    Effect, Event, FamilyId, GraphId, HostId, InstanceId, InstanceProfile, JobId, JobSpec, JobState, Millis,
+    ModelId, ModelKind, ModelUse, Part, Phase, Record, Requirement, Scheduler, Shape, ShapeId, Signal,
+    TenantId, Timestamp, first_broken,
 };
 
 const INSTANCES: u32 = 4;
 const CARD_MIB: [u32; 4] = [16_000, 16_000, 24_000, 40_000];
-const ENDS: [AttemptEnd; 10] = [
+const ENDS: [AttemptEnd; 11] = [
     AttemptEnd::NoTrace,
     AttemptEnd::Unreachable,
     AttemptEnd::LeaseExpired,
@@ -25,6 +25,7 @@ const ENDS: [AttemptEnd; 10] = [
     AttemptEnd::HostFault,
     AttemptEnd::OutputsGone,
     AttemptEnd::Drained,
+    AttemptEnd::Preempted,
 ];
 
 /// One thing that may happen; indexes are taken modulo what there is.
@@ -134,7 +135,7 @@ struct World {
 }
 
 fn config() -> Config {
-    Config { high_watermark: 40, low_watermark: 20, tenant_queue: 30, ..Config::default() }
+    Config { high_watermark: 40, low_watermark: 20, tenant_queue: 30, preemption: 1, ..Config::default() }
 }
 
 impl World {
@@ -321,6 +322,7 @@ impl World {
             due_at: None,
             requirement,
             shape,
+            graph: job.0.is_multiple_of(3).then_some(GraphId(1 + u32::try_from(shape.id.0).unwrap())),
         };
         Event::Submitted { job, spec }
     }
@@ -351,6 +353,9 @@ impl World {
                 match state.into() {
                     Phase::Collecting => effects.push(Effect::Grant { job, attempt }),
                     Phase::Canceling => effects.push(Effect::Withdraw { job, attempt, instance }),
+                    _ if matches!(state, JobState::Preempting { .. }) => {
+                        effects.push(Effect::Preempt { job, attempt, instance });
+                    }
                     _ => effects.push(Effect::Dispatch { job, attempt, instance }),
                 }
             }
@@ -377,7 +382,9 @@ fn answer(effect: &Effect) -> Vec<Event> {
         }
         Effect::Grant { job, attempt } => vec![word(job, attempt, Signal::Published)],
         Effect::LookUp { job, attempt, .. } => vec![word(job, attempt, Signal::Lost(AttemptEnd::NoTrace))],
-        Effect::Withdraw { job, attempt, .. } => vec![word(job, attempt, Signal::Stopped)],
+        Effect::Withdraw { job, attempt, .. } | Effect::Preempt { job, attempt, .. } => {
+            vec![word(job, attempt, Signal::Stopped)]
+        }
         Effect::Restart { instance } => {
             vec![Event::InstanceUp { instance, up: false }, Event::InstanceUp { instance, up: true }]
         }

@@ -157,6 +157,9 @@ section! {
         ageing_seconds: u32 = 30,
         /// How long a job may wait for a busy instance that holds its models, seconds.
         affinity_delay_seconds: u32 = 120,
+        /// Running work gives its place to interactive or urgent work when that saves this many times the work that is
+        /// lost; 0: never.
+        preemption: u32 = 0,
         /// Memory kept free on every device, MiB.
         reserve_mib: u32 = 512,
     }

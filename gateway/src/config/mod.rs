@@ -283,6 +283,7 @@ fn scheduler_config(file: &Scheduler) -> scheduler::Config {
         fault_limit: file.fault_limit,
         ageing: seconds(file.ageing_seconds),
         affinity_delay: seconds(file.affinity_delay_seconds),
+        preemption: file.preemption,
         ..scheduler::Config::default()
     }
 }

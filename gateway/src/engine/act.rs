@@ -30,6 +30,7 @@ impl Engine {
             }
             Effect::Grant { job, attempt } => self.grant(names::attempt(job, attempt)),
             Effect::Withdraw { job, attempt, instance } => self.withdraw(job, attempt, instance),
+            Effect::Preempt { job, attempt, instance } => self.preempt(job, attempt, instance),
             Effect::Settle { job, attempt, instance } => {
                 let lane = Lane::Job(names::uuid(job));
                 self.command(lane, instance, Command::Settle { attempt: names::attempt(job, attempt) });
@@ -102,6 +103,13 @@ impl Engine {
             let keys = keys.into_iter().map(|(key, _)| key).collect();
             self.lanes.push(Lane::Job(id), Box::pin(self.hands.clone().sweep(keys)));
         }
+    }
+
+    fn preempt(&self, job: JobId, attempt: AttemptNo, instance: InstanceId) {
+        let Some(name) = self.registry.name(instance).cloned() else { return };
+        let prompt = names::prompt_id(self.cell, names::uuid(job), attempt.0);
+        let command = Command::Preempt { attempt: names::attempt(job, attempt), instance: name, prompt };
+        self.command(Lane::Instance(instance), instance, command);
     }
 
     pub(super) fn command(&self, lane: Lane, instance: InstanceId, command: Command) {

@@ -85,5 +85,6 @@ pub(super) fn spec(tenant: u32, plan: &JobPlan, accepted_at: i64) -> JobSpec {
         due_at: plan.due_at.map(Timestamp),
         requirement: if plan.provisional { rejudge::unjudged() } else { Arc::clone(&plan.requirement) },
         shape: plan.shape,
+        graph: plan.graph,
     }
 }

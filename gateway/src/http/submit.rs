@@ -97,6 +97,7 @@ pub(super) fn job(
             requirement: wanted.judged.requirement,
             provisional: wanted.judged.provisional,
             shape: wanted.judged.shape,
+            graph: wanted.judged.graph,
         },
         body: JobBody {
             workflow: wanted.workflow,

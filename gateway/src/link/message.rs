@@ -66,6 +66,15 @@ pub enum Command {
         /// Its id at ComfyUI.
         prompt: Uuid,
     },
+    /// The same, unless it is done: then it goes on to hand its outputs over, and nothing is stopped.
+    Preempt {
+        /// Which attempt.
+        attempt: Attempt,
+        /// Where.
+        instance: InstanceName,
+        /// Its id at ComfyUI.
+        prompt: Uuid,
+    },
     /// Tickets for the files that the attempt listed, in the order of the list. Sent again when asked again.
     Grant {
         /// Which attempt.

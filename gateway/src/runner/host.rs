@@ -127,6 +127,7 @@ fn target(command: &Command, homes: &Homes) -> Target {
             Target::One(dispatch.instance.clone())
         }
         Command::Withdraw { instance, .. }
+        | Command::Preempt { instance, .. }
         | Command::Free { instance }
         | Command::Restart { instance }
         | Command::SendCatalogue { instance } => Target::One(instance.clone()),

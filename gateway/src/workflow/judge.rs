@@ -15,6 +15,8 @@ pub struct Judged {
     pub requirement: Arc<scheduler::Requirement>,
     /// What it costs.
     pub shape: scheduler::Shape,
+    /// The same for exact repeats; `None` where it names bytes, which lie elsewhere for each attempt.
+    pub graph: Option<scheduler::GraphId>,
     /// No catalogue was known: judge again when one is.
     pub provisional: bool,
     /// Bytes of the tenant that it names.

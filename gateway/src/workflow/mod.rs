@@ -6,6 +6,7 @@
 
 mod catalogue;
 mod check;
+mod exact;
 mod graph;
 mod hostile;
 mod judge;

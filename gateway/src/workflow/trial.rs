@@ -11,7 +11,7 @@ use super::graph::{Graph, NodeInput};
 use super::models::{self, Model};
 use super::problems::{MISSING_CLASS, NO_OUTPUTS, NodeProblem, OUTPUTS_FAILED, Refused};
 use super::references::{self, Found};
-use super::{Judged, parts, python, shape};
+use super::{Judged, exact, parts, python, shape};
 
 /// Most problems that a refusal lists.
 const MAX_PROBLEMS: usize = 100;
@@ -233,6 +233,7 @@ fn assemble(
     Judged {
         requirement: Arc::new(requirement),
         shape: shape::of(graph, executed, models),
+        graph: found.references.is_empty().then(|| exact::id(graph)),
         provisional,
         references: found.references,
         malformed_references: found.malformed,

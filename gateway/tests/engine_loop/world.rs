@@ -245,6 +245,7 @@ pub fn job() -> NewJob {
             requirement: Arc::new(Requirement::default()),
             provisional: false,
             shape: Shape { id: ShapeId(1), family: FamilyId(0), prior_run_ms: 1_000, prior_vram_mib: 100 },
+            graph: None,
         },
         body: JobBody {
             workflow: "{}".into(),

@@ -47,6 +47,7 @@ pub fn new_job() -> NewJob {
                 prior_run_ms: 9_000,
                 prior_vram_mib: 8_000,
             },
+            graph: None,
         },
         body: JobBody {
             workflow: r#"{"1":{"class_type":"KSampler"}}"#.into(),

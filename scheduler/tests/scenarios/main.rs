@@ -6,5 +6,7 @@ mod ending;
 mod faults;
 mod life;
 mod placing;
+mod preempting;
+mod repeats;
 mod restart;
 mod world;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use scheduler::{
     AttemptEnd, AttemptNo, Catalogue, Class, Config, Decisions, DeviceClassId, DeviceId, Effect, Event,
-    Failure, FamilyId, HostId, InstanceId, InstanceProfile, JobId, JobSpec, Millis, ModelId, ModelKind,
-    ModelUse, Outcome, Part, Past, Phase, Record, RefusalReason, Requirement, Scheduler, Shape, ShapeId,
-    Signal, TenantId, Timestamp, first_broken,
+    Failure, FamilyId, GraphId, HostId, InstanceId, InstanceProfile, JobId, JobSpec, Millis, ModelId,
+    ModelKind, ModelUse, Outcome, Part, Past, Phase, Record, RefusalReason, Requirement, Scheduler, Shape,
+    ShapeId, Signal, TenantId, Timestamp, first_broken,
 };
 
 /// Where every story begins.
@@ -28,6 +28,7 @@ pub enum Decided {
     LookUp(JobId, u32, AttemptNo),
     Grant(JobId, AttemptNo),
     Withdraw(JobId, u32, AttemptNo),
+    Preempt(JobId, u32, AttemptNo),
     Settle(JobId, u32, AttemptNo),
     Free(u32),
     Restart(u32),
@@ -91,6 +92,7 @@ pub fn work(shape: u64, run_ms: u32, gib: u32, checkpoints: &[u64]) -> Wanted {
                 prior_run_ms: run_ms,
                 prior_vram_mib: gib * 1024,
             },
+            graph: None,
         },
     }
 }
@@ -130,6 +132,11 @@ impl Wanted {
 
     pub fn start_deadline(mut self, after: Millis) -> Self {
         self.spec.start_deadline = Some(START.plus(after));
+        self
+    }
+
+    pub fn graph(mut self, graph: u32) -> Self {
+        self.spec.graph = Some(GraphId(graph));
         self
     }
 
@@ -322,6 +329,7 @@ impl World {
                 Effect::LookUp { job, attempt, instance } => Decided::LookUp(job, instance.0, attempt),
                 Effect::Grant { job, attempt } => Decided::Grant(job, attempt),
                 Effect::Withdraw { job, attempt, instance } => Decided::Withdraw(job, instance.0, attempt),
+                Effect::Preempt { job, attempt, instance } => Decided::Preempt(job, instance.0, attempt),
                 Effect::Settle { job, attempt, instance } => Decided::Settle(job, instance.0, attempt),
                 Effect::Free { instance } => Decided::Free(instance.0),
                 Effect::Restart { instance } => Decided::Restart(instance.0),

@@ -41,6 +41,7 @@ struct Sim {
     network: VecDeque<(Timestamp, Event)>,
     submitted: u64,
     cancels: u64,
+    preempted: u64,
 }
 
 impl Sim {
@@ -53,7 +54,7 @@ impl Sim {
         let mut sim = Self {
             chance: Chance(seed),
             now: Timestamp(START_MS),
-            scheduler: Scheduler::new(Config::default(), seed),
+            scheduler: Scheduler::new(config(), seed),
             lives: 0,
             store: Store::default(),
             instances,
@@ -61,6 +62,7 @@ impl Sim {
             network: VecDeque::new(),
             submitted: 0,
             cancels: 0,
+            preempted: 0,
         };
         sim.recover();
         sim
@@ -73,7 +75,7 @@ impl Sim {
     /// A new process: nothing survives but the store, the runners and what they will say.
     fn recover(&mut self) {
         self.lives += 1;
-        self.scheduler = Scheduler::new(Config::default(), self.lives);
+        self.scheduler = Scheduler::new(config(), self.lives);
         self.network.clear();
         let mut events = Vec::new();
         for instance in &self.instances {
@@ -117,10 +119,12 @@ impl Sim {
 
     fn carry_out(&mut self, effect: &Effect) {
         let chaos = self.is_trouble();
+        self.preempted += u64::from(matches!(effect, Effect::Preempt { .. }));
         let told = match *effect {
             Effect::Dispatch { instance, .. }
             | Effect::LookUp { instance, .. }
             | Effect::Withdraw { instance, .. }
+            | Effect::Preempt { instance, .. }
             | Effect::Settle { instance, .. } => {
                 let target = &mut self.instances[instance.0 as usize];
                 if target.up { target.carry_out(effect, &mut self.chance, chaos) } else { Vec::new() }
@@ -298,6 +302,7 @@ impl Sim {
                 prior_run_ms: 20_000,
                 prior_vram_mib: 6_000,
             },
+            graph: None,
         };
         self.store.insert(job, spec.clone());
         Event::Submitted { job, spec }
@@ -349,6 +354,11 @@ impl Sim {
     }
 }
 
+/// Work gives its place up readily, so that trouble meets it on the way.
+fn config() -> Config {
+    Config { preemption: 1, ..Config::default() }
+}
+
 fn profile(instance: &Instance) -> InstanceProfile {
     InstanceProfile {
         host: HostId(instance.id.0),
@@ -373,17 +383,18 @@ fn seeds() -> Vec<u64> {
 
 #[test]
 fn whatever_fails_every_job_ends_exactly_once_with_one_visible_result() {
-    let (mut lives, mut late_wins) = (0, 0);
+    let (mut lives, mut late_wins, mut preempted) = (0, 0, 0);
     let seeds = seeds();
     for seed in &seeds {
         let ran = catch_unwind(AssertUnwindSafe(|| {
             let mut sim = Sim::new(*seed);
             sim.run();
             sim.check();
-            (sim.lives, sim.late_wins())
+            (sim.lives, sim.late_wins(), sim.preempted)
         }));
         match ran {
-            Ok((of_seed, late)) => {
+            Ok((of_seed, late, stopped)) => {
+                preempted += stopped;
                 lives += of_seed;
                 late_wins += late;
             }
@@ -392,6 +403,7 @@ fn whatever_fails_every_job_ends_exactly_once_with_one_visible_result() {
     }
     if seeds.len() >= 20 {
         assert!(lives > seeds.len() as u64, "the simulation never crashed its gateway");
+        assert!(preempted > 0, "nothing ever gave its place up");
         assert!(late_wins > 0, "no attempt that was given up ever won");
     }
 }

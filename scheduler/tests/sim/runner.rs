@@ -87,19 +87,25 @@ impl Instance {
         match *effect {
             Effect::Dispatch { job, attempt, .. } => self.take_in((job, attempt), chance, chaos),
             Effect::LookUp { job, attempt, .. } => vec![self.look_up((job, attempt))],
-            Effect::Withdraw { job, attempt, .. } => {
-                let key = (job, attempt);
-                self.order.retain(|other| *other != key);
-                self.known.remove(&key);
-                self.withdrawn.insert(key);
-                vec![Self::word(key, Signal::Stopped)]
-            }
+            Effect::Withdraw { job, attempt, .. } => self.withdraw((job, attempt)),
+            // What is done tells its end itself.
+            Effect::Preempt { job, attempt, .. } => match self.known.get(&(job, attempt)) {
+                Some(Known::Waiting | Known::Running { .. }) | None => self.withdraw((job, attempt)),
+                Some(_) => Vec::new(),
+            },
             Effect::Settle { job, attempt, .. } => {
                 self.known.remove(&(job, attempt));
                 Vec::new()
             }
             _ => Vec::new(),
         }
+    }
+
+    fn withdraw(&mut self, key: Key) -> Vec<Event> {
+        self.order.retain(|other| *other != key);
+        self.known.remove(&key);
+        self.withdrawn.insert(key);
+        vec![Self::word(key, Signal::Stopped)]
     }
 
     fn take_in(&mut self, key: Key, chance: &mut Chance, chaos: bool) -> Vec<Event> {

@@ -43,6 +43,8 @@ pub(super) struct Slot {
     hints: mpsc::Sender<Hint>,
     pub orders: watch::Sender<Orders>,
     pub withdrawn: CancellationToken,
+    /// ComfyUI is done with it; its files are listed.
+    done: Mutex<bool>,
     /// A picture could not be handed over.
     pub gap: AtomicBool,
 }
@@ -54,6 +56,7 @@ impl Slot {
             hints,
             orders: watch::Sender::default(),
             withdrawn: CancellationToken::new(),
+            done: Mutex::new(false),
             gap: AtomicBool::new(false),
         };
         (Arc::new(slot), receiver)
@@ -64,6 +67,18 @@ impl Slot {
             let times = orders.tickets.as_ref().map_or(0, |(times, _)| *times);
             orders.tickets = Some((times + 1, Arc::new(tickets)));
         });
+    }
+
+    /// From now on only a withdrawal for good stops it.
+    pub(super) fn note_done(&self) {
+        *self.done.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
+    /// Tells it that it is not wanted, if ComfyUI is not done with it yet.
+    pub(super) fn withdraw_unless_done(&self) {
+        if !*self.done.lock().unwrap_or_else(PoisonError::into_inner) {
+            self.withdrawn.cancel();
+        }
     }
 
     /// A frame that may get lost.

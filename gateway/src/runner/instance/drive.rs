@@ -133,6 +133,7 @@ impl Driver {
             }
             Origin::Known { maybe_in_flight } => match self.shared.host.spool.recall(self.attempt).await {
                 Some(manifest) => {
+                    self.slot.note_done();
                     self.prepare(&stage::expected(&self.dispatch.inputs))?;
                     self.prompt = manifest.prompt;
                     manifest.files
@@ -148,6 +149,7 @@ impl Driver {
 
     async fn follow_to_items(&mut self) -> Result<Vec<Item>, Stop> {
         let entry = self.follow().await?;
+        self.slot.note_done();
         self.shared.board.unbind(self.attempt);
         let found = list::files(&entry, &self.frames, &self.sketch, &self.original);
         let items: Vec<Item> =

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio_util::future::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use self::drive::{Driver, Origin};
 use self::shared::Shared;
@@ -82,14 +83,14 @@ impl Instance {
                 self.drive(dispatch, Origin::Known { maybe_in_flight })
             }
             Command::Withdraw { attempt, prompt, .. } => {
-                if self.shared.board.withdraw(attempt) {
-                    return;
-                }
-                // in the meantime it is known, so that a repeated withdrawal is not carried out twice
-                if self.shared.enter(attempt).is_some() {
-                    self.spawn(remove::unknown(self.shared.clone(), attempt, prompt));
+                if !self.shared.board.withdraw(attempt) {
+                    self.remove(attempt, prompt);
                 }
             }
+            Command::Preempt { attempt, prompt, .. } => match self.shared.board.slot(attempt) {
+                Some(slot) => slot.withdraw_unless_done(),
+                None => self.remove(attempt, prompt),
+            },
             Command::Grant { attempt, tickets } => match self.shared.board.slot(attempt) {
                 Some(slot) => slot.grant(tickets),
                 None => tracing::debug!(job = %attempt.job, "tickets for an attempt that is not here"),
@@ -102,6 +103,14 @@ impl Instance {
             Command::Restart { .. } => self.spawn(cannot_restart(self.shared.clone())),
             Command::SendCatalogue { .. } => self.spawn(contact::send_catalogue(self.shared.clone())),
             Command::Welcome { .. } => {}
+        }
+    }
+
+    /// Removes what this runner does not know.
+    fn remove(&self, attempt: Attempt, prompt: Uuid) {
+        // in the meantime it is known, so that a repeated withdrawal is not carried out twice
+        if self.shared.enter(attempt).is_some() {
+            self.spawn(remove::unknown(self.shared.clone(), attempt, prompt));
         }
     }
 

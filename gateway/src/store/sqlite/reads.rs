@@ -129,6 +129,7 @@ fn open_job(row: &Row<'_>, requirements: &mut Requirements) -> Result<OpenJob> {
             prior_vram_mib: row.get(11).or_fault()?,
         },
         requirement: requirements.read(blob(12)?, blob(13)?)?,
+        graph: None,
     };
     let state = codec::state(row.get(16).or_fault()?)?;
     let instance: Option<u32> = row.get(17).or_fault()?;

@@ -82,6 +82,9 @@ pub struct JobPlan {
     pub provisional: bool,
     /// What it costs.
     pub shape: scheduler::Shape,
+    /// Its graph, for exact repeats. Not kept: node caches are short-lived, so after a restart of the gateway the jobs
+    /// that wait are sent where their models are.
+    pub graph: Option<scheduler::GraphId>,
 }
 
 /// The bulky part of a job, read again at dispatch.

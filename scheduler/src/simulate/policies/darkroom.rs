@@ -29,6 +29,8 @@ pub(super) struct Darkroom {
     scheduler: Scheduler,
     requirements: BTreeMap<Models, Arc<Requirement>>,
     attempts: BTreeMap<JobIx, AttemptNo>,
+    /// Jobs whose nodes let go of them.
+    stopping: BTreeMap<NodeIx, JobIx>,
     /// The wake-up that the model was last asked for.
     wakes_at: Option<i64>,
     introduced: bool,
@@ -40,6 +42,7 @@ impl Darkroom {
             scheduler: Scheduler::new(config(setting), SEED),
             requirements: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            stopping: BTreeMap::new(),
             wakes_at: None,
             introduced: false,
         }
@@ -80,6 +83,7 @@ impl Darkroom {
             due_at: job.deadline.map(at),
             requirement: Arc::clone(requirement),
             shape: shape(job),
+            graph: None,
         };
         Event::Submitted { job: id(ix), spec }
     }
@@ -103,6 +107,7 @@ impl Darkroom {
             }
             Word::Down { node, lost } => {
                 let mut events = vec![Event::InstanceUp { instance: instance(node), up: false }];
+                events.extend(self.stopped(node));
                 if let Some((job, fate)) = lost {
                     events.push(self.word(job, Signal::Lost(AttemptEnd::NoTrace)));
                     events.extend(given_up(job, fate));
@@ -120,23 +125,40 @@ impl Darkroom {
                 self.wakes_at = None;
                 vec![Event::Woke]
             }
-            Word::Freed { .. } => vec![Event::Woke],
+            Word::Freed { node } => self.stopped(node).into_iter().collect(),
         }
     }
 
     fn carry_out(&mut self, decisions: Decisions, desk: &mut Desk<'_, '_>) -> Vec<Event> {
         let mut answers = Vec::new();
         for effect in decisions.effects {
-            let Effect::Dispatch { job, attempt, instance } = effect else { continue };
-            let (job, node) = (JobIx(low_bits(job)), NodeIx(instance.0));
-            self.attempts.insert(job, attempt);
-            let signal = match desk.start(job, node) {
-                Ok(()) => Signal::Started,
-                Err(_) => Signal::Lost(AttemptEnd::Unreachable),
-            };
-            answers.push(self.word(job, signal));
+            match effect {
+                Effect::Dispatch { job, attempt, instance } => {
+                    let (job, node) = (JobIx(low_bits(job)), NodeIx(instance.0));
+                    self.attempts.insert(job, attempt);
+                    let signal = match desk.start(job, node) {
+                        Ok(()) => Signal::Started,
+                        Err(_) => Signal::Lost(AttemptEnd::Unreachable),
+                    };
+                    answers.push(self.word(job, signal));
+                }
+                // One that is done by now tells its end itself.
+                Effect::Preempt { instance, .. } => {
+                    let node = NodeIx(instance.0);
+                    if let Ok(job) = desk.interrupt(node) {
+                        self.stopping.insert(node, job);
+                    }
+                }
+                _ => {}
+            }
         }
         answers
+    }
+
+    /// A node has let go of the job that it was told to stop.
+    fn stopped(&mut self, node: NodeIx) -> Option<Event> {
+        let job = self.stopping.remove(&node)?;
+        Some(self.word(job, Signal::Stopped))
     }
 }
 
