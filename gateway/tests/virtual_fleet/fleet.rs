@@ -182,7 +182,10 @@ impl<'s> Fleet<'s> {
             }
             // The model frees memory by itself.
             Command::Welcome { .. } | Command::Settle { .. } | Command::Free { .. } => {}
-            Command::LookUp { .. } | Command::Withdraw { .. } | Command::Restart { .. } => {
+            Command::LookUp { .. }
+            | Command::Withdraw { .. }
+            | Command::Preempt { .. }
+            | Command::Restart { .. } => {
                 panic!("at {} ms on {}: nothing is in doubt, but {command:?}", self.now_ms(), self.name(node))
             }
         }

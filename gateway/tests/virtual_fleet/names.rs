@@ -73,6 +73,7 @@ pub fn plan(setting: &Setting, job: &Job, began_at: i64) -> JobPlan {
         due_at: job.deadline.map(|at_ms| began_at + at_ms),
         requirement: Arc::new(requirement(setting, job)),
         provisional: false,
+        graph: None,
         shape: Shape { family: workflow::family(family(setting, job)), ..darkroom_shape(job) },
     }
 }
