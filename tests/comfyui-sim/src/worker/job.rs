@@ -65,7 +65,12 @@ pub(crate) struct Job {
     last_tick: HashMap<String, (Instant, f64)>,
     ticks: u32,
     texts: Option<Arc<Vec<(String, String)>>>,
+    /// When the time of the last node was over.
+    node_due: Option<tokio::time::Instant>,
 }
+
+/// Lateness up to this is made up for by the next node; more was something else.
+const CATCH_UP: Duration = Duration::from_millis(10);
 
 impl Job {
     pub(crate) fn new(process: &Arc<Process>, item: &Arc<Item>) -> Job {
@@ -86,6 +91,7 @@ impl Job {
             audience,
             progress: Map::new(),
             last_tick: HashMap::new(),
+            node_due: None,
             ticks: 0,
             texts: None,
         }
@@ -273,6 +279,19 @@ impl Job {
         } else {
             tokio::time::sleep(time).await;
         }
+    }
+
+    /// Lets the time of a node pass. Timers are a millisecond late, and rendering takes its time: what the node before
+    /// was late by is made up for.
+    pub(crate) async fn pass_node(&mut self) {
+        let time = self.process.config.pace.node;
+        if time.is_zero() {
+            return self.pass(time).await;
+        }
+        let now = tokio::time::Instant::now();
+        let began = self.node_due.filter(|due| now.duration_since(*due) < CATCH_UP).unwrap_or(now);
+        self.node_due = Some(began + time);
+        tokio::time::sleep_until(began + time).await;
     }
 
     /// One sampling step on this device.

@@ -183,7 +183,7 @@ impl Job {
             return Ok(Computed { outputs: vec![Data::Blocked(None)], ui: None });
         }
         if !HEAVY.contains(&class) && class != "TestSleep" {
-            self.pass(self.process.config.pace.node).await;
+            self.pass_node().await;
         }
         let (outputs, ui) = nodes::execute(self, node, class, &inputs).await?;
         if let Some(ui) = &ui {
