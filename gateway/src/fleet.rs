@@ -1,8 +1,9 @@
 //! The fleet as everybody else sees it: an immutable view, published after turns that changed it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use scheduler::{InstanceId, Summary};
+use scheduler::{ClassSummary, DeviceClassId, InstanceId, Summary};
 
 use crate::link::message::{DeviceReport, InstanceFacts};
 use crate::workflow::Catalogue;
@@ -62,5 +63,14 @@ impl FleetView {
     #[must_use]
     pub fn name(&self, id: InstanceId) -> Option<&Arc<str>> {
         self.instances.iter().find(|instance| instance.id == id).map(|instance| &instance.name)
+    }
+
+    /// Device classes with a usable instance by name, as the scheduler values them.
+    pub fn classes(&self) -> impl Iterator<Item = (&str, &ClassSummary)> {
+        let names = self.instances.iter().filter_map(|instance| instance.facts.as_ref());
+        let names: BTreeMap<DeviceClassId, &str> = names
+            .map(|facts| (crate::engine::device_class(&facts.device_class), facts.device_class.as_str()))
+            .collect();
+        self.summary.classes.iter().filter_map(move |class| Some((*names.get(&class.class)?, class)))
     }
 }

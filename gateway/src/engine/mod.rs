@@ -34,6 +34,7 @@ use uuid::Uuid;
 pub use board::{Board, LiveState, Watch};
 pub use clock::Clock;
 pub use handle::{EngineHandle, Readiness, SubmitError, Unavailable};
+pub(crate) use names::device_class;
 pub use rejudge::UNJUDGED;
 
 use crate::artifacts::Artifacts;

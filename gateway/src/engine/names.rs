@@ -42,7 +42,7 @@ pub(super) fn object_key(job: Uuid, attempt: u32, index: usize, name: &str) -> S
 
 /// Devices that run alike.
 #[must_use]
-pub(super) fn device_class(name: &str) -> DeviceClassId {
+pub(crate) fn device_class(name: &str) -> DeviceClassId {
     let hash = blake3::derive_key("darkroom device class", name.as_bytes());
     DeviceClassId(u64::from_le_bytes(first_eight(&hash)))
 }

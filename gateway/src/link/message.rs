@@ -280,7 +280,7 @@ pub struct InstanceFacts {
     /// Sizes of model files, MiB, as far as known, by folder and name as the graph gives it
     /// (`checkpoints/sdxl/base.safetensors`).
     #[serde(default)]
-    pub models_mib: BTreeMap<String, u32>,
+    pub models_mib: Arc<BTreeMap<String, u32>>,
 }
 
 /// How fast a host brings models to a device: priors that observed loads correct.

@@ -18,6 +18,8 @@ const MIB: f64 = 1_048_576.0;
 struct Gauges {
     backlog: IntGaugeVec,
     backlog_work: GaugeVec,
+    backlog_drain: GaugeVec,
+    class_worth: GaugeVec,
     attempts: IntGaugeVec,
     instance_up: IntGaugeVec,
     instance_reconnects: IntCounterVec,
@@ -53,6 +55,16 @@ impl Gauges {
                 "gateway_backlog_work_seconds",
                 "Predicted work of the backlog on the reference device class.",
                 &[],
+            )?,
+            backlog_drain: real(
+                "gateway_backlog_drain_seconds",
+                "How long the fleet would take for the backlog, were every device busy with what it does best.",
+                &[],
+            )?,
+            class_worth: real(
+                "gateway_device_class_worth",
+                "What one more device of a class would be worth, in mean devices of the fleet.",
+                &["device_class"],
             )?,
             attempts: whole("gateway_attempts", "Attempts on instances, by where they stand.", &["phase"])?,
             instance_up: whole("gateway_instance_up", "Whether an instance answers.", &["instance"])?,
@@ -123,10 +135,12 @@ impl Gauges {
     }
 
     /// With the type that each is documented as.
-    fn collectors(&self) -> [(&'static str, &dyn Collector); 21] {
+    fn collectors(&self) -> [(&'static str, &dyn Collector); 23] {
         [
             ("gauge", &self.backlog),
             ("gauge", &self.backlog_work),
+            ("gauge", &self.backlog_drain),
+            ("gauge", &self.class_worth),
             ("gauge", &self.attempts),
             ("gauge", &self.instance_up),
             ("counter", &self.instance_reconnects),
@@ -155,6 +169,11 @@ impl Gauges {
             self.backlog.with_label_values(&[class]).set(whole(jobs));
         }
         self.backlog_work.with_label_values::<&str>(&[]).set(real(summary.backlog_ms) / 1e3);
+        let drain_ms = u64::try_from(summary.drain.0).unwrap_or(0);
+        self.backlog_drain.with_label_values::<&str>(&[]).set(real(drain_ms) / 1e3);
+        for (name, class) in fleet.classes() {
+            self.class_worth.with_label_values(&[name]).set(f64::from(class.worth_milli) / 1e3);
+        }
         for (phase, attempts) in [
             ("dispatching", summary.dispatching),
             ("running", summary.running),

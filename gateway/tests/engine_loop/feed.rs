@@ -41,7 +41,7 @@ async fn a_speed_told_for_a_family_counts_for_its_jobs_alone() {
 async fn sizes_and_rates_that_an_instance_tells_make_the_load() {
     let mut world = World::new().await;
     let loading = Some(LoadingFacts { disk_mib_s: 10, pcie_mib_s: 1_000, host_cache_mib: 10_000 });
-    let models_mib = BTreeMap::from([(MODEL.to_owned(), 1_000)]);
+    let models_mib = BTreeMap::from([(MODEL.to_owned(), 1_000)]).into();
     world.ready_with(InstanceFacts { loading, models_mib, ..facts() }).await;
     world.submit(with_checkpoint(job())).await.unwrap();
     let cold = world.next_dispatch().await.expected_ms;

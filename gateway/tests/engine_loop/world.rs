@@ -205,7 +205,7 @@ pub fn facts() -> InstanceFacts {
         catalogue: Some(catalogue_hash()),
         family_speeds: std::collections::BTreeMap::new(),
         loading: None,
-        models_mib: std::collections::BTreeMap::new(),
+        models_mib: Arc::default(),
     }
 }
 

@@ -124,10 +124,18 @@ async fn a_cordoned_instance_takes_no_new_work_until_it_is_let_in_again() {
         (world.get_json("/v1/fleet").await["instances"][0]["state"] == "cordoned").then_some(())
     })
     .await;
+    assert_eq!(world.get_json("/v1/fleet").await["classes"], json!([]), "no class has a usable instance");
     let degraded = world.get_json("/readyz").await;
     assert_eq!(degraded, json!({"status": "ready", "degraded": ["no_usable_instance"]}));
     assert_eq!(order("uncordon").await, StatusCode::OK);
     world.reaches(job["urls"]["self"].as_str().unwrap(), "succeeded").await;
+    crate::world::until("the class is valued", || async {
+        let fleet = world.get_json("/v1/fleet").await;
+        let class = &fleet["classes"][0];
+        let is_valued = class["usable"] == 1 && class["worth_milli"] == 1000;
+        (is_valued && class["device_class"] == fleet["instances"][0]["device_class"]).then_some(())
+    })
+    .await;
     let unknown = world.request(Method::POST, "/v1/instances/none/cordon").send().await.unwrap();
     assert_eq!(problem_code(unknown, StatusCode::NOT_FOUND).await, "not_found");
 }

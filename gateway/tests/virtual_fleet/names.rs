@@ -57,7 +57,7 @@ pub fn facts(setting: &Setting, node: NodeIx) -> InstanceFacts {
             pcie_mib_s: small(class.pcie_mib_s),
             host_cache_mib: small(class.host_cache_mib),
         }),
-        models_mib: setting.models.iter().map(|model| (path(model), small(model.mib))).collect(),
+        models_mib: Arc::new(setting.models.iter().map(|model| (path(model), small(model.mib))).collect()),
     }
 }
 

@@ -6,7 +6,7 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
-use scheduler::{InstanceSummary, Summary};
+use scheduler::{ClassSummary, InstanceSummary, Summary};
 use serde::Serialize;
 
 use super::super::error::ApiError;
@@ -20,6 +20,7 @@ use crate::link::message::DeviceReading;
 struct Fleet<'a> {
     hosts: Vec<Host<'a>>,
     instances: Vec<Instance<'a>>,
+    classes: Vec<DeviceClass<'a>>,
     backlog: Backlog,
     attempts: Attempts,
 }
@@ -53,6 +54,16 @@ struct Instance<'a> {
     reconnects: u64,
 }
 
+/// Advice for whoever sizes the fleet.
+#[derive(Serialize)]
+struct DeviceClass<'a> {
+    device_class: &'a str,
+    usable: u32,
+    open: u32,
+    /// What one more device would be worth, thousandths of the mean device.
+    worth_milli: u32,
+}
+
 /// Jobs that wait, by class.
 #[derive(Serialize)]
 struct Backlog {
@@ -60,6 +71,8 @@ struct Backlog {
     normal: u64,
     interactive: u64,
     work_ms: u64,
+    /// How long the fleet would take for all of it.
+    drain_ms: i64,
 }
 
 #[derive(Serialize)]
@@ -82,7 +95,14 @@ fn render(fleet: &FleetView) -> Fleet<'_> {
     Fleet {
         hosts: fleet.hosts.iter().map(host).collect(),
         instances: fleet.instances.iter().map(instance).collect(),
-        backlog: Backlog { batch, normal, interactive, work_ms: fleet.summary.backlog_ms },
+        classes: fleet.classes().map(device_class).collect(),
+        backlog: Backlog {
+            batch,
+            normal,
+            interactive,
+            work_ms: fleet.summary.backlog_ms,
+            drain_ms: fleet.summary.drain.0,
+        },
         attempts: Attempts {
             dispatching: fleet.summary.dispatching,
             running: fleet.summary.running,
@@ -91,6 +111,11 @@ fn render(fleet: &FleetView) -> Fleet<'_> {
             canceling: fleet.summary.canceling,
         },
     }
+}
+
+fn device_class<'a>((name, summary): (&'a str, &ClassSummary)) -> DeviceClass<'a> {
+    let ClassSummary { usable, open, worth_milli, .. } = *summary;
+    DeviceClass { device_class: name, usable, open, worth_milli }
 }
 
 fn host(view: &HostView) -> Host<'_> {

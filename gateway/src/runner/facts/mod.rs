@@ -3,6 +3,7 @@
 mod classes;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::comfy::wire::SystemStats;
 use super::config::InstanceConfig;
@@ -40,7 +41,7 @@ pub(super) fn of(stats: &SystemStats, config: &InstanceConfig) -> InstanceFacts 
         vram_split: config.vram_mib.is_some(),
         device_uuid: config.device_uuid.clone(),
         catalogue: None,
-        models_mib: BTreeMap::new(),
+        models_mib: Arc::default(),
         device_name,
         device_class,
     }

@@ -128,7 +128,7 @@ async fn look_after(shared: &Shared, mut facts: InstanceFacts, again: &Notify) {
     let times = &shared.host.config.times;
     let mut known = read_catalogue(shared).await;
     bind(shared, &mut facts).await;
-    facts.models_mib = model_sizes::read(shared.config.models_dir.clone()).await;
+    facts.models_mib = model_sizes::read(shared.config.models_dir.clone()).await.into();
     up(shared, &facts).await;
     let mut cell = shared.host.cell.clone();
     let _ = cell.wait_for(Option::is_some).await;
@@ -173,7 +173,7 @@ async fn bind(shared: &Shared, facts: &mut InstanceFacts) -> bool {
 async fn refreshed(shared: &Shared, facts: &mut InstanceFacts) -> bool {
     let before = shared.catalogue();
     let known = read_catalogue(shared).await;
-    let sizes = model_sizes::read(shared.config.models_dir.clone()).await;
+    let sizes = model_sizes::read(shared.config.models_dir.clone()).await.into();
     if std::mem::replace(&mut facts.models_mib, sizes) != facts.models_mib || shared.catalogue() != before {
         up(shared, facts).await;
     }
