@@ -192,7 +192,7 @@ fn instructions(jobs: usize, decisions: usize) -> Option<u64> {
 
 /// Two runs that differ by some turns only: what they differ by is what the turns took.
 fn count_instructions() {
-    const JOBS: usize = 20_000;
+    const JOBS: usize = 200_000;
     const TURNS: usize = 2_000;
     let counts = (instructions(JOBS, TURNS), instructions(JOBS, 2 * TURNS), instructions(2 * JOBS, TURNS));
     let (Some(base), Some(more_turns), Some(more_jobs)) = counts else {

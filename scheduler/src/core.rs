@@ -158,8 +158,8 @@ impl Scheduler {
         if self.reconsider_at.is_some_and(|at| at <= self.now) {
             self.dirty = true;
         }
-        if self.dirty {
-            self.dirty = false;
+        // Who was stopped, and whoever was handed back with him, changes what the others are offered.
+        while std::mem::take(&mut self.dirty) {
             self.reconsider_at = None;
             if !self.door.is_draining() {
                 self.place_backlog(out);

@@ -32,7 +32,7 @@ const POOLS_PART: usize = 2;
 /// So many devices halve the looks for each seat, twice as many leave a third …
 const LARGE_FLEET: u32 = 256;
 /// Jobs looked at in one pass, however many seats are open.
-const MOST_LOOKS: u32 = 256;
+const MOST_LOOKS: u32 = 64;
 /// A device is not left idle for a better job elsewhere when the backlog takes this many times longer to drain than
 /// the job loses by taking it.
 const IDLE_WORTH: i64 = 12;
