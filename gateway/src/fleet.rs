@@ -1,6 +1,6 @@
 //! The fleet as everybody else sees it: an immutable view, published after turns that changed it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use scheduler::{ClassSummary, DeviceClassId, InstanceId, Summary};
@@ -67,10 +67,11 @@ impl FleetView {
 
     /// Device classes with a usable instance by name, as the scheduler values them.
     pub fn classes(&self) -> impl Iterator<Item = (&str, &ClassSummary)> {
-        let names = self.instances.iter().filter_map(|instance| instance.facts.as_ref());
-        let names: BTreeMap<DeviceClassId, &str> = names
-            .map(|facts| (crate::engine::device_class(&facts.device_class), facts.device_class.as_str()))
-            .collect();
+        let facts = self.instances.iter().filter_map(|instance| instance.facts.as_ref());
+        // Hundreds of instances are of a few classes.
+        let names: BTreeSet<&str> = facts.map(|facts| facts.device_class.as_str()).collect();
+        let names: BTreeMap<DeviceClassId, &str> =
+            names.into_iter().map(|name| (crate::engine::device_class(name), name)).collect();
         self.summary.classes.iter().filter_map(move |class| Some((*names.get(&class.class)?, class)))
     }
 }

@@ -1,6 +1,10 @@
 //! The engine's loop with a real store and a scripted runner: what is durable, what is told, in which order.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests may")]
 
+#[macro_use]
+#[path = "../support/store_calls.rs"]
+mod store_calls;
+
 mod feed;
 mod world;
 

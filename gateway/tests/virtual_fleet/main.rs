@@ -4,6 +4,10 @@
 //! Nobody sleeps for real: tokio's clock is paused and goes on to the next timer once everybody is idle.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests may")]
 
+#[macro_use]
+#[path = "../support/store_calls.rs"]
+mod store_calls;
+
 mod fleet;
 mod kinds;
 mod names;

@@ -13,7 +13,7 @@ pub struct Script {
 
 impl Script {
     pub fn of(scenario: &Scenario) -> Self {
-        let policy = PolicyKind::Darkroom.build(scenario.setting()).unwrap();
+        let policy = PolicyKind::Darkroom.build(scenario.setting());
         let mut witness = Witness { policy, heard: Vec::new() };
         let replay = replay(scenario, &mut witness);
         let mut tries: BTreeMap<JobIx, u32> = BTreeMap::new();

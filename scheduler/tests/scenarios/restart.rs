@@ -5,11 +5,20 @@ use scheduler::{AttemptEnd, Config, Event, Failure, InstanceId, Outcome, Past, P
 use crate::world::Decided::{AttemptEnded, Dispatch, Ended, Grant, LookUp, Settle, Withdraw};
 use crate::world::{START, T4, World, attempt, failed, lost, profile, sdxl, secs, succeeded};
 
+/// What the store says of a job whose attempt was open on an instance.
+fn open_on(instance: u32, number: u32) -> Past {
+    Past {
+        attempt: Some(attempt(number)),
+        open_on: Some(InstanceId(instance)),
+        placed_at: START,
+        ..Past::default()
+    }
+}
+
 #[test]
 fn after_a_restart_an_open_attempt_is_looked_up_and_adopted() {
     let mut world = World::with(&[T4, T4]);
-    let past =
-        Past { attempt: Some(attempt(2)), open_on: Some(InstanceId(0)), placed_at: START, ..Past::default() };
+    let past = open_on(0, 2);
     let job = world.restore(sdxl(), past);
     world.expect(LookUp(job, 0, attempt(2)));
     assert_eq!(world.phase(job), Some(Phase::InDoubt));
@@ -24,8 +33,7 @@ fn after_a_restart_an_open_attempt_is_looked_up_and_adopted() {
 #[test]
 fn after_a_restart_an_attempt_without_a_trace_is_placed_again() {
     let mut world = World::with(&[T4, T4]);
-    let past =
-        Past { attempt: Some(attempt(1)), open_on: Some(InstanceId(0)), placed_at: START, ..Past::default() };
+    let past = open_on(0, 1);
     let job = world.restore(sdxl(), past);
     world.expect(LookUp(job, 0, attempt(1)));
     world.hear(job, 1, lost(AttemptEnd::NoTrace));
@@ -36,8 +44,7 @@ fn after_a_restart_an_attempt_without_a_trace_is_placed_again() {
 #[test]
 fn after_a_restart_an_attempt_on_an_unknown_instance_is_in_doubt_until_its_lease_ends() {
     let mut world = World::with(&[T4]);
-    let past =
-        Past { attempt: Some(attempt(1)), open_on: Some(InstanceId(9)), placed_at: START, ..Past::default() };
+    let past = open_on(9, 1);
     let job = world.restore(sdxl(), past);
     world.after(secs(59)).nothing_more();
     assert_eq!(world.phase(job), Some(Phase::InDoubt));
@@ -49,8 +56,7 @@ fn after_a_restart_an_attempt_on_an_unknown_instance_is_in_doubt_until_its_lease
 #[test]
 fn after_a_restart_an_instance_that_joins_late_is_asked_once_it_answers() {
     let mut world = World::new();
-    let past =
-        Past { attempt: Some(attempt(1)), open_on: Some(InstanceId(3)), placed_at: START, ..Past::default() };
+    let past = open_on(3, 1);
     let job = world.restore(sdxl(), past);
     world.tell(Event::InstanceJoined { instance: InstanceId(3), profile: profile(3, T4) });
     world.up(3);
@@ -92,8 +98,7 @@ fn after_a_restart_a_committed_cancel_is_carried_out() {
 fn after_a_restart_a_job_that_had_started_in_time_is_not_expired_by_its_start_deadline() {
     let mut world = World::with(&[T4]);
     world.pause(secs(600));
-    let past =
-        Past { attempt: Some(attempt(1)), open_on: Some(InstanceId(0)), placed_at: START, ..Past::default() };
+    let past = open_on(0, 1);
     let job = world.restore(sdxl().start_deadline(secs(60)), past);
     world.expect(LookUp(job, 0, attempt(1)));
     assert_eq!(world.phase(job), Some(Phase::InDoubt));
@@ -110,8 +115,7 @@ fn after_a_restart_a_job_that_had_started_in_time_is_not_expired_by_its_start_de
 fn after_a_restart_an_attempt_found_waiting_past_its_start_deadline_expires() {
     let mut world = World::with(&[T4]);
     world.pause(secs(600));
-    let past =
-        Past { attempt: Some(attempt(1)), open_on: Some(InstanceId(0)), placed_at: START, ..Past::default() };
+    let past = open_on(0, 1);
     let job = world.restore(sdxl().start_deadline(secs(60)), past);
     world.expect(LookUp(job, 0, attempt(1)));
     world.hear(job, 1, Signal::Accepted);
@@ -124,8 +128,7 @@ fn after_a_restart_an_attempt_found_waiting_past_its_start_deadline_expires() {
 fn after_a_restart_the_deadline_of_the_whole_job_counts_before_any_answer() {
     let mut world = World::with(&[T4]);
     world.pause(secs(600));
-    let past =
-        Past { attempt: Some(attempt(1)), open_on: Some(InstanceId(0)), placed_at: START, ..Past::default() };
+    let past = open_on(0, 1);
     let job = world.restore(sdxl().deadline(secs(610)), past);
     world.expect(LookUp(job, 0, attempt(1)));
     world.after(secs(9)).nothing_more();

@@ -50,7 +50,7 @@ pub(crate) fn parse(fleet: &str, models: &str, trace: &str) -> Result<Scenario, 
 }
 
 pub(crate) fn play(scenario: &Scenario, kind: PolicyKind) -> Replay {
-    replay(scenario, kind.build(scenario.setting()).unwrap().as_mut())
+    replay(scenario, kind.build(scenario.setting()).as_mut())
 }
 
 pub(crate) fn measure(scenario: &Scenario, kind: PolicyKind) -> Metrics {

@@ -44,7 +44,7 @@ pub(super) struct Slot {
     pub orders: watch::Sender<Orders>,
     pub withdrawn: CancellationToken,
     /// ComfyUI is done with it; its files are listed.
-    done: Mutex<bool>,
+    done: AtomicBool,
     /// A picture could not be handed over.
     pub gap: AtomicBool,
 }
@@ -56,7 +56,7 @@ impl Slot {
             hints,
             orders: watch::Sender::default(),
             withdrawn: CancellationToken::new(),
-            done: Mutex::new(false),
+            done: AtomicBool::new(false),
             gap: AtomicBool::new(false),
         };
         (Arc::new(slot), receiver)
@@ -71,12 +71,12 @@ impl Slot {
 
     /// From now on only a withdrawal for good stops it.
     pub(super) fn note_done(&self) {
-        *self.done.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.done.store(true, Ordering::Release);
     }
 
     /// Tells it that it is not wanted, if ComfyUI is not done with it yet.
     pub(super) fn withdraw_unless_done(&self) {
-        if !*self.done.lock().unwrap_or_else(PoisonError::into_inner) {
+        if !self.done.load(Ordering::Acquire) {
             self.withdrawn.cancel();
         }
     }

@@ -52,18 +52,18 @@ impl PolicyKind {
         }
     }
 
-    /// A fresh policy for a fleet. `None` for a policy that this build does not have.
+    /// A fresh policy for a fleet.
     #[must_use]
-    pub fn build(self, setting: &Setting) -> Option<Box<dyn Policy>> {
+    pub fn build(self, setting: &Setting) -> Box<dyn Policy> {
         let nodes = setting.nodes.len();
-        Some(match self {
+        match self {
             Self::Fifo => Box::new(fifo::Fifo::default()),
             Self::RoundRobin => Box::new(queues::Queued::new(nodes, round_robin::RoundRobin::default())),
             Self::LeastQueue => Box::new(queues::Queued::new(nodes, least_queue::LeastQueue::default())),
             Self::Affinity => Box::new(queues::Queued::new(nodes, affinity::Affinity::default())),
             Self::Ect => Box::new(queues::Queued::new(nodes, ect::Ect)),
             Self::Darkroom => Box::new(darkroom::Darkroom::new(setting)),
-        })
+        }
     }
 }
 
