@@ -9,8 +9,8 @@ use crate::costs::{Costs, Prediction};
 use crate::decision::{Decisions, Effect, Record};
 use crate::event::{Event, Past};
 use crate::explain::{Explanation, Summary};
-use crate::fleet::Fleet;
-use crate::ids::{AttemptNo, InstanceId, JobId};
+use crate::fleet::{Fleet, InstanceIx};
+use crate::ids::{AttemptNo, InstanceId, JobId, ModelId};
 use crate::invariants;
 use crate::job::{AttemptEnd, JobState, Phase, Placement, Signal, Step, StopReason};
 use crate::jobs::{Active, Job, Jobs, Slot};
@@ -44,6 +44,8 @@ pub struct Scheduler {
     pub(crate) climate: Climate,
     /// What the running pass has planned, by place in the fleet.
     pub(crate) plan: Vec<Planned>,
+    /// What a pass has planned by checkpoint: instances that will hold it.
+    pub(crate) bound: Vec<(ModelId, InstanceIx)>,
     pub(crate) passes: u64,
     /// Other grades may be able to run some kinds since they were last judged.
     pub(crate) refit_due: bool,
@@ -82,6 +84,7 @@ impl Scheduler {
             market: Market::default(),
             climate,
             plan: Vec::new(),
+            bound: Vec::new(),
             passes: 0,
             refit_due: false,
             tenants: Tenants::default(),

@@ -139,6 +139,7 @@ impl Scheduler {
     pub(crate) fn begin_pass(&mut self) -> Pass {
         self.passes += 1;
         self.plan.resize(self.fleet.places(), Planned::default());
+        self.bound.clear();
         let pressure = self.climate.pressure;
         let second = |grade: &Grade| {
             let price = i64::try_from(grade.price * 1000 / market::ONE).unwrap_or(i64::MAX);
@@ -300,6 +301,12 @@ impl Scheduler {
             taken: self.planned(pass, offer.ix).taken + taken,
         };
         self.plan[offer.ix.0 as usize] = planned;
+        self.bound.extend(planned.checkpoint.map(|model| (model, offer.ix)));
+    }
+
+    /// Instances that are planned to run this checkpoint.
+    pub(crate) fn planned_with(&self, checkpoint: ModelId) -> impl Iterator<Item = InstanceIx> {
+        self.bound.iter().filter(move |(model, _)| *model == checkpoint).map(|(_, ix)| *ix)
     }
 
     pub(crate) fn planned(&self, pass: &Pass, ix: InstanceIx) -> Planned {
