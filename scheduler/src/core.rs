@@ -26,6 +26,7 @@ use crate::rng::Rng;
 use crate::spec::{Catalogue, Class, InstanceProfile, JobSpec, Requirement, Shape};
 use crate::tenants::Tenants;
 use crate::time::{Millis, Timestamp};
+use crate::waits::Waits;
 
 /// Above this many open jobs the debug assertion after each event would cost more than it tells.
 const ASSERTED_UP_TO: usize = 256;
@@ -46,6 +47,7 @@ pub struct Scheduler {
     pub(crate) plan: Vec<Planned>,
     /// What a pass has planned by checkpoint: instances that will hold it.
     pub(crate) bound: Vec<(ModelId, InstanceIx)>,
+    pub(crate) waits: Waits,
     pub(crate) passes: u64,
     /// Other grades may be able to run some kinds since they were last judged.
     pub(crate) refit_due: bool,
@@ -85,6 +87,7 @@ impl Scheduler {
             climate,
             plan: Vec::new(),
             bound: Vec::new(),
+            waits: Waits::default(),
             passes: 0,
             refit_due: false,
             tenants: Tenants::default(),

@@ -183,7 +183,7 @@ impl Scheduler {
     }
 
     /// When an instance is free, never in the past; one that is over its time is believed to need half as long again.
-    fn expected_free(&self, instance: &Instance, ix: InstanceIx) -> Timestamp {
+    pub(crate) fn expected_free(&self, instance: &Instance, ix: InstanceIx) -> Timestamp {
         let listed = self.fleet.free_at(ix);
         if instance.held.is_empty() {
             return self.now;

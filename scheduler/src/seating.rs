@@ -30,6 +30,7 @@ impl Scheduler {
     /// The reverse of [`Self::begin_wait`].
     pub(crate) fn end_wait(&mut self, slot: Slot) {
         self.leave_lane(slot);
+        self.waits.forget(slot);
         let Some(job) = self.jobs.get(slot) else { return };
         let (tenant, kind, class) = (job.tenant, job.kind, job.class);
         if let Some(tenant) = self.tenants.get_mut(tenant) {
