@@ -127,7 +127,7 @@ impl Scheduler {
             }
             Event::InstanceSpool { instance, full } => {
                 self.fleet.entry(self.now, instance).spool_full = full;
-                self.dirty = true;
+                self.devices_changed();
             }
             Event::InstanceLeft { instance } => self.on_left(instance, out),
             Event::InstanceRestarted { instance } => {
@@ -137,16 +137,16 @@ impl Scheduler {
             }
             Event::InstanceLeaves { instance, at } => {
                 self.fleet.entry(self.now, instance).leaves_at = at.unwrap_or(Timestamp::NEVER);
-                self.dirty = true;
+                self.devices_changed();
             }
             Event::Cordoned { instance, on } => {
                 self.fleet.entry(self.now, instance).cordoned = on;
-                self.dirty = true;
+                self.devices_changed();
             }
             Event::Sampled { device, sample } => {
                 if self.fleet.observe(device, sample) {
                     self.refit_due |= self.fleet.measure();
-                    self.dirty = true;
+                    self.devices_changed();
                 }
             }
             Event::Remembered(learned) => self.costs.remember(learned),
@@ -412,6 +412,12 @@ impl Scheduler {
         let catalogues = self.fleet.iter().filter_map(|instance| instance.catalogue());
         self.refit_due |= self.kinds.set_catalogues(catalogues);
         self.refit_due |= self.fleet.measure();
+        self.devices_changed();
+    }
+
+    /// Other devices can be used than before, or they can do more or less: what was found for waiting jobs is void.
+    fn devices_changed(&mut self) {
+        self.waits.forget_all();
         self.dirty = true;
     }
 
@@ -429,7 +435,7 @@ impl Scheduler {
             instance.leaves_at = Timestamp::NEVER;
         }
         let held = instance.held.clone();
-        self.dirty = true;
+        self.devices_changed();
         for slot in held {
             match (up, self.jobs.get(slot).map(Job::state)) {
                 (false, Some(JobState::Dispatching { .. } | JobState::Running { .. })) => {

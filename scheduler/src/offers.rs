@@ -19,10 +19,8 @@ const OVERDUE_LEAST: Millis = Millis(100);
 pub(crate) const STOP_TAKES: Millis = Millis(1_000);
 /// Open instances of one grade that are compared.
 const OPEN_ASKED: usize = 4;
-/// Instances of one grade that are compared: the first to be free differ only in what they hold.
-const NEAREST: usize = 4;
 /// Instances that hold a checkpoint and are compared.
-pub(crate) const HOLDERS: usize = 8;
+pub(crate) const HOLDERS: usize = 4;
 
 /// One instance's offer to a job.
 #[derive(Debug, Clone, Copy)]
@@ -123,7 +121,7 @@ impl Scheduler {
             }
         }
         for run in &runs {
-            for (free_at, ix) in of(run).by_free.iter().take(NEAREST) {
+            for (free_at, ix) in of(run).by_free.iter().take(pass.nearest) {
                 // Who holds its checkpoint was asked; those behind it are free later still.
                 let takes = i64::from(run.bare_ms) + i64::from(run.load_ms);
                 let least = self.cost(pass, run, (*free_at).max(self.now), takes);

@@ -22,7 +22,9 @@ use crate::waits::Wait;
 
 /// Never think again about the same wait more often than this.
 const RECONSIDER: Millis = Millis::from_secs(1);
-/// So many devices halve the looks for each seat, twice as many leave a third …
+/// Instances of one grade that a job asks: the first to be free differ only in what they hold.
+const NEAREST: u32 = 4;
+/// So many devices halve the looks for each seat and the instances asked, twice as many leave a third …
 const LARGE_FLEET: u32 = 256;
 /// Jobs looked at for the nearest pools, and for the others, however many seats are open.
 const MOST_LOOKS: u32 = 64;
@@ -63,6 +65,8 @@ pub(crate) struct Pass {
     number: u64,
     /// What a second on a device of each grade costs, thousandths.
     pub(crate) second_milli: Vec<i64>,
+    /// Instances of one grade that a job asks.
+    pub(crate) nearest: usize,
     /// How long the backlog takes to drain.
     drain: Millis,
     /// Jobs that wait for a busy instance, and what they would lose on an open one.
@@ -132,8 +136,13 @@ impl Scheduler {
 
     /// Looks for each open seat: in a large fleet the next seat opens so soon that whoever was passed by is not late.
     pub(crate) fn look_ahead(&self) -> u32 {
+        self.thinned(self.config.look_ahead)
+    }
+
+    /// A number of choices to look at, fewer in a large fleet: there the next one is nearly as good.
+    fn thinned(&self, choices: u32) -> u32 {
         let devices = u32::try_from(self.fleet.usable()).unwrap_or(u32::MAX);
-        (self.config.look_ahead / (1 + devices / LARGE_FLEET)).max(1)
+        (choices / (1 + devices / LARGE_FLEET)).max(1)
     }
 
     pub(crate) fn begin_pass(&mut self) -> Pass {
@@ -152,6 +161,7 @@ impl Scheduler {
             number: self.passes,
             second_milli: self.fleet.grades().iter().map(second).collect(),
             drain: Millis(0),
+            nearest: self.thinned(NEAREST) as usize,
             regrets: Vec::new(),
         }
     }

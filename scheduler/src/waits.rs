@@ -36,7 +36,12 @@ impl Waits {
         self.found.get(&slot).copied().filter(|wait| wait.until > now)
     }
 
-    /// The job waits no longer.
+    /// Nothing of what was found is believed any more.
+    pub(crate) fn forget_all(&mut self) {
+        self.found.clear();
+    }
+
+    /// The job waits no longer, or is another kind of work now.
     pub(crate) fn forget(&mut self, slot: Slot) {
         self.found.remove(&slot);
     }
