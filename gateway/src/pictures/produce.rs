@@ -1,5 +1,7 @@
 //! The work itself: decode once, make every size once, label it, encode, read back.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use fast_image_resize::{FilterType, Resizer};
 use image::DynamicImage;
@@ -66,7 +68,7 @@ impl Task<'_> {
         made.resize_with(1 + self.plan.variants.len(), || None);
         made[0] = self.untouched_pixels()?;
         let placeholder = match self.plan.facts.kind() {
-            Some(kind) if self.plan.needs_pixels() => self.from_pixels(kind, &mut made)?,
+            Some(kind) if self.plan.needs_pixels() => self.draw_all(kind, &mut made)?,
             _ => None,
         };
         let pictures: Vec<Picture> = made.into_iter().flatten().collect();
@@ -103,7 +105,7 @@ impl Task<'_> {
     }
 
     /// Everything that is made from pixels, smaller sizes first: the canvas itself is written on last.
-    fn from_pixels(&self, kind: Kind, made: &mut [Option<Picture>]) -> Result<Option<String>, PictureError> {
+    fn draw_all(&self, kind: Kind, made: &mut [Option<Picture>]) -> Result<Option<String>, PictureError> {
         let inherited = container::inherited(kind, self.original, self.keep())?;
         let mut canvas = decode::decode(self.original, &self.plan.facts)?;
         self.deadline.check()?;
@@ -113,33 +115,51 @@ impl Task<'_> {
             true => Some(placeholder::blurhash(&mut resizer, &canvas)?),
             false => None,
         };
-        let bounds = |variant: &super::Variant| resize::fit(full, variant.bounds());
-        let mut sizes: Vec<(u32, u32)> =
-            self.plan.variants.iter().map(|(_, variant)| bounds(variant)).collect();
-        sizes.sort_unstable();
-        sizes.dedup();
-        for size in sizes.into_iter().filter(|size| *size != full).chain([full]) {
-            let variants = self.plan.variants.iter().enumerate();
-            let here: Vec<(usize, &Planned)> = variants
-                .filter(|(_, (_, variant))| bounds(variant) == size)
-                .map(|(index, (planned, _))| (index + 1, planned))
-                .chain((size == full && self.plan.work == Work::Encode).then_some((0, &self.plan.primary)))
-                .collect();
-            if here.is_empty() {
-                continue;
-            }
-            let mut smaller = None;
-            let pixels = if size == full {
-                &mut canvas
-            } else {
-                smaller.insert(resize::resize(&mut resizer, &canvas, size, FilterType::Lanczos3)?)
-            };
-            self.stamp(pixels)?;
-            for (index, planned) in here {
-                made[index] = Some(self.encoded(kind, pixels, planned, &inherited)?);
-            }
+        for (size, here) in self.smaller(full) {
+            let mut pixels = resize::resize(&mut resizer, &canvas, size, FilterType::Lanczos3)?;
+            self.finish(kind, &mut pixels, &here, &inherited, made)?;
+        }
+        let whole = self.whole(full);
+        if !whole.is_empty() {
+            self.finish(kind, &mut canvas, &whole, &inherited, made)?;
         }
         Ok(placeholder)
+    }
+
+    /// What is made in each size below the full one.
+    fn smaller(&self, full: (u32, u32)) -> BTreeMap<(u32, u32), Vec<(usize, &Planned)>> {
+        let mut sizes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (index, (planned, variant)) in self.plan.variants.iter().enumerate() {
+            let size = resize::fit(full, variant.bounds());
+            if size != full {
+                sizes.entry(size).or_default().push((index + 1, planned));
+            }
+        }
+        sizes
+    }
+
+    /// What is made in the full size.
+    fn whole(&self, full: (u32, u32)) -> Vec<(usize, &Planned)> {
+        let primary = (self.plan.work == Work::Encode).then_some((0, &self.plan.primary));
+        let variants = self.plan.variants.iter().enumerate();
+        let here = variants.filter(|(_, (_, variant))| resize::fit(full, variant.bounds()) == full);
+        primary.into_iter().chain(here.map(|(index, (planned, _))| (index + 1, planned))).collect()
+    }
+
+    /// Labels pixels of one size and encodes them in each format that is wanted of it.
+    fn finish(
+        &self,
+        from: Kind,
+        canvas: &mut DynamicImage,
+        wanted: &[(usize, &Planned)],
+        inherited: &Inherited,
+        made: &mut [Option<Picture>],
+    ) -> Result<(), PictureError> {
+        self.stamp(canvas)?;
+        for (index, planned) in wanted {
+            made[*index] = Some(self.encoded(from, canvas, planned, inherited)?);
+        }
+        Ok(())
     }
 
     fn stamp(&self, canvas: &mut DynamicImage) -> Result<(), PictureError> {

@@ -25,13 +25,13 @@ async function overlay(side) {
 async function once(stamps) {
   const { data, info } = await sharp(input).raw().toBuffer({ resolveWithObject: true });
   const raw = { raw: { width: info.width, height: info.height, channels: info.channels } };
-  const whole = await sharp(data, raw).composite([stamps[1024]]).raw().toBuffer();
+  const whole = await sharp(data, raw).composite([stamps[1024]]).removeAlpha().raw().toBuffer();
   const small = await sharp(data, raw).resize(256, 256, { kernel: "lanczos3" }).raw().toBuffer();
   const smallRaw = { raw: { width: 256, height: 256, channels: info.channels } };
   return {
     png: await sharp(whole, raw).withXmp(xmp).png(pngOptions).toBuffer(),
     webp: await sharp(whole, raw).withXmp(xmp).webp({ quality: 80, effort: 4 }).toBuffer(),
-    thumb: await sharp(small, smallRaw).composite([stamps[256]]).withXmp(xmp).webp({ quality: 80, effort: 4 }).toBuffer(),
+    thumb: await sharp(small, smallRaw).composite([stamps[256]]).removeAlpha().withXmp(xmp).webp({ quality: 80, effort: 4 }).toBuffer(),
   };
 }
 

@@ -170,7 +170,7 @@ fn has_odd_colours(bytes: &[u8]) -> Result<bool, PictureError> {
         match &chunk.kind {
             b"cICP" => return Ok(chunk.data != [1, 13, 0, 1]),
             b"sRGB" => return Ok(false),
-            b"gAMA" => odd |= !be32(chunk.data, 0).is_some_and(|gamma| gamma.abs_diff(45_455) < 1000),
+            b"gAMA" => odd |= be32(chunk.data, 0).is_none_or(|gamma| gamma.abs_diff(45_455) >= 1000),
             b"cHRM" => odd |= !has_srgb_primaries(chunk.data),
             _ => {}
         }
