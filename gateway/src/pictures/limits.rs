@@ -8,7 +8,8 @@ use super::PictureError;
 
 /// Bounds of the work on one original. They are checked against the file's headers before anything is decoded.
 ///
-/// Memory in use at a time is at most the original's bytes, twelve bytes for each pixel of it, and the finished files.
+/// Memory in use at a time is about twice the original's bytes, twelve bytes for each pixel of it (16-bit pixels on their
+/// way to 8; more while WebP is coded without loss), and the finished files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
