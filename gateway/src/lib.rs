@@ -11,6 +11,8 @@ pub mod fleet;
 pub mod http;
 pub mod link;
 pub mod metrics;
+pub mod outbox;
+pub mod outside;
 pub mod runner;
 pub mod store;
 pub mod telemetry;
