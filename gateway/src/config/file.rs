@@ -244,7 +244,7 @@ section! {
         /// The body of an answer, bytes.
         max_answer_bytes: usize = 1 << 20,
         /// Requests to one destination at once.
-        per_destination: usize = 8,
+        per_destination: usize = 16,
     }
 }
 
@@ -254,7 +254,7 @@ section! {
         /// Deliveries under way, to all receivers together; one tenant gets a quarter of them.
         concurrency: usize = 256,
         /// Deliveries under way to one receiver that answers well.
-        per_receiver: usize = 4,
+        per_receiver: usize = 8,
         /// How long a receiver may take to answer, seconds.
         timeout_seconds: u64 = 10,
         /// Pause before an event is sent again, milliseconds; it doubles with each try …

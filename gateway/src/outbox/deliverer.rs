@@ -4,7 +4,7 @@
 //! Each receiver is a lane of its own: one that fails is probed, at growing intervals, and costs the others nothing.
 //! What became of many deliveries is written in one transaction.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +66,7 @@ pub struct Deliverer {
     metrics: Metrics,
     stop: CancellationToken,
     lanes: HashMap<i64, Lane>,
+    busy: Busy,
     /// What became of deliveries and is not in the store yet, with the events it settles.
     outcomes: Vec<DeliveryOutcome>,
     settled: Vec<(i64, i64)>,
@@ -88,8 +89,10 @@ impl Deliverer {
         let Parts { store, outside, bodies, tenants, settings, now, metrics, stop } = parts;
         let timeout = Duration::from_secs(settings.timeout_seconds);
         let (end, ended) = mpsc::channel(settings.concurrency.max(1));
+        let busy = Busy::new(settings.concurrency);
         Self {
             store,
+            busy,
             sender: Arc::new(Sender { outside, bodies, tenants, timeout }),
             settings,
             now,
@@ -126,14 +129,14 @@ impl Deliverer {
         self.finish().await;
     }
 
-    /// Writes what is known, then starts what is due and has room. Returns when to look again without being told.
+    /// Writes what is known, then reads and starts what is due and has room. Returns when to look again without being
+    /// told.
     async fn round(&mut self) -> Result<Instant> {
         self.settle().await?;
         self.count().await?;
         let due = self.store.outbox().due_receivers().await?;
         let now = (self.now)();
         let mut wake = now.saturating_add(millis(LOOK_EVERY));
-        let mut busy = self.busy();
         self.forget_idle_lanes(&due);
         for receiver in due {
             let lane = self.lanes.entry(receiver.receiver).or_default();
@@ -143,36 +146,31 @@ impl Deliverer {
                 wake = wake.min(ready_at);
                 continue;
             }
-            let room = lane.room(self.settings.per_receiver).min(busy.room(receiver.tenant));
-            if room > 0 {
-                let started = self.start(receiver, room, now).await?;
-                busy.add(receiver.tenant, started);
+            let wanted = lane.appetite(self.settings.per_receiver).min(self.busy.room(receiver.tenant));
+            if wanted > 0 {
+                // Those claimed are still due as far as the store knows.
+                let limit = u32::try_from(wanted + lane.claimed()).unwrap_or(u32::MAX);
+                lane.claim(self.store.outbox().due(receiver.receiver, now, limit).await?);
             }
+            self.start(receiver.receiver);
         }
         let pause = Duration::from_millis(u64::try_from(wake.saturating_sub(now)).unwrap_or(0));
         Ok((Instant::now() + pause).min(self.figures_at))
     }
 
-    /// Sends up to `room` events of a receiver.
-    async fn start(&mut self, receiver: DueReceiver, room: usize, now: i64) -> Result<usize> {
-        let id = receiver.receiver;
-        let Some(lane) = self.lanes.get_mut(&id) else { return Ok(0) };
-        // Those under way are still due as far as the store knows.
-        let limit = u32::try_from(room + lane.under_way()).unwrap_or(u32::MAX);
-        let mut started = 0;
-        for delivery in self.store.outbox().due(id, now, limit).await? {
-            if started == room || !lane.start(delivery.event.cursor) {
-                continue;
-            }
-            started += 1;
+    /// Sends what a receiver has claimed, as far as there is room.
+    fn start(&mut self, receiver: i64) {
+        let Some(lane) = self.lanes.get_mut(&receiver) else { return };
+        while self.busy.room(lane.tenant) > 0 && !self.stop.is_cancelled() {
+            let Some(delivery) = lane.start(self.settings.per_receiver) else { return };
+            self.busy.add(lane.tenant);
             let (sender, end) = (self.sender.clone(), self.end.clone());
             tokio::spawn(async move {
                 let verdict = sender.send(&delivery).await;
                 // Nobody listens only when the process is going away.
-                let _ = end.send(Ended { receiver: id, delivery, verdict }).await;
+                let _ = end.send(Ended { receiver, delivery, verdict }).await;
             });
         }
-        Ok(started)
     }
 
     /// Notes what became of a delivery.
@@ -182,6 +180,8 @@ impl Deliverer {
         self.settled.push((receiver, cursor));
         let (first, longest) = (self.first_retry(), Duration::from_secs(self.settings.longest_pause_seconds));
         let lane = self.lanes.entry(receiver).or_default();
+        lane.ended();
+        self.busy.remove(lane.tenant);
         match verdict {
             Verdict::Delivered => {
                 self.metrics.webhook(WebhookResult::Delivered);
@@ -203,9 +203,10 @@ impl Deliverer {
             Verdict::Failed { reason, retry_after } => {
                 let wish = retry_after.unwrap_or_default().min(LONGEST_WISH);
                 lane.failed(now, |failures| back_off(first, longest, failures, dice()).max(wish));
-                self.failed(receiver, &delivery, now, wish, reason);
+                return self.failed(receiver, &delivery, now, wish, reason);
             }
         }
+        self.start(receiver);
     }
 
     fn failed(&mut self, receiver: i64, delivery: &Delivery, now: i64, wish: Duration, reason: String) {
@@ -257,27 +258,18 @@ impl Deliverer {
         Ok(())
     }
 
+    /// Forgets receivers for which nothing waits, how badly ever they did.
     fn forget_idle_lanes(&mut self, due: &[DueReceiver]) {
         if self.lanes.len() > due.len() {
-            let waiting: std::collections::HashSet<i64> = due.iter().map(|due| due.receiver).collect();
-            // One that failed and has nothing left to be probed with is forgotten too.
-            self.lanes.retain(|id, lane| waiting.contains(id) || lane.under_way() > 0);
+            let waiting: HashSet<i64> = due.iter().map(|due| due.receiver).collect();
+            self.lanes.retain(|id, lane| waiting.contains(id) || lane.claimed() > 0);
         }
-    }
-
-    fn busy(&self) -> Busy {
-        let most = self.settings.concurrency;
-        let mut busy = Busy { most, per_tenant: most.div_ceil(4), all: 0, tenants: HashMap::new() };
-        for lane in self.lanes.values() {
-            busy.add(lane.tenant, lane.under_way());
-        }
-        busy
     }
 
     /// Hears what answers in time; what does not is sent again after the next start.
     async fn finish(&mut self) {
         let deadline = Instant::now() + LAST_ANSWERS;
-        while self.lanes.values().map(Lane::under_way).sum::<usize>() > self.settled.len() {
+        while self.busy.all > 0 {
             match tokio::time::timeout_at(deadline, self.ended.recv()).await {
                 Ok(Some(ended)) => self.take(ended),
                 Ok(None) | Err(_) => break,
@@ -306,14 +298,28 @@ struct Busy {
 }
 
 impl Busy {
+    fn new(most: usize) -> Self {
+        Self { most, per_tenant: most.div_ceil(4), all: 0, tenants: HashMap::new() }
+    }
+
     fn room(&self, tenant: u32) -> usize {
         let own = self.tenants.get(&tenant).copied().unwrap_or(0);
         self.most.saturating_sub(self.all).min(self.per_tenant.saturating_sub(own))
     }
 
-    fn add(&mut self, tenant: u32, count: usize) {
-        self.all += count;
-        *self.tenants.entry(tenant).or_default() += count;
+    fn add(&mut self, tenant: u32) {
+        self.all += 1;
+        *self.tenants.entry(tenant).or_default() += 1;
+    }
+
+    fn remove(&mut self, tenant: u32) {
+        self.all = self.all.saturating_sub(1);
+        if let Some(own) = self.tenants.get_mut(&tenant) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                self.tenants.remove(&tenant);
+            }
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! One receiver: what is under way to it, and whether it is well. Kept in memory: after a restart every receiver is
 //! taken for well until it shows otherwise.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
+
+use crate::store::Delivery;
 
 /// Doubles from `first` with each try to `longest`; of that, `dice` leaves between half and all.
 pub(super) fn back_off(first: Duration, longest: Duration, tries: u32, dice: u16) -> Duration {
@@ -17,36 +19,59 @@ pub(super) fn back_off(first: Duration, longest: Duration, tries: u32, dice: u16
 pub(super) struct Lane {
     /// Whose.
     pub(super) tenant: u32,
-    /// Events that were handed out and are not settled in the store yet.
-    under_way: HashSet<i64>,
+    /// Nothing is sent before, milliseconds since the epoch.
+    pub(super) paused_until: i64,
+    /// Events that were read and are not settled in the store yet: waiting here, being sent, or over.
+    claimed: HashSet<i64>,
+    waiting: VecDeque<Delivery>,
+    sending: usize,
     /// Failures in sequence.
     failures: u32,
     /// When the first of them was, milliseconds since the epoch.
     failing_since: i64,
-    /// Nothing is sent before, milliseconds since the epoch.
-    pub(super) paused_until: i64,
 }
 
 impl Lane {
-    /// How many more may be sent now: one that fails is only probed.
-    pub(super) fn room(&self, per_receiver: usize) -> usize {
+    /// How many events to read beyond those claimed: enough to go on with until the next look, and one to probe with
+    /// when it fails.
+    pub(super) fn appetite(&self, per_receiver: usize) -> usize {
+        let most = if self.failures > 0 { 1 } else { per_receiver * 4 };
+        most.saturating_sub(self.waiting.len() + self.sending)
+    }
+
+    /// Events claimed.
+    pub(super) fn claimed(&self) -> usize {
+        self.claimed.len()
+    }
+
+    /// Takes events in that were read; those that are claimed already are left out.
+    pub(super) fn claim(&mut self, due: Vec<Delivery>) {
+        for delivery in due {
+            if self.claimed.insert(delivery.event.cursor) {
+                self.waiting.push_back(delivery);
+            }
+        }
+    }
+
+    /// The next event to be sent, if another may be.
+    pub(super) fn start(&mut self, per_receiver: usize) -> Option<Delivery> {
         let most = if self.failures > 0 { 1 } else { per_receiver };
-        most.saturating_sub(self.under_way.len())
+        if self.sending >= most {
+            return None;
+        }
+        let next = self.waiting.pop_front()?;
+        self.sending += 1;
+        Some(next)
     }
 
-    /// Events under way.
-    pub(super) fn under_way(&self) -> usize {
-        self.under_way.len()
-    }
-
-    /// Hands an event out; `false` when it is under way already.
-    pub(super) fn start(&mut self, cursor: i64) -> bool {
-        self.under_way.insert(cursor)
+    /// Sending an event is over.
+    pub(super) fn ended(&mut self) {
+        self.sending = self.sending.saturating_sub(1);
     }
 
     /// The store knows what became of an event.
     pub(super) fn settled(&mut self, cursor: i64) {
-        self.under_way.remove(&cursor);
+        self.claimed.remove(&cursor);
     }
 
     /// The receiver answered well. Returns how long it had not, milliseconds.
@@ -56,7 +81,8 @@ impl Lane {
         failed_for
     }
 
-    /// The receiver failed and shall be left alone for a while: longer each time, or as long as it asks for.
+    /// The receiver failed and shall be left alone for a while: longer each time, or as long as it asks for. What
+    /// waits here goes back to the store.
     pub(super) fn failed(&mut self, now: i64, pause: impl FnOnce(u32) -> Duration) {
         if self.failures == 0 {
             self.failing_since = now;
@@ -64,12 +90,34 @@ impl Lane {
         self.failures = self.failures.saturating_add(1);
         let pause = i64::try_from(pause(self.failures).as_millis()).unwrap_or(i64::MAX);
         self.paused_until = self.paused_until.max(now.saturating_add(pause));
+        for delivery in self.waiting.drain(..) {
+            self.claimed.remove(&delivery.event.cursor);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may")]
+    use uuid::Uuid;
+
     use super::*;
+    use crate::store::{Event, EventKind};
+
+    fn due(cursors: std::ops::Range<i64>) -> Vec<Delivery> {
+        let event = |cursor| {
+            let (job, kind) = (Uuid::nil(), EventKind::Accepted);
+            Event { cursor, tenant: 1, job, revision: 1, kind, at: 0 }
+        };
+        let delivery = |cursor| Delivery {
+            event: event(cursor),
+            url: String::new(),
+            tenant_name: String::new(),
+            since: 0,
+            tries: 0,
+        };
+        cursors.map(delivery).collect()
+    }
 
     #[test]
     fn pauses_double_to_their_bound_and_are_spread() {
@@ -82,18 +130,38 @@ mod tests {
     }
 
     #[test]
+    fn an_event_is_sent_once_however_often_it_is_read() {
+        let mut lane = Lane::default();
+        lane.claim(due(0..3));
+        lane.claim(due(0..4));
+        let started: Vec<_> = std::iter::from_fn(|| lane.start(8)).map(|next| next.event.cursor).collect();
+        assert_eq!(started, [0, 1, 2, 3]);
+        lane.ended();
+        lane.claim(due(0..4));
+        assert!(lane.start(8).is_none(), "over, and not settled yet");
+        lane.settled(0);
+        lane.claim(due(0..1));
+        assert_eq!(lane.start(8).unwrap().event.cursor, 0, "settled for another try");
+    }
+
+    #[test]
     fn a_receiver_that_fails_is_probed_and_one_that_is_well_gets_its_share() {
         let mut lane = Lane::default();
-        assert_eq!(lane.room(4), 4);
-        assert!(lane.start(1) && !lane.start(1));
-        assert_eq!(lane.room(4), 3);
+        assert_eq!(lane.appetite(2), 8);
+        lane.claim(due(0..8));
+        assert!(lane.start(2).is_some() && lane.start(2).is_some() && lane.start(2).is_none());
+        assert_eq!((lane.appetite(2), lane.claimed()), (0, 8));
+        lane.ended();
         lane.failed(100, |failures| Duration::from_millis(u64::from(failures)));
-        assert_eq!((lane.room(4), lane.paused_until), (0, 101));
-        lane.settled(1);
-        assert_eq!(lane.room(4), 1);
+        assert_eq!((lane.claimed(), lane.paused_until), (2, 101), "what waited is given back");
+        assert_eq!(lane.appetite(2), 0, "one is still being sent");
+        lane.ended();
         lane.failed(200, |failures| Duration::from_millis(u64::from(failures)));
-        assert_eq!(lane.paused_until, 202);
+        assert_eq!((lane.appetite(2), lane.paused_until), (1, 202));
+        lane.claim(due(10..12));
+        assert!(lane.start(2).is_some() && lane.start(2).is_none());
+        lane.ended();
         assert_eq!(lane.well(350), 250);
-        assert!(lane.room(4) == 4 && lane.paused_until == 0);
+        assert!(lane.start(2).is_some() && lane.paused_until == 0);
     }
 }

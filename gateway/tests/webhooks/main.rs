@@ -144,7 +144,8 @@ async fn without_any_word_about_events_only_the_end_is_told() {
 
 #[tokio::test]
 async fn two_thousand_jobs_leave_in_order_to_two_receivers() {
-    let world = world("").await;
+    let world = World::with(vec![SimConfig::default(); 4], &settings("")).await;
+    world.usable().await;
     let receivers = [Receiver::start().await, Receiver::start().await];
     let mut jobs = [Vec::new(), Vec::new()];
     for chunk in (0..2_000_u32).collect::<Vec<_>>().chunks(50) {
