@@ -28,8 +28,8 @@ const GATHER: Duration = Duration::from_millis(10);
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Pause after the store failed.
 const STORE_RETRY: Duration = Duration::from_secs(1);
-/// Pause of an event that could not be sent through no fault of its receiver.
-const NOT_SENT_RETRY: Duration = Duration::from_secs(10);
+/// Least pause after an event that could not be sent through no fault of its receiver.
+const NOT_SENT_PAUSE: Duration = Duration::from_secs(10);
 /// Longest pause a receiver may ask for.
 const LONGEST_WISH: Duration = Duration::from_secs(3600);
 /// How often figures are counted.
@@ -67,6 +67,7 @@ pub struct Deliverer {
     stop: CancellationToken,
     lanes: HashMap<i64, Lane>,
     busy: Busy,
+    rounds: usize,
     /// What became of deliveries and is not in the store yet, with the events it settles.
     outcomes: Vec<DeliveryOutcome>,
     settled: Vec<(i64, i64)>,
@@ -93,6 +94,7 @@ impl Deliverer {
         Self {
             store,
             busy,
+            rounds: 0,
             sender: Arc::new(Sender { outside, bodies, tenants, timeout }),
             settings,
             now,
@@ -121,8 +123,8 @@ impl Deliverer {
                 Some(ended) = self.ended.recv() => self.take(ended),
                 () = tokio::time::sleep_until(wake) => {}
             }
-            tokio::time::sleep(GATHER).await;
-            while let Ok(ended) = self.ended.try_recv() {
+            let gathered = Instant::now() + GATHER;
+            while let Ok(Some(ended)) = tokio::time::timeout_at(gathered, self.ended.recv()).await {
                 self.take(ended);
             }
         }
@@ -134,7 +136,11 @@ impl Deliverer {
     async fn round(&mut self) -> Result<Instant> {
         self.settle().await?;
         self.count().await?;
-        let due = self.store.outbox().due_receivers().await?;
+        let mut due = self.store.outbox().due_receivers().await?;
+        // Each time somebody else is first where there is no room for all.
+        self.rounds = self.rounds.wrapping_add(1);
+        let first = self.rounds % due.len().max(1);
+        due.rotate_left(first);
         let now = (self.now)();
         let mut wake = now.saturating_add(millis(LOOK_EVERY));
         self.forget_idle_lanes(&due);
@@ -178,14 +184,13 @@ impl Deliverer {
         let Ended { receiver, delivery, verdict } = ended;
         let (cursor, now) = (delivery.event.cursor, (self.now)());
         self.settled.push((receiver, cursor));
-        let (first, longest) = (self.first_retry(), Duration::from_secs(self.settings.longest_pause_seconds));
         let lane = self.lanes.entry(receiver).or_default();
         lane.ended();
         self.busy.remove(lane.tenant);
         match verdict {
             Verdict::Delivered => {
                 self.metrics.webhook(WebhookResult::Delivered);
-                if lane.well(now) >= millis(longest) {
+                if lane.well(now) >= millis(Duration::from_secs(self.settings.longest_pause_seconds)) {
                     self.outcomes.push(DeliveryOutcome::Back { receiver });
                 }
                 self.outcomes.push(DeliveryOutcome::Delivered { cursor });
@@ -197,22 +202,25 @@ impl Deliverer {
             }
             Verdict::NotSent(reason) => {
                 warn!(event = delivery.event.id(), tenant = delivery.tenant_name, reason, "event not sent");
-                let next_at = now.saturating_add(millis(NOT_SENT_RETRY));
-                self.outcomes.push(self.again_or_dead(&delivery, now, next_at, reason));
+                self.failed(receiver, &delivery, now, NOT_SENT_PAUSE, reason);
             }
             Verdict::Failed { reason, retry_after } => {
                 let wish = retry_after.unwrap_or_default().min(LONGEST_WISH);
-                lane.failed(now, |failures| back_off(first, longest, failures, dice()).max(wish));
-                return self.failed(receiver, &delivery, now, wish, reason);
+                self.failed(receiver, &delivery, now, wish, reason);
             }
         }
         self.start(receiver);
     }
 
+    /// Leaves the receiver alone for a while, and the event for longer; both as long as is wished for at least.
     fn failed(&mut self, receiver: i64, delivery: &Delivery, now: i64, wish: Duration, reason: String) {
+        let first = Duration::from_millis(self.settings.first_retry_ms);
+        let longest = Duration::from_secs(self.settings.longest_pause_seconds);
+        if let Some(lane) = self.lanes.get_mut(&receiver) {
+            lane.failed(now, |failures| back_off(first, longest, failures, dice()).max(wish));
+        }
         let longest = Duration::from_secs(self.settings.longest_retry_seconds);
-        let tries = delivery.tries.saturating_add(1);
-        let pause = back_off(self.first_retry(), longest, tries, dice()).max(wish);
+        let pause = back_off(first, longest, delivery.tries.saturating_add(1), dice()).max(wish);
         let next_at = now.saturating_add(millis(pause));
         let outcome = self.again_or_dead(delivery, now, next_at, reason.clone());
         let is_dead = matches!(outcome, DeliveryOutcome::Dead { .. });
@@ -278,10 +286,6 @@ impl Deliverer {
         if let Err(error) = self.settle().await {
             warn!(%error, "the last deliveries could not be noted; they will be repeated");
         }
-    }
-
-    fn first_retry(&self) -> Duration {
-        Duration::from_millis(self.settings.first_retry_ms)
     }
 
     fn give_up(&self) -> i64 {

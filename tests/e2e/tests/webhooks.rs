@@ -120,13 +120,13 @@ async fn killed_at(seed: u64) -> anyhow::Result<()> {
     let down = format!("http://127.0.0.1:{}/hook", e2e::program::free_port()?);
     let (mut good_jobs, mut moody_jobs, mut point) = (BTreeSet::new(), BTreeSet::new(), seed % 17);
     for kill in 0..3_u32 {
+        let heard = good.heard().len() + usize::try_from(point)?;
         for color in 0..20 {
             let api = sandbox.api();
             good_jobs.insert(submit(api, kill * 100 + color, &good.url()).await?);
             moody_jobs.insert(submit(api, kill * 100 + color, &moody.url()).await?);
             submit(api, color, &down).await?;
         }
-        let heard = good.heard().len() + usize::try_from(point)?;
         wait::until("some events", SOON, async || Ok((good.heard().len() >= heard).then_some(()))).await?;
         sandbox.kill().await?;
         point = (point * 31 + seed / 17) % 50;
