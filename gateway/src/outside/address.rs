@@ -83,8 +83,11 @@ fn kind_v6(address: Ipv6Addr) -> Kind {
         return Kind::Never;
     }
     // Global unicast is 2000::/3; inside it are protocol assignments (Teredo among them) and documentation.
-    let is_special =
-        (a == 0x2001 && b < 0x0200) || (a == 0x2001 && b == 0x0db8) || (a == 0x3fff && b < 0x1000);
+    let is_special = match a {
+        0x2001 => b < 0x0200 || b == 0x0db8,
+        0x3fff => b < 0x1000,
+        _ => false,
+    };
     if a & 0xe000 == 0x2000 && !is_special { Kind::Public } else { Kind::Private }
 }
 
