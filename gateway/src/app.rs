@@ -16,6 +16,8 @@ use crate::engine::{Engine, EngineHandle, Parts, Settings};
 use crate::http;
 use crate::link::local;
 use crate::metrics::Metrics;
+use crate::outbox::{self, Deliverer};
+use crate::outside::Outside;
 use crate::runner::nvml::{self, Nvml};
 use crate::runner::{self, Runner, RunnerHandle};
 use crate::store::Store;
@@ -25,6 +27,8 @@ use crate::workflow;
 
 /// How often what is past its time is swept, and how much at once.
 const SWEEP: (Duration, u32) = (Duration::from_secs(60), 1_000);
+/// Events are small and lie in a row: more of them at once.
+const SWEEP_EVENTS: u32 = 10_000;
 /// How soon a key made or revoked by another process counts here.
 const FRESH_KEYS: Duration = Duration::from_secs(2);
 /// What one connection may hold of a request or an answer on its way, bytes: memory follows neither the size of
@@ -44,6 +48,7 @@ pub struct App {
     server: JoinHandle<std::io::Result<()>>,
     connections: axum_server::Handle<SocketAddr>,
     runner: RunnerHandle,
+    deliverer: JoinHandle<()>,
     drain_deadline: Duration,
 }
 
@@ -66,6 +71,7 @@ impl App {
         }
         let artifacts = Artifacts::open(&config.artifacts).context("artifacts")?;
         let metrics = Metrics::default();
+        let outside = Outside::open(&config.file.outside).context("outside")?;
 
         let (engine_end, runner_end) = local::pair(config.file.runner.serialise_link);
         let runner = Runner::start(runner_config(&config), runner_end).context("cannot start the runner")?;
@@ -81,7 +87,8 @@ impl App {
         let engine_task = tokio::spawn(engine.run());
 
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
-        let router = http::router(http_state(&config, &handle, &artifacts, &tenants, &metrics, &closing));
+        let router =
+            http::router(http_state(&config, &handle, &artifacts, &tenants, &metrics, &outside, &closing));
         let listener = TcpListener::bind(config.listen)
             .with_context(|| format!("cannot listen on {}", config.listen))?;
         listener.set_nonblocking(true)?;
@@ -92,8 +99,12 @@ impl App {
             axum_server::from_tcp(listener)?.acceptor(NoDelayAcceptor::new()).handle(connections.clone());
         server.http_builder().http1().max_buf_size(CONNECTION_BUFFER);
         let server = tokio::spawn(server.serve(router.into_make_service()));
+        let base = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let deliverer = deliverer(&config, &store, &handle, &outside, &metrics, base, &stop);
         tokio::spawn(tenants.clone().keep_fresh(FRESH_KEYS, stop.clone()));
-        tokio::spawn(sweep(store, artifacts, handle.clone(), stop.clone()));
+        let keep_events = i64::try_from(config.file.retention.events_seconds.saturating_mul(1000));
+        let keep_events = keep_events.unwrap_or(i64::MAX);
+        tokio::spawn(sweep(store, artifacts, handle.clone(), keep_events, stop.clone()));
         tracing::info!(%address, instances = config.file.instances.len(), data = %config.data_dir.display(), "listening");
         Ok(Self {
             address,
@@ -105,6 +116,7 @@ impl App {
             server,
             connections,
             runner,
+            deliverer,
             drain_deadline: config.drain_deadline(),
         })
     }
@@ -137,6 +149,9 @@ impl App {
         }
         self.closing.cancel();
         self.stop.cancel();
+        if tokio::time::timeout(LAST_REQUESTS * 2, &mut self.deliverer).await.is_err() {
+            self.deliverer.abort();
+        }
         self.connections.graceful_shutdown(Some(LAST_REQUESTS));
         match tokio::time::timeout(LAST_REQUESTS * 2, &mut self.server).await {
             Ok(Ok(Ok(()))) => {}
@@ -176,6 +191,7 @@ fn http_state(
     artifacts: &Artifacts,
     tenants: &Tenants,
     metrics: &Metrics,
+    outside: &Outside,
     closing: &CancellationToken,
 ) -> http::State {
     let file = &config.file;
@@ -191,6 +207,7 @@ fn http_state(
             max_streams_per_key: file.http.max_streams_per_key,
             request_timeout: Duration::from_secs(file.http.request_timeout_seconds),
             default_deadline: Duration::from_secs(file.retention.deadline_seconds),
+            feed_wait: Duration::from_secs(file.http.feed_wait_seconds),
             ..http::Limits::default()
         },
         doors: http::Doors {
@@ -199,9 +216,34 @@ fn http_state(
         },
         public_url: config.public_url.clone(),
         shared_inputs: file.workflow.shared_inputs.clone().into(),
+        webhooks: Arc::new(file.webhooks.tenants.clone()),
+        outside: outside.clone(),
         retention: Duration::from_secs(file.retention.jobs_seconds),
         closing: closing.clone(),
     }
+}
+
+fn deliverer(
+    config: &Config,
+    store: &Arc<SqliteStore>,
+    engine: &EngineHandle,
+    outside: &Outside,
+    metrics: &Metrics,
+    base: String,
+    stop: &CancellationToken,
+) -> JoinHandle<()> {
+    let clock = engine.clone();
+    let deliverer = Deliverer::new(outbox::Parts {
+        store: store.clone(),
+        outside: outside.clone(),
+        bodies: http::event_bodies(engine.clone(), base),
+        tenants: Arc::new(config.file.webhooks.tenants.clone()),
+        settings: config.file.webhooks.clone(),
+        now: Arc::new(move || clock.now()),
+        metrics: metrics.clone(),
+        stop: stop.clone(),
+    });
+    tokio::spawn(deliverer.run())
 }
 
 fn runner_config(config: &Config) -> runner::Config {
@@ -252,13 +294,20 @@ fn host_name() -> String {
         .unwrap_or_else(|| "localhost".to_owned())
 }
 
-async fn sweep(store: Arc<dyn Store>, artifacts: Artifacts, engine: EngineHandle, stop: CancellationToken) {
+async fn sweep(
+    store: Arc<dyn Store>,
+    artifacts: Artifacts,
+    engine: EngineHandle,
+    keep_events: i64,
+    stop: CancellationToken,
+) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(SWEEP.0) => {}
         }
         while sweep_once(&*store, &artifacts, engine.now()).await && !stop.is_cancelled() {}
+        while sweep_events(&*store, engine.now().saturating_sub(keep_events)).await && !stop.is_cancelled() {}
     }
 }
 
@@ -278,4 +327,15 @@ async fn sweep_once(store: &dyn Store, artifacts: &Artifacts, now: i64) -> bool 
         }
     }
     [objects, swept.jobs, swept.keys, swept.assets].into_iter().any(|count| count >= u64::from(SWEEP.1))
+}
+
+/// One batch of events past their time; whether there may be more.
+async fn sweep_events(store: &dyn Store, before: i64) -> bool {
+    match store.outbox().sweep_events(before, SWEEP_EVENTS).await {
+        Ok(gone) => gone >= u64::from(SWEEP_EVENTS),
+        Err(error) => {
+            tracing::warn!(%error, "no events could be swept");
+            false
+        }
+    }
 }

@@ -12,6 +12,8 @@ pub mod http;
 pub mod link;
 pub mod metrics;
 pub mod pictures;
+pub mod outbox;
+pub mod outside;
 pub mod runner;
 pub mod store;
 pub mod telemetry;

@@ -14,6 +14,7 @@ use prometheus::{Encoder as _, TextEncoder};
 use scheduler::{AttemptEnd, Class, Outcome, RefusalReason};
 
 use crate::fleet::FleetView;
+use crate::store::OutboxFigures;
 use families::Families;
 
 pub use families::Family;
@@ -128,6 +129,20 @@ impl Metrics {
         self.families.orphans.inc();
     }
 
+    /// A webhook was sent, or tried.
+    pub fn webhook(&self, result: WebhookResult) {
+        self.families.webhooks.with_label_values(&[result.name()]).inc();
+    }
+
+    /// How the outbox stands at `now` (milliseconds since the epoch).
+    pub fn outbox(&self, figures: OutboxFigures, now: i64) {
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.families.webhooks_pending.set(gauge(figures.pending));
+        self.families.webhooks_dead.set(gauge(figures.dead));
+        let oldest = figures.oldest_at.map_or(0, |at| now.saturating_sub(at).max(0) / 1000);
+        self.families.webhooks_oldest.set(oldest);
+    }
+
     /// How many event streams are open.
     pub fn event_streams(&self, open: usize) {
         self.families.event_streams.set(i64::try_from(open).unwrap_or(i64::MAX));
@@ -150,6 +165,30 @@ impl Metrics {
     #[must_use]
     pub fn describe() -> Vec<Family> {
         families::describe()
+    }
+}
+
+/// What came of sending a webhook once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookResult {
+    /// The receiver has it.
+    Delivered,
+    /// It will be sent again.
+    Failed,
+    /// The receiver does not want it (410).
+    Gone,
+    /// It failed once more, and is too old.
+    GivenUp,
+}
+
+impl WebhookResult {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Gone => "gone",
+            Self::GivenUp => "given_up",
+        }
     }
 }
 

@@ -26,9 +26,11 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
             ("runner", value) => file.runner = section("runner", value, mistakes),
             ("nvml", value) => file.nvml = section("nvml", value, mistakes),
             ("retention", value) => file.retention = section("retention", value, mistakes),
+            ("outside", value) => file.outside = section("outside", value, mistakes),
+            ("webhooks", value) => file.webhooks = section("webhooks", value, mistakes),
             ("instances", Value::Array(list)) => file.instances = instances(list, mistakes),
             ("instances", _) => mistakes.push("instances: expected [[instances]] tables".to_owned()),
-            ("tls" | "listeners" | "runners" | "tenants" | "webhooks", _) => {
+            ("tls" | "listeners" | "runners" | "tenants", _) => {
                 mistakes.push(format!("{name}: not in this version"));
             }
             (_, value) => {
@@ -46,6 +48,8 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
         runner: file.runner,
         nvml: file.nvml,
         retention: file.retention,
+        outside: file.outside,
+        webhooks: file.webhooks,
         instances: file.instances,
         ..top
     }

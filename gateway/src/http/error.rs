@@ -32,6 +32,8 @@ pub enum ErrorKind {
     MethodNotAllowed,
     /// It contradicts what is there.
     Conflict,
+    /// It was there once.
+    Gone,
     /// The body is over a bound.
     TooLarge,
     /// The body is of another type.
@@ -61,6 +63,7 @@ impl ErrorKind {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict => StatusCode::CONFLICT,
+            Self::Gone => StatusCode::GONE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Range => StatusCode::RANGE_NOT_SATISFIABLE,

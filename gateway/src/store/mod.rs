@@ -4,12 +4,14 @@
 //! its records are written before the commit (DESIGN §4.3). Reads go beside it and see committed data only.
 //! All times are milliseconds since the epoch.
 
+pub mod outbox;
 pub mod sqlite;
 pub mod types;
 
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
+pub use outbox::{Bells, Outbox};
 pub use types::*;
 
 /// A store call failed.
@@ -110,6 +112,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Housekeeping: forgets what is past its time and returns object keys whose bytes may go now.
     fn sweep(&self, now: i64, limit: u32) -> BoxFuture<'_, Result<Swept>>;
+
+    /// Events of jobs, and their way to receivers.
+    fn outbox(&self) -> &dyn Outbox;
 
     /// Cheap check that the store can be written, for `/readyz`.
     fn ping(&self) -> BoxFuture<'_, Result<()>>;

@@ -258,6 +258,7 @@ pub fn job() -> NewJob {
         labels: Default::default(),
         accepted_at: i64::try_from(id.as_u128() >> 80).unwrap(),
         retention_ms: 1_000_000,
+        webhook: None,
     }
 }
 
@@ -310,6 +311,9 @@ impl Store for Flaky {
             Ok(Box::new(FlakyTurn { turn, broken }) as Box<dyn Turn>)
         }
         .boxed()
+    }
+    fn outbox(&self) -> &dyn Outbox {
+        self.store.outbox()
     }
     store_calls!(delegate);
 }

@@ -5,6 +5,7 @@ mod assets;
 mod contract;
 mod doors;
 mod events;
+mod feed;
 mod private;
 mod v2;
 mod walk;

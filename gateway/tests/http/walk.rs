@@ -46,6 +46,8 @@ async fn table() -> Vec<RouteInfo> {
         doors: Doors::default(),
         public_url: None,
         shared_inputs: Arc::new([]),
+        webhooks: Arc::default(),
+        outside: gateway::outside::Outside::open(&gateway::config::Outside::default()).unwrap(),
         retention: std::time::Duration::from_secs(1),
         closing: CancellationToken::new(),
     })
@@ -57,7 +59,9 @@ fn foreign(route: &RouteInfo) -> Option<StatusCode> {
     let status = match (route.method.as_str(), route.path) {
         ("GET", "/livez" | "/readyz" | "/api/v2/health" | "/" | "/console") => StatusCode::OK,
         ("GET", "/console/console.js" | "/console/console.css" | "/metrics" | "/v1/fleet") => StatusCode::OK,
-        ("GET", "/api/v2/jobs" | "/v1/jobs") => StatusCode::OK,
+        ("GET", "/api/v2/jobs" | "/v1/jobs" | "/v1/events") => StatusCode::OK,
+        ("GET", "/v1/webhooks" | "/v1/webhooks/dead") => StatusCode::OK,
+        ("POST", "/v1/webhooks/dead/replay") => StatusCode::BAD_REQUEST,
         ("POST", "/api/v2/jobs" | "/v1/jobs" | "/api/v2/assets/from-hash") => StatusCode::BAD_REQUEST,
         ("POST", "/api/v2/assets") => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ("POST", "/v1/drain") => StatusCode::ACCEPTED,

@@ -213,6 +213,7 @@ impl<'s> Fleet<'s> {
             labels: std::collections::BTreeMap::default(),
             accepted_at: self.engine.now(),
             retention_ms: 1_000_000_000,
+            webhook: None,
         };
         self.engine.submit(new, None).await.unwrap();
     }

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::super::error::ApiError;
 use super::super::state::Shared;
 use super::super::submit::{self, Wanted};
+use crate::store::EventKind;
 
 /// Longest wait that may be asked for.
 const MAX_WITHIN_SECONDS: u64 = 30 * 24 * 3600;
@@ -34,18 +35,25 @@ struct Body<'a> {
     order: Option<i64>,
     #[serde(borrow)]
     extra_pnginfo: Option<&'a RawValue>,
-    webhook_url: Option<IgnoredAny>,
+    webhook: Option<Webhook>,
     ticket_url: Option<IgnoredAny>,
+}
+
+/// Who is told of the job's events: `url`, and which events (none named: its end).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Webhook {
+    url: String,
+    #[serde(default)]
+    events: Vec<EventKind>,
 }
 
 /// Reads and judges a submission.
 pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
     let body: Body<'_> = serde_json::from_slice(bytes)
         .map_err(|error| ApiError::invalid(format!("the body is not as expected: {error}")))?;
-    for (name, given) in [("webhook_url", &body.webhook_url), ("ticket_url", &body.ticket_url)] {
-        if given.is_some() {
-            return Err(ApiError::refused("unsupported", format!("{name} is not supported yet")));
-        }
+    if body.ticket_url.is_some() {
+        return Err(ApiError::refused("unsupported", "ticket_url is not supported yet"));
     }
     let text = body.workflow.ok_or_else(|| ApiError::invalid("workflow is missing"))?.get();
     let labels = body.labels.unwrap_or_default();
@@ -66,6 +74,7 @@ pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
         due_within,
         labels,
         partner_key: None,
+        webhook: body.webhook.map(|webhook| (webhook.url, webhook.events)),
         body_hash: *blake3::hash(bytes).as_bytes(),
     })
 }

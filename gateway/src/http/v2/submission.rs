@@ -56,6 +56,7 @@ pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
         finish_within: None,
         labels,
         partner_key,
+        webhook: None,
         // Keys are single-use here, so nothing is ever compared; and extra_data stays out of it (CONTRACT §2).
         body_hash: *blake3::hash(text.as_bytes()).as_bytes(),
     })
