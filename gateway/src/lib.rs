@@ -11,6 +11,7 @@ pub mod fleet;
 pub mod http;
 pub mod link;
 pub mod metrics;
+mod names;
 pub mod runner;
 pub mod store;
 pub mod telemetry;

@@ -1,6 +1,9 @@
 //! The artifact store: what a folder and a bucket do alike, and what each does in its own way.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
+#[path = "support/cos/mod.rs"]
+mod cos;
+
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -33,6 +36,8 @@ fn credentials(name: &str) -> Option<String> {
     match name {
         "AWS_ACCESS_KEY_ID" => Some("key".into()),
         "AWS_SECRET_ACCESS_KEY" => Some("secret".into()),
+        "COS_SECRET_ID" => Some(cos::ID.into()),
+        "COS_SECRET_KEY" => Some(cos::KEY.into()),
         _ => None,
     }
 }
@@ -54,6 +59,12 @@ async fn serve_bucket() -> (Place, SocketAddr) {
 
 async fn bucket() -> Place {
     serve_bucket().await.0
+}
+
+async fn cos_bucket() -> Place {
+    let cos = cos::Cos::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    Place { artifacts: Artifacts::open_with(&cos.location(""), credentials).unwrap(), folder }
 }
 
 async fn put(artifacts: &Artifacts, key: &str, chunks: &[&[u8]]) -> Uploaded {
@@ -170,6 +181,7 @@ macro_rules! alike {
     ($($test:ident)*) => {
         mod in_a_folder { $(#[tokio::test] async fn $test() { super::$test(super::folder()).await; })* }
         mod in_a_bucket { $(#[tokio::test] async fn $test() { super::$test(super::bucket().await).await; })* }
+        mod in_cos { $(#[tokio::test] async fn $test() { super::$test(super::cos_bucket().await).await; })* }
     };
 }
 
@@ -305,8 +317,13 @@ fn all_problems_of_a_configured_place_are_named() {
     assert_eq!(found.len(), 6, "{found:#?}");
     assert!(!found.concat().contains("hunter2"));
     for (url, expected) in [
-        ("cos://shots", "comes later"),
-        ("gs://shots", "comes later"),
+        ("cos://shots?region=ap-shanghai", "APPID"),
+        ("cos://shots-1250000000", "region=ap-shanghai"),
+        ("cos://shots-1250000000?region=ap.shanghai", "spelt like"),
+        ("cos://shots-1250000000?endpoint=https://a&accelerate=true", "exclude"),
+        ("cos://id:key@shots-1250000000?region=ap-shanghai", "COS_SECRET_ID"),
+        ("cos://shots-1250000000?region=ap-shanghai&acl=x", "known: region"),
+        ("gs://s", "3 to 63"),
         ("ftp://shots", "unknown scheme"),
         ("/var/lib", "not a URL"),
         ("file:artifacts", "absolute path"),

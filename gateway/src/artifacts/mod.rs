@@ -1,23 +1,30 @@
-//! Where bytes live: a local folder by default, any S3-compatible bucket by configuration. Tickets for those who
-//! move bytes themselves; streams for the gateway's own uploads and downloads.
+//! Where bytes live: a local folder by default, a bucket of S3, Tencent COS or Google Cloud Storage by configuration.
+//! Tickets for those who move bytes themselves; streams for the gateway's own uploads and downloads.
 //!
 //! Keys are built by us of `[a-z0-9/._-]` and never by a caller. An object is seen whole or not at all, and no call
 //! holds a whole object in memory.
 
 mod bucket;
+mod cos;
+mod http;
 mod key;
 mod local;
 mod location;
 mod multipart;
+mod parted;
+mod s3;
+pub(crate) mod sums;
 mod upload;
+mod xml;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use object_store::aws::AmazonS3;
 
 use self::bucket::Bucket;
 use self::key::Key;
@@ -60,7 +67,8 @@ pub struct Artifacts {
 #[derive(Debug, Clone)]
 enum Home {
     Folder(Arc<Folder>),
-    Bucket(Arc<Bucket>),
+    Bucket(Arc<Bucket<AmazonS3>>),
+    Cos(cos::Bucket),
 }
 
 /// Bytes on their way out.
@@ -74,8 +82,10 @@ pub struct Download {
 }
 
 impl Artifacts {
-    /// Opens the store at `url`: `file:/path`, or `s3://bucket/prefix?endpoint=…&region=…&virtual_hosted=true` with
-    /// credentials from `AWS_*`. A folder is made where missing; a bucket is first asked by a call.
+    /// Opens the store at `url`: `file:/path`, `s3://bucket/prefix?endpoint=…&region=…&virtual_hosted=true` with
+    /// credentials from `AWS_*`, `cos://bucket-appid/prefix?region=…&accelerate=true` with `COS_*`, or
+    /// `gs://bucket/prefix` with `GOOGLE_*` (`docs/STORES.md`). A folder is made where missing; a bucket is first asked
+    /// by a call.
     ///
     /// # Errors
     /// [`OpenError`] with all problems.
@@ -90,9 +100,9 @@ impl Artifacts {
     pub fn open_with(url: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Self, OpenError> {
         match Location::parse(url, &environment)? {
             Location::Folder(path) => Self::local(path),
-            Location::Bucket(place) => {
-                Ok(Self { home: Home::Bucket(Arc::new(Bucket::open(place, &environment)?)) })
-            }
+            Location::S3(place) => Ok(Self { home: Home::Bucket(Arc::new(s3::open(place, &environment)?)) }),
+            Location::Cos(place) => Ok(Self { home: Home::Cos(cos::Bucket::open(place, &environment)?) }),
+            Location::Google(_) => Err(OpenError { problems: vec!["gs: comes later".into()] }),
         }
     }
 
@@ -113,6 +123,7 @@ impl Artifacts {
         match &self.home {
             Home::Folder(folder) => Ok(Ticket::File { path: folder.prepare(key).await? }),
             Home::Bucket(bucket) => bucket.put_ticket(key, content_type, TICKET_FOR).await,
+            Home::Cos(bucket) => Ok(bucket.put_ticket(key, content_type, TICKET_FOR)),
         }
     }
 
@@ -125,6 +136,7 @@ impl Artifacts {
         match &self.home {
             Home::Folder(folder) => Ok(Ticket::File { path: folder.path(key) }),
             Home::Bucket(bucket) => bucket.get_ticket(key, TICKET_FOR).await,
+            Home::Cos(bucket) => Ok(bucket.get_ticket(key, TICKET_FOR)),
         }
     }
 
@@ -133,7 +145,7 @@ impl Artifacts {
     pub fn public_path(&self, key: &str) -> Option<PathBuf> {
         match &self.home {
             Home::Folder(folder) => Key::new(key).ok().map(|key| folder.path(key)),
-            Home::Bucket(_) => None,
+            Home::Bucket(_) | Home::Cos(_) => None,
         }
     }
 
@@ -145,7 +157,8 @@ impl Artifacts {
         let key = Key::new(key)?;
         match &self.home {
             Home::Folder(folder) => Ok(Upload::to_folder(folder.begin().await?, key, max_bytes)),
-            Home::Bucket(bucket) => Ok(Upload::to_bucket(bucket.begin(key), key, max_bytes)),
+            Home::Bucket(bucket) => Ok(Upload::to_bucket(bucket.clone(), key, max_bytes)),
+            Home::Cos(bucket) => Ok(Upload::to_bucket(Arc::new(bucket.clone()), key, max_bytes)),
         }
     }
 
@@ -162,6 +175,7 @@ impl Artifacts {
         match &self.home {
             Home::Folder(folder) => folder.download(key, range).await,
             Home::Bucket(bucket) => bucket.download(key, range).await,
+            Home::Cos(bucket) => bucket.download(key, range).await,
         }
     }
 
@@ -174,6 +188,7 @@ impl Artifacts {
         match &self.home {
             Home::Folder(folder) => folder.delete(key).await,
             Home::Bucket(bucket) => bucket.delete(key).await,
+            Home::Cos(bucket) => bucket.delete(key).await,
         }
     }
 
@@ -191,6 +206,7 @@ impl Artifacts {
         match &self.home {
             Home::Folder(_) => Ok(None),
             Home::Bucket(bucket) => bucket.signed_url(key, valid_for).await.map(Some),
+            Home::Cos(bucket) => Ok(Some(bucket.signed_url(key, valid_for))),
         }
     }
 
@@ -202,6 +218,13 @@ impl Artifacts {
         match &self.home {
             Home::Folder(folder) => folder.probe().await,
             Home::Bucket(bucket) => bucket.probe().await,
+            Home::Cos(bucket) => bucket.probe().await,
         }
     }
+}
+
+/// Milliseconds since the epoch; counted from before the signature, so never too late.
+fn in_future(valid_for: Duration) -> i64 {
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_add(valid_for);
+    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
 }

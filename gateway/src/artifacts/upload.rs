@@ -1,11 +1,14 @@
 //! Bytes on their way in.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::ArtifactError;
 use super::key::Key;
 use super::local::Part;
 use super::multipart::BucketUpload;
+use super::parted::Parted;
 
 /// Bytes on their way in: hashed as they come, unseen until [`Upload::finish`]. Dropping it drops what was taken.
 #[derive(Debug)]
@@ -41,8 +44,8 @@ impl Upload {
         Self::to(Sink::Folder(part), key, max_bytes)
     }
 
-    pub(super) fn to_bucket(upload: BucketUpload, key: Key<'_>, max_bytes: u64) -> Self {
-        Self::to(Sink::Bucket(upload), key, max_bytes)
+    pub(super) fn to_bucket(bucket: Arc<dyn Parted>, key: Key<'_>, max_bytes: u64) -> Self {
+        Self::to(Sink::Bucket(BucketUpload::new(bucket, key.as_str())), key, max_bytes)
     }
 
     fn to(sink: Sink, key: Key<'_>, max_bytes: u64) -> Self {
