@@ -3,6 +3,8 @@
 
 #[path = "support/cos/mod.rs"]
 mod cos;
+#[path = "support/pieces.rs"]
+mod pieces;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -177,6 +179,10 @@ async fn keys_that_we_do_not_build_name_nothing(place: Place) {
     }
 }
 
+async fn a_large_file_is_joined_of_its_parts(place: Place) {
+    pieces::a_large_file_is_joined_of_its_parts(&place.artifacts, 8 << 20).await;
+}
+
 macro_rules! alike {
     ($($test:ident)*) => {
         mod in_a_folder { $(#[tokio::test] async fn $test() { super::$test(super::folder()).await; })* }
@@ -189,6 +195,18 @@ alike! {
     an_upload_is_hashed_unseen_until_finished_and_read_by_range a_large_upload_in_odd_chunks_arrives_whole
     an_empty_object_is_an_object an_upload_over_its_bound_or_given_up_leaves_nothing
     a_second_upload_replaces_and_a_delete_may_be_repeated keys_that_we_do_not_build_name_nothing
+}
+
+mod of_parts {
+    #[tokio::test]
+    async fn a_large_file_is_joined_of_its_parts_in_a_bucket() {
+        super::a_large_file_is_joined_of_its_parts(super::bucket().await).await;
+    }
+
+    #[tokio::test]
+    async fn a_large_file_is_joined_of_its_parts_in_cos() {
+        super::a_large_file_is_joined_of_its_parts(super::cos_bucket().await).await;
+    }
 }
 
 fn mode(path: &Path) -> u32 {
@@ -235,6 +253,25 @@ async fn a_folders_tickets_are_absolute_paths_into_folders_that_exist() {
 }
 
 #[tokio::test]
+async fn files_that_a_crash_left_unnamed_go_when_they_are_old_and_nothing_else_does() {
+    let place = folder();
+    put(&place.artifacts, "outputs/job/1/a.png", &[b"a"]).await;
+    let within = place.folder.path().join("artifacts/outputs/job/1");
+    let id = "0123456789abcdef0123456789abcdef";
+    let (old, young) = (format!(".a.png.{id}"), format!(".b.png.{id}"));
+    for (name, is_old) in [(old.as_str(), true), (&young, false), (".hidden", true), ("c.png", true)] {
+        let file = std::fs::File::create(within.join(name)).unwrap();
+        let age = Duration::from_secs(if is_old { 7200 } else { 0 });
+        file.set_modified(std::time::SystemTime::now() - age).unwrap();
+    }
+    assert_eq!(place.artifacts.sweep_left_overs(Duration::from_secs(3600)).await.unwrap(), 1);
+    let mut left: Vec<_> =
+        std::fs::read_dir(&within).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, [&*young, ".hidden", "a.png", "c.png"]);
+}
+
+#[tokio::test]
 async fn a_folder_that_is_gone_is_unavailable_for_writing() {
     let place = folder();
     std::fs::remove_dir_all(place.folder.path()).unwrap();
@@ -245,7 +282,7 @@ async fn a_folder_that_is_gone_is_unavailable_for_writing() {
 fn http(ticket: Ticket) -> (String, String, Vec<(String, String)>, i64) {
     match ticket {
         Ticket::Http { method, url, headers, expires_at } => (method, url.0, headers, expires_at),
-        Ticket::File { path } => panic!("a file: {}", path.display()),
+        other => panic!("{other:?}"),
     }
 }
 

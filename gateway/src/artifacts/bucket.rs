@@ -22,9 +22,9 @@ const RETRIES: usize = 3;
 /// Beyond it whoever asked decides.
 const RETRY_FOR: Duration = Duration::from_secs(10);
 /// What the readiness probe writes.
-const PROBE_KEY: &str = "probe";
+pub(super) const PROBE_KEY: &str = "probe";
 /// Taken for a type that cannot stand in a header.
-const OCTETS: &str = "application/octet-stream";
+pub(super) const OCTETS: &str = "application/octet-stream";
 
 /// The bucket.
 #[derive(Debug)]

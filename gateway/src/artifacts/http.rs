@@ -7,7 +7,7 @@ use reqwest::{Client, Response};
 
 use crate::names::Names;
 
-pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Longest silence in the middle of a call.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Longest body of an answer that is read as text, bytes: a page of a list.
@@ -31,7 +31,7 @@ pub(super) fn client() -> Result<Client, reqwest::Error> {
 }
 
 /// The text of an answer, bounded.
-pub(super) async fn read(mut answer: Response) -> Result<String, String> {
+pub(crate) async fn read(mut answer: Response) -> Result<String, String> {
     let mut text = Vec::new();
     while let Some(bytes) = answer.chunk().await.map_err(|error| words(&error.without_url()))? {
         text.extend_from_slice(&bytes);
@@ -43,9 +43,14 @@ pub(super) async fn read(mut answer: Response) -> Result<String, String> {
 }
 
 /// An error with its causes.
-pub(super) fn words(error: &dyn std::error::Error) -> String {
+pub(crate) fn words(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", words(source)),
         None => error.to_string(),
     }
+}
+
+/// The pause before another try, by the number of tries so far.
+pub(super) fn pause(tries: u32) -> Duration {
+    Duration::from_millis(100 << tries.min(6))
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use object_store::signer::Url;
 
-use super::OpenError;
-use super::cos;
+use super::desk::Sizes;
+use super::{OpenError, cos};
 
 /// Where an artifact store is.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,15 +39,18 @@ const SCHEMES: &str = "file:/path, s3://bucket/prefix, cos://bucket-appid/prefix
 
 impl Location {
     /// Takes `url` apart; `AWS_ENDPOINT_URL` counts where it names no endpoint for `s3:`.
-    pub(super) fn parse(url: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, OpenError> {
+    pub(super) fn parse(
+        url: &str,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(Self, Sizes), OpenError> {
         let one = |problem: String| OpenError { problems: vec![problem] };
         let (scheme, _) =
             url.split_once(':').ok_or_else(|| one(format!("not a URL; known are {SCHEMES}")))?;
         match scheme {
-            "file" => folder(url).map(Self::Folder).map_err(one),
-            "s3" => Given::read(url, "s3")?.checked(|given| Self::S3(s3(given, environment))),
-            "cos" => Given::read(url, "cos")?.checked(|given| Self::Cos(cos::Place::read(given))),
-            "gs" => Given::read(url, "gs")?.checked(|given| Self::Google(google(given))),
+            "file" => folder(url).map(|path| (Self::Folder(path), Sizes::default())).map_err(one),
+            "s3" => Given::read(url, "s3")?.checked(5, |given| Self::S3(s3(given, environment))),
+            "cos" => Given::read(url, "cos")?.checked(1, |given| Self::Cos(cos::Place::read(given))),
+            "gs" => Given::read(url, "gs")?.checked(1, |given| Self::Google(google(given))),
             _ => Err(one(format!("unknown scheme {scheme}:; known are {SCHEMES}"))),
         }
     }
@@ -110,9 +113,29 @@ impl Given {
         Ok(Self { url, parameters, problems: Vec::new() })
     }
 
-    fn checked<T>(mut self, read: impl FnOnce(&mut Self) -> T) -> Result<T, OpenError> {
-        let place = read(&mut self);
-        if self.problems.is_empty() { Ok(place) } else { Err(OpenError { problems: self.problems }) }
+    /// `part_min`: MiB below which a bucket takes no part.
+    fn checked(
+        mut self,
+        part_min: u64,
+        read: impl FnOnce(&mut Self) -> Location,
+    ) -> Result<(Location, Sizes), OpenError> {
+        let mut sizes = Sizes::default();
+        for (name, least, bytes) in [
+            ("parts_above_mib", part_min, &mut sizes.above_bytes),
+            ("part_mib", part_min, &mut sizes.part_bytes),
+        ] {
+            match self.take(name).map(|text| text.parse::<u64>()) {
+                None => {}
+                Some(Ok(mib)) if (least..=5 << 10).contains(&mib) => *bytes = mib << 20,
+                Some(_) => self.wrong(&format!("{name} is a number of MiB, {least} to 5120")),
+            }
+        }
+        let location = read(&mut self);
+        if self.problems.is_empty() {
+            Ok((location, sizes))
+        } else {
+            Err(OpenError { problems: self.problems })
+        }
     }
 
     /// Adds a problem.
@@ -163,7 +186,8 @@ impl Given {
     /// What was not taken is not known.
     pub(super) fn nothing_else(&mut self, known: &[&str]) {
         for (name, _) in std::mem::take(&mut self.parameters) {
-            self.wrong(&format!("unknown parameter {name}; known: {}", known.join(", ")));
+            let known = known.join(", ");
+            self.wrong(&format!("unknown parameter {name}; known: {known}, parts_above_mib, part_mib"));
         }
     }
 
@@ -227,7 +251,7 @@ mod tests {
     use super::*;
 
     fn place(url: &str) -> Place {
-        match Location::parse(url, &|_| None).unwrap() {
+        match Location::parse(url, &|_| None).unwrap().0 {
             Location::S3(place) | Location::Google(place) => place,
             other => panic!("{other:?}"),
         }
@@ -253,7 +277,7 @@ mod tests {
         let parsed = Location::parse("s3://shots", &environment).unwrap();
         let expected =
             Place { bucket: "shots".into(), endpoint: Some("http://127.0.0.1:1".into()), ..Place::default() };
-        assert_eq!(parsed, Location::S3(expected));
+        assert_eq!(parsed, (Location::S3(expected), Sizes::default()));
         assert_eq!(place("gs://my_shots.example/a?endpoint=http://127.0.0.1:4443").prefix, "a/");
     }
 
@@ -263,7 +287,7 @@ mod tests {
             &format!("cos://shots-1250000000/ai/?{parameters}"),
             &|_| None,
         ) {
-            Ok(Location::Cos(place)) => (place.prefix, place.origin, place.host, place.forbid_overwrite),
+            Ok((Location::Cos(place), _)) => (place.prefix, place.origin, place.host, place.forbid_overwrite),
             other => panic!("{other:?}"),
         };
         let at = |scheme: &str, host: &str, forbid| {
@@ -274,6 +298,8 @@ mod tests {
         assert_eq!(read("region=ap-shanghai"), at("https", regional, false));
         assert_eq!(read("accelerate=true&region=ap-shanghai"), at("https", fast, false));
         assert_eq!(read("accelerate=true&forbid_overwrite=true"), at("https", fast, true));
+        let sized = Location::parse("gs://shots?part_mib=16&parts_above_mib=100", &|_| None).unwrap().1;
+        assert_eq!((sized.part_bytes, sized.above_bytes), (16 << 20, 100 << 20));
         let near = "shots-1250000000.cos.localhost:9000";
         assert_eq!(read("endpoint=http://cos.localhost:9000"), at("http", near, false));
     }

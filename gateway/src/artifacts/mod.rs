@@ -6,16 +6,21 @@
 
 mod bucket;
 mod cos;
-mod http;
+mod desk;
+mod google;
+pub(crate) mod http;
 mod key;
 mod local;
 mod location;
 mod multipart;
 mod parted;
 mod s3;
+mod seal;
+pub(crate) mod session;
 pub(crate) mod sums;
+mod sweep;
 mod upload;
-mod xml;
+pub(crate) mod xml;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -27,9 +32,13 @@ use futures_util::stream::BoxStream;
 use object_store::aws::AmazonS3;
 
 use self::bucket::Bucket;
+use self::desk::Sizes;
+pub use self::desk::{Reach, ReceiveError};
+use self::google::Google;
 use self::key::Key;
 use self::local::Folder;
 use self::location::Location;
+use self::seal::Seal;
 pub use self::upload::{Upload, Uploaded};
 use crate::link::message::Ticket;
 
@@ -45,6 +54,9 @@ pub enum ArtifactError {
     /// It does not answer; try again.
     #[error("artifact store unavailable: {0}")]
     Unavailable(String),
+    /// It is there already, and the bucket was asked never to overwrite.
+    #[error("the object is there already")]
+    Exists,
     /// Over a bound.
     #[error("larger than {0} bytes")]
     TooLarge(u64),
@@ -62,6 +74,8 @@ pub struct OpenError {
 #[derive(Debug, Clone)]
 pub struct Artifacts {
     home: Home,
+    seal: Seal,
+    sizes: Sizes,
 }
 
 #[derive(Debug, Clone)]
@@ -69,6 +83,7 @@ enum Home {
     Folder(Arc<Folder>),
     Bucket(Arc<Bucket<AmazonS3>>),
     Cos(cos::Bucket),
+    Google(Arc<Google>),
 }
 
 /// Bytes on their way out.
@@ -93,17 +108,27 @@ impl Artifacts {
         Self::open_with(url, |name| std::env::var(name).ok())
     }
 
+    /// Whether `url` names a place, without looking at it.
+    ///
+    /// # Errors
+    /// [`OpenError`] with all problems.
+    pub fn check(url: &str) -> Result<(), OpenError> {
+        Location::parse(url, &|name| std::env::var(name).ok()).map(drop)
+    }
+
     /// [`Artifacts::open`] with another environment than the process's own.
     ///
     /// # Errors
     /// See [`Artifacts::open`].
     pub fn open_with(url: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Self, OpenError> {
-        match Location::parse(url, &environment)? {
-            Location::Folder(path) => Self::local(path),
-            Location::S3(place) => Ok(Self { home: Home::Bucket(Arc::new(s3::open(place, &environment)?)) }),
-            Location::Cos(place) => Ok(Self { home: Home::Cos(cos::Bucket::open(place, &environment)?) }),
-            Location::Google(_) => Err(OpenError { problems: vec!["gs: comes later".into()] }),
-        }
+        let (location, sizes) = Location::parse(url, &environment)?;
+        let home = match location {
+            Location::Folder(path) => Home::Folder(Arc::new(Folder::open(&path)?)),
+            Location::S3(place) => Home::Bucket(Arc::new(s3::open(place, &environment)?)),
+            Location::Cos(place) => Home::Cos(cos::Bucket::open(place, &environment)?),
+            Location::Google(place) => Home::Google(Arc::new(google::open(place, &environment)?)),
+        };
+        Ok(Self { home, seal: Seal::new(), sizes })
     }
 
     /// A store in a local folder, readable by its owner alone.
@@ -111,7 +136,8 @@ impl Artifacts {
     /// # Errors
     /// [`OpenError`] when the folder cannot be made.
     pub fn local(folder: impl AsRef<Path>) -> Result<Self, OpenError> {
-        Ok(Self { home: Home::Folder(Arc::new(Folder::open(folder.as_ref())?)) })
+        let home = Home::Folder(Arc::new(Folder::open(folder.as_ref())?));
+        Ok(Self { home, seal: Seal::new(), sizes: Sizes::default() })
     }
 
     /// A ticket to write `key`, good for an hour.
@@ -124,6 +150,7 @@ impl Artifacts {
             Home::Folder(folder) => Ok(Ticket::File { path: folder.prepare(key).await? }),
             Home::Bucket(bucket) => bucket.put_ticket(key, content_type, TICKET_FOR).await,
             Home::Cos(bucket) => Ok(bucket.put_ticket(key, content_type, TICKET_FOR)),
+            Home::Google(google) => google.bucket.put_ticket(key, content_type, TICKET_FOR).await,
         }
     }
 
@@ -137,6 +164,7 @@ impl Artifacts {
             Home::Folder(folder) => Ok(Ticket::File { path: folder.path(key) }),
             Home::Bucket(bucket) => bucket.get_ticket(key, TICKET_FOR).await,
             Home::Cos(bucket) => Ok(bucket.get_ticket(key, TICKET_FOR)),
+            Home::Google(google) => google.bucket.get_ticket(key, TICKET_FOR).await,
         }
     }
 
@@ -145,7 +173,7 @@ impl Artifacts {
     pub fn public_path(&self, key: &str) -> Option<PathBuf> {
         match &self.home {
             Home::Folder(folder) => Key::new(key).ok().map(|key| folder.path(key)),
-            Home::Bucket(_) | Home::Cos(_) => None,
+            Home::Bucket(_) | Home::Cos(_) | Home::Google(_) => None,
         }
     }
 
@@ -159,6 +187,7 @@ impl Artifacts {
             Home::Folder(folder) => Ok(Upload::to_folder(folder.begin().await?, key, max_bytes)),
             Home::Bucket(bucket) => Ok(Upload::to_bucket(bucket.clone(), key, max_bytes)),
             Home::Cos(bucket) => Ok(Upload::to_bucket(Arc::new(bucket.clone()), key, max_bytes)),
+            Home::Google(google) => Ok(Upload::to_google(Arc::clone(google), key, max_bytes)),
         }
     }
 
@@ -176,6 +205,7 @@ impl Artifacts {
             Home::Folder(folder) => folder.download(key, range).await,
             Home::Bucket(bucket) => bucket.download(key, range).await,
             Home::Cos(bucket) => bucket.download(key, range).await,
+            Home::Google(google) => google.bucket.download(key, range).await,
         }
     }
 
@@ -189,6 +219,7 @@ impl Artifacts {
             Home::Folder(folder) => folder.delete(key).await,
             Home::Bucket(bucket) => bucket.delete(key).await,
             Home::Cos(bucket) => bucket.delete(key).await,
+            Home::Google(google) => google.bucket.delete(key).await,
         }
     }
 
@@ -207,6 +238,7 @@ impl Artifacts {
             Home::Folder(_) => Ok(None),
             Home::Bucket(bucket) => bucket.signed_url(key, valid_for).await.map(Some),
             Home::Cos(bucket) => Ok(Some(bucket.signed_url(key, valid_for))),
+            Home::Google(google) => google.signed_url(key, valid_for).await,
         }
     }
 
@@ -219,6 +251,7 @@ impl Artifacts {
             Home::Folder(folder) => folder.probe().await,
             Home::Bucket(bucket) => bucket.probe().await,
             Home::Cos(bucket) => bucket.probe().await,
+            Home::Google(google) => google.probe().await,
         }
     }
 }

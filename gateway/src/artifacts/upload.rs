@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::ArtifactError;
+use super::google::{Google, GoogleUpload};
 use super::key::Key;
 use super::local::Part;
 use super::multipart::BucketUpload;
@@ -37,6 +38,7 @@ pub struct Uploaded {
 enum Sink {
     Folder(Part),
     Bucket(BucketUpload),
+    Google(GoogleUpload),
 }
 
 impl Upload {
@@ -46,6 +48,10 @@ impl Upload {
 
     pub(super) fn to_bucket(bucket: Arc<dyn Parted>, key: Key<'_>, max_bytes: u64) -> Self {
         Self::to(Sink::Bucket(BucketUpload::new(bucket, key.as_str())), key, max_bytes)
+    }
+
+    pub(super) fn to_google(google: Arc<Google>, key: Key<'_>, max_bytes: u64) -> Self {
+        Self::to(Sink::Google(GoogleUpload::new(google, key.as_str())), key, max_bytes)
     }
 
     fn to(sink: Sink, key: Key<'_>, max_bytes: u64) -> Self {
@@ -82,9 +88,15 @@ impl Upload {
         match self.sink.take().ok_or_else(over)? {
             Sink::Folder(part) => part.finish(Key::new(&self.key)?).await?,
             Sink::Bucket(upload) => upload.finish().await?,
+            Sink::Google(upload) => upload.finish().await?,
         }
         let hash = self.hasher.finalize().to_hex().to_string();
         Ok(Uploaded { object_key: self.key, hash, size_bytes: self.size_bytes })
+    }
+
+    /// BLAKE3 of what was taken so far, lower-case hex.
+    pub(super) fn hash(&self) -> String {
+        self.hasher.finalize().to_hex().to_string()
     }
 
     /// Drops what was taken.
@@ -100,6 +112,7 @@ impl Sink {
         match self {
             Self::Folder(part) => part.write(&bytes).await,
             Self::Bucket(upload) => upload.write(bytes).await,
+            Self::Google(upload) => upload.write(bytes).await,
         }
     }
 
@@ -107,6 +120,7 @@ impl Sink {
         match self {
             Self::Folder(part) => drop(part),
             Self::Bucket(upload) => upload.abort().await,
+            Self::Google(upload) => upload.abort().await,
         }
     }
 }

@@ -28,17 +28,6 @@ pub(super) struct Complete {
     pub(super) parts: Vec<Part>,
 }
 
-/// Parts that a bucket holds of an upload, one page.
-#[derive(Debug, Deserialize)]
-pub(super) struct PartList {
-    #[serde(rename = "Part", default)]
-    pub(super) parts: Vec<Part>,
-    #[serde(rename = "IsTruncated", default)]
-    pub(super) truncated: bool,
-    #[serde(rename = "NextPartNumberMarker", default)]
-    pub(super) next: Option<String>,
-}
-
 /// Uploads that were begun and neither completed nor aborted, one page.
 #[derive(Debug, Deserialize)]
 pub(super) struct UploadList {
@@ -67,18 +56,18 @@ pub(super) struct Unfinished {
 /// What a bucket says went wrong. A completion can answer 200 with it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename = "Error")]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     #[serde(rename = "Code", default)]
-    pub(super) code: String,
+    pub(crate) code: String,
     #[serde(rename = "Message", default)]
-    pub(super) message: String,
+    pub(crate) message: String,
     #[serde(rename = "RequestId", default)]
     pub(super) request: String,
 }
 
 impl Fault {
     /// What stands in a body; `None`: no error does.
-    pub(super) fn find(body: &str) -> Option<Self> {
+    pub(crate) fn find(body: &str) -> Option<Self> {
         body.contains("<Error>").then(|| quick_xml::de::from_str(body).unwrap_or_default())
     }
 }
@@ -96,13 +85,13 @@ mod tests {
         let expected = "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>\"e1\"</ETag></Part>\
                         <Part><PartNumber>2</PartNumber><ETag>\"e2\"</ETag></Part></CompleteMultipartUpload>";
         assert_eq!(text, expected);
-        let list: PartList = quick_xml::de::from_str(
-            "<?xml version='1.0' encoding='utf-8' ?><ListPartsResult xmlns=\"x\"><Bucket>b</Bucket><Part>\
-             <PartNumber>1</PartNumber><LastModified>t</LastModified><ETag>&quot;e1&quot;</ETag><Size>1</Size></Part>\
-             <IsTruncated>false</IsTruncated></ListPartsResult>",
+        let list: UploadList = quick_xml::de::from_str(
+            "<?xml version='1.0' encoding='utf-8' ?><ListMultipartUploadsResult xmlns=\"x\"><Bucket>b</Bucket><Upload>\
+             <Key>a/b</Key><UploadId>u&amp;1</UploadId><Initiated>2026-11-22T08:00:00.000Z</Initiated></Upload>\
+             <IsTruncated>true</IsTruncated><NextKeyMarker>a/b</NextKeyMarker></ListMultipartUploadsResult>",
         )
         .unwrap();
-        assert_eq!((list.parts, list.truncated), (vec![part(1)], false));
+        assert_eq!((list.uploads[0].upload.as_str(), list.truncated), ("u&1", true));
         let none: UploadList =
             quick_xml::de::from_str("<ListMultipartUploadsResult><Prefix/></ListMultipartUploadsResult>")
                 .unwrap();

@@ -6,6 +6,7 @@ mod contract;
 mod doors;
 mod events;
 mod private;
+mod tickets;
 mod v2;
 mod walk;
 mod world;

@@ -44,7 +44,8 @@ impl From<CosError> for ArtifactError {
     fn from(error: CosError) -> Self {
         match error {
             CosError::Missing | CosError::Outside => Self::NotFound,
-            error => Self::Unavailable(error.to_string()),
+            CosError::There => Self::Exists,
+            CosError::Failed(why) => Self::Unavailable(why),
         }
     }
 }

@@ -87,6 +87,7 @@ struct Refusal(u16, &'static str, String);
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Self(status, code, message) = self;
+        let message = message.replace('&', "&amp;").replace('<', "&lt;");
         let body = format!(
             "<?xml version='1.0' encoding='utf-8' ?><Error><Code>{code}</Code><Message>{message}</Message>\
              <Resource>r</Resource><RequestId>NjUw</RequestId><TraceId>t</TraceId></Error>"

@@ -84,7 +84,12 @@ impl Bucket {
         let etag = format!("\"{}-{}\"", hex::encode(md5s.finalize()), listed.len());
         let mut object = Object::joined(etag, crc, bytes, size);
         object.headers = std::mem::take(&mut upload.headers);
-        let answer = "<CompleteMultipartUploadResult><Location>l</Location></CompleteMultipartUploadResult>";
+        let answer = format!(
+            "<CompleteMultipartUploadResult><Location>l</Location><Key>{}</Key><ETag>{}</ETag>\
+             </CompleteMultipartUploadResult>",
+            asked.key,
+            object.etag()
+        );
         let answer: Response = object.describe(answer.into_response());
         self.uploads.remove(&asked.query["uploadId"]);
         self.objects.insert(asked.key.clone(), object);
