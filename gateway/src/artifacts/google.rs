@@ -18,6 +18,7 @@ use super::parted::There;
 use super::session::{self, Progress, SessionError};
 use super::sums::{Sums, md5_of};
 use super::{ArtifactError, OpenError, http};
+use crate::link::message::Secret;
 
 /// Where credentials come from; without any of them, the machine's own.
 const CREDENTIALS: [&str; 5] = [
@@ -108,7 +109,7 @@ impl Google {
         let sum = Sums::of(pieces.iter().map(|piece| &**piece));
         let mut tries = 0;
         loop {
-            let body = pieces.to_vec().into_iter().map(Ok::<_, std::convert::Infallible>);
+            let body = session::skip(pieces, 0).into_iter().map(Ok::<_, std::convert::Infallible>);
             let request = self.request("media", key).await?;
             let request = request.header(CONTENT_LENGTH, sum.size_bytes).header(CONTENT_TYPE, OCTETS);
             match session::judge(request.body(Body::wrap_stream(stream::iter(body))).send().await).await {
@@ -162,7 +163,8 @@ pub(super) struct GoogleUpload {
 
 #[derive(Debug)]
 struct Session {
-    url: String,
+    /// A right to the upload.
+    url: Secret,
     sent: u64,
 }
 
@@ -200,21 +202,21 @@ impl GoogleUpload {
     /// Forgets what was taken.
     pub(super) async fn abort(mut self) {
         if let Some(session) = self.session.take() {
-            session::cancel(&self.google.bucket.http, &session.url).await;
+            session::cancel(&self.google.bucket.http, &session.url.0).await;
         }
     }
 
     async fn send_chunk(&mut self, is_last: bool) -> Result<(), ArtifactError> {
         if self.session.is_none() {
             let url = self.google.begin(&self.key, None).await?;
-            self.session = Some(Session { url, sent: 0 });
+            self.session = Some(Session { url: Secret(url), sent: 0 });
         }
         let Some(session) = &mut self.session else { return Ok(()) };
         let end = session.sent + self.held_bytes;
         let pieces = std::mem::take(&mut self.held);
         self.held_bytes = 0;
         let done =
-            deliver(&self.google.bucket.http, &session.url, session.sent, &pieces, is_last.then_some(end));
+            deliver(&self.google.bucket.http, &session.url.0, session.sent, &pieces, is_last.then_some(end));
         done.await.map_err(unavailable)?;
         session.sent = end;
         if is_last {
@@ -228,7 +230,7 @@ impl Drop for GoogleUpload {
     fn drop(&mut self) {
         if let (Some(session), Ok(runtime)) = (self.session.take(), tokio::runtime::Handle::try_current()) {
             let http = self.google.bucket.http.clone();
-            runtime.spawn(async move { session::cancel(&http, &session.url).await });
+            runtime.spawn(async move { session::cancel(&http, &session.url.0).await });
         }
     }
 }

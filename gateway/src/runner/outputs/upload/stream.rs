@@ -151,7 +151,7 @@ async fn part(
     loop {
         let (urls, expires_at) = urls(means, pieces, upload, &[number]).await?;
         let Some(url) = urls.first() else { return Err(Fault::again("no URL").into()) };
-        let content = streams::iter(piece.to_vec().into_iter().map(Ok::<_, std::io::Error>));
+        let content = streams::iter(session::skip(piece, 0).into_iter().map(Ok::<_, std::io::Error>));
         match send_once(means, url, (number, size), content, expires_at).await {
             Err(Lost::Nothing(Fault::Again(..) | Fault::Different(_))) if tries < TRIES => {}
             sent => return sent,

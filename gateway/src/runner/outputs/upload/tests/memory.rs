@@ -5,7 +5,7 @@ use super::*;
 /// Says in its environment how large a file the measured process uploads, MiB.
 const SIZE: &str = "UPLOAD_MIB";
 /// A file of that length is many times what may be held.
-const SIZE_MIB: u64 = 384;
+const SIZE_MIB: u64 = 192;
 /// What may be held, MiB; a part is one, three are on their way, the server is in the same process.
 const HELD_MIB: u64 = 48;
 

@@ -61,7 +61,7 @@ impl World {
     }
 
     async fn ticket(&self) -> Ticket {
-        self.artifacts.upload_ticket(KEY, "video/mp4", 1 << 30, Reach::Here).await.unwrap()
+        self.artifacts.upload_ticket(KEY, "video/mp4", 4 << 30, Reach::Here).await.unwrap()
     }
 
     fn file(&self, bytes: &[u8]) -> PathBuf {

@@ -104,7 +104,7 @@ impl Session {
     fn more(&self) -> Response {
         let held = self.bytes.len().checked_sub(1).map(|last| ("range", format!("bytes=0-{last}")));
         let mut answer = StatusCode::PERMANENT_REDIRECT.into_response();
-        for (name, value) in held {
+        if let Some((name, value)) = held {
             answer.headers_mut().insert(name, value.parse().unwrap());
         }
         answer
