@@ -29,6 +29,8 @@ use crate::workflow;
 const SWEEP: (Duration, u32) = (Duration::from_secs(60), 1_000);
 /// Events are small and lie in a row: more of them at once.
 const SWEEP_EVENTS: u32 = 10_000;
+/// Uploads begun longer ago than that and not ended are nobody's: tickets are good for as long.
+const LEFT_FOR: Duration = Duration::from_secs(60 * 60);
 /// How soon a key made or revoked by another process counts here.
 const FRESH_KEYS: Duration = Duration::from_secs(2);
 /// What one connection may hold of a request or an answer on its way, bytes: memory follows neither the size of
@@ -41,6 +43,7 @@ const LAST_REQUESTS: Duration = Duration::from_secs(2);
 pub struct App {
     address: SocketAddr,
     engine: EngineHandle,
+    artifacts: Artifacts,
     tenants: Tenants,
     closing: CancellationToken,
     stop: CancellationToken,
@@ -74,7 +77,9 @@ impl App {
         let outside = Outside::open(&config.file.outside).context("outside")?;
 
         let (engine_end, runner_end) = local::pair(config.file.runner.serialise_link);
-        let runner = Runner::start(runner_config(&config), runner_end).context("cannot start the runner")?;
+        let mut runner = runner_config(&config);
+        runner.desk = Some(Arc::new(artifacts.clone()));
+        let runner = Runner::start(runner, runner_end).context("cannot start the runner")?;
         let (engine, handle) = Engine::open(Parts {
             store: store.clone(),
             artifacts: artifacts.clone(),
@@ -104,11 +109,14 @@ impl App {
         tokio::spawn(tenants.clone().keep_fresh(FRESH_KEYS, stop.clone()));
         let keep_events = i64::try_from(config.file.retention.events_seconds.saturating_mul(1000));
         let keep_events = keep_events.unwrap_or(i64::MAX);
+        let kept = artifacts.clone();
+        tokio::spawn(sweep_left_overs(artifacts.clone()));
         tokio::spawn(sweep(store, artifacts, handle.clone(), keep_events, stop.clone()));
         tracing::info!(%address, instances = config.file.instances.len(), data = %config.data_dir.display(), "listening");
         Ok(Self {
             address,
             engine: handle,
+            artifacts: kept,
             tenants,
             closing,
             stop,
@@ -131,6 +139,12 @@ impl App {
     #[must_use]
     pub fn engine(&self) -> &EngineHandle {
         &self.engine
+    }
+
+    /// Where its bytes are.
+    #[must_use]
+    pub fn artifacts(&self) -> &Artifacts {
+        &self.artifacts
     }
 
     /// Its keys.
@@ -292,6 +306,15 @@ fn host_name() -> String {
         .ok()
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "localhost".to_owned())
+}
+
+/// Once: what an earlier life began in the artifact store and did not end.
+async fn sweep_left_overs(artifacts: Artifacts) {
+    match artifacts.sweep_left_overs(LEFT_FOR).await {
+        Ok(0) => {}
+        Ok(swept) => tracing::info!(swept, "left-overs of unfinished uploads removed"),
+        Err(error) => tracing::warn!(%error, "left-overs of unfinished uploads stay until the next start"),
+    }
 }
 
 async fn sweep(

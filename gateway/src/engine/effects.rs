@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::rejudge::Verdict;
-use crate::artifacts::{ArtifactError, Artifacts};
+use crate::artifacts::{ArtifactError, Artifacts, Reach};
 use crate::link::local::Sender;
 use crate::link::message::{Attempt, Command, Dispatch, Input, InstanceName, Secret, Signal, Ticket};
 use crate::store::{JobBody, PinnedInput, Store, StoreError};
@@ -97,7 +97,9 @@ impl Hands {
     pub(super) async fn grant(self, attempt: Attempt, keys: Vec<(String, String)>, link: Sender<Command>) {
         let mut tickets = Vec::with_capacity(keys.len());
         for (key, content_type) in keys {
-            match self.artifacts.put_ticket(&key, &content_type).await {
+            let ticket =
+                self.artifacts.upload_ticket(&key, &content_type, self.max_output_bytes, Reach::Here).await;
+            match ticket {
                 Ok(ticket) => tickets.push(ticket),
                 Err(error) => {
                     // The runner asks again: its tickets did not come.

@@ -30,10 +30,10 @@ pub enum ErrorKind {
     NotFound,
     /// The path is known, the method is not.
     MethodNotAllowed,
+    /// It was there, or could have been, and its time is over.
+    Gone,
     /// It contradicts what is there.
     Conflict,
-    /// It was there once.
-    Gone,
     /// The body is over a bound.
     TooLarge,
     /// The body is of another type.
@@ -62,8 +62,8 @@ impl ErrorKind {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Conflict => StatusCode::CONFLICT,
             Self::Gone => StatusCode::GONE,
+            Self::Conflict => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Range => StatusCode::RANGE_NOT_SATISFIABLE,
@@ -231,6 +231,10 @@ impl From<ArtifactError> for ApiError {
             ArtifactError::Unavailable(_) => {
                 error!(error = %cause, "artifact store call failed");
                 Self::unavailable("the artifact store does not answer now")
+            }
+            ArtifactError::Exists => {
+                error!(error = %cause, "artifact store call failed");
+                Self::unavailable("the artifact store holds something else in this place")
             }
             ArtifactError::TooLarge(limit) => Self::too_large(limit),
         }

@@ -7,6 +7,7 @@ mod doors;
 mod events;
 mod feed;
 mod private;
+mod tickets;
 mod v2;
 mod walk;
 mod world;

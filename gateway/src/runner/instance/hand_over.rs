@@ -81,7 +81,8 @@ impl Driver {
             max_png_text_bytes: host.config.max_png_text_bytes,
             local_lasts: if items.len() == 1 { Lasts::Placed } else { Lasts::Bytes },
             lanes: host.lanes.clone(),
-            bucket: host.bucket.clone(),
+            uploads: host.uploads.clone(),
+            desk: host.config.desk.clone(),
             times: host.config.times.clone(),
         };
         Errand {
@@ -185,7 +186,7 @@ impl Driver {
     }
 
     async fn deliver(&self, errand: &Errand, tickets: &[Ticket]) -> Result<Round, Stop> {
-        if tickets.iter().any(|ticket| matches!(ticket, Ticket::Http { .. })) {
+        if tickets.iter().any(|ticket| !is_file(ticket)) {
             // a bucket may be away for hours
             self.keep(errand).await?;
         }
@@ -253,7 +254,7 @@ fn folders(tickets: &[Ticket]) -> Vec<PathBuf> {
         .iter()
         .filter_map(|ticket| match ticket {
             Ticket::File { path } => path.parent().map(PathBuf::from),
-            Ticket::Http { .. } => None,
+            Ticket::Http { .. } | Ticket::Form { .. } | Ticket::BySize { .. } => None,
         })
         .collect();
     folders.into_iter().collect()

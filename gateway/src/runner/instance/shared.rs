@@ -30,6 +30,8 @@ pub(crate) struct Host {
     pub spool: Arc<Spool>,
     pub lanes: Arc<Semaphore>,
     pub bucket: reqwest::Client,
+    /// For files on their way to buckets.
+    pub uploads: reqwest::Client,
     pub catalogues: Arc<Catalogues>,
     pub homes: Arc<Homes>,
 }

@@ -15,6 +15,7 @@ use super::sink::{FileSink, Lasts, SinkError};
 use super::spool::{Full, Item, Spool, Spooled};
 use super::upload::{self, UploadError};
 use crate::link::message::{Attempt, StoredFile, Ticket};
+use crate::link::ticket::Desk;
 use crate::runner::comfy::http::FileRef;
 use crate::runner::comfy::{Comfy, ComfyError};
 use crate::runner::config::{Config, Times};
@@ -68,7 +69,10 @@ pub(crate) struct Courier {
     pub local_lasts: Lasts,
     /// Bounds how many files of the host are on their way.
     pub lanes: Arc<Semaphore>,
-    pub bucket: reqwest::Client,
+    /// From [`upload::client`].
+    pub uploads: reqwest::Client,
+    /// Answers about uploads in pieces, where it is in this process.
+    pub desk: Option<Arc<dyn Desk>>,
     pub times: Times,
 }
 
@@ -109,7 +113,7 @@ impl Courier {
                 let place = Place { path: path.to_owned(), lasts: self.local_lasts, counted: false };
                 ledger.placed(index, self.fetch(&item, &place).await?).await;
             }
-            Ticket::Http { .. } => {
+            Ticket::Http { .. } | Ticket::Form { .. } | Ticket::BySize { .. } => {
                 let spooled = self.spool_when_room(index, ledger).await?;
                 self.to_bucket(&spooled, ticket).await?;
                 ledger.uploaded(index, spooled.facts).await;
@@ -223,9 +227,13 @@ impl Courier {
 
     async fn to_bucket(&self, spooled: &Spooled, ticket: &Ticket) -> Result<(), DeliveryError> {
         let path = self.spooled_path(&spooled.file);
-        let sent =
-            upload::put(&self.bucket, ticket, &path, spooled.facts.size_bytes, &self.lanes, &self.times)
-                .await;
+        let means = upload::Means {
+            http: &self.uploads,
+            desk: self.desk.as_deref(),
+            lanes: &self.lanes,
+            times: &self.times,
+        };
+        let sent = upload::put(means, ticket, &path, spooled.facts.size_bytes).await;
         sent.map_err(|error| match error {
             UploadError::Expired => DeliveryError::Expired,
             UploadError::Refused(reason) => DeliveryError::Refused(reason),
