@@ -18,13 +18,12 @@ use crate::link::local;
 use crate::metrics::Metrics;
 use crate::runner::nvml::{self, Nvml};
 use crate::runner::{self, Runner, RunnerHandle};
-use crate::store::Store;
+use crate::sinks::{Sink, Sinks};
 use crate::store::sqlite::SqliteStore;
 use crate::tenant::Tenants;
-use crate::workflow;
+use crate::ticket_desk::{NoKeys, TicketDesk};
+use crate::{tidy, workflow};
 
-/// How often what is past its time is swept, and how much at once.
-const SWEEP: (Duration, u32) = (Duration::from_secs(60), 1_000);
 /// How soon a key made or revoked by another process counts here.
 const FRESH_KEYS: Duration = Duration::from_secs(2);
 /// What one connection may hold of a request or an answer on its way, bytes: memory follows neither the size of
@@ -64,14 +63,15 @@ impl App {
                 config.listen
             );
         }
-        let artifacts = Artifacts::open(&config.artifacts).context("artifacts")?;
+        let sinks = open_sinks(&config)?;
         let metrics = Metrics::default();
 
         let (engine_end, runner_end) = local::pair(config.file.runner.serialise_link);
         let runner = Runner::start(runner_config(&config), runner_end).context("cannot start the runner")?;
         let (engine, handle) = Engine::open(Parts {
             store: store.clone(),
-            artifacts: artifacts.clone(),
+            sinks: sinks.clone(),
+            desk: TicketDesk::open(NoKeys, true).context("cannot set up the client for tickets")?,
             links: vec![engine_end],
             metrics: metrics.clone(),
             settings: settings(&config),
@@ -81,7 +81,7 @@ impl App {
         let engine_task = tokio::spawn(engine.run());
 
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
-        let router = http::router(http_state(&config, &handle, &artifacts, &tenants, &metrics, &closing));
+        let router = http::router(http_state(&config, &handle, &sinks, &tenants, &metrics, &closing));
         let listener = TcpListener::bind(config.listen)
             .with_context(|| format!("cannot listen on {}", config.listen))?;
         listener.set_nonblocking(true)?;
@@ -93,7 +93,7 @@ impl App {
         server.http_builder().http1().max_buf_size(CONNECTION_BUFFER);
         let server = tokio::spawn(server.serve(router.into_make_service()));
         tokio::spawn(tenants.clone().keep_fresh(FRESH_KEYS, stop.clone()));
-        tokio::spawn(sweep(store, artifacts, handle.clone(), stop.clone()));
+        tokio::spawn(tidy::keep_tidy(store, sinks, handle.clone(), stop.clone()));
         tracing::info!(%address, instances = config.file.instances.len(), data = %config.data_dir.display(), "listening");
         Ok(Self {
             address,
@@ -148,6 +148,17 @@ impl App {
     }
 }
 
+/// Opens the gateway's own store and the named ones.
+fn open_sinks(config: &Config) -> anyhow::Result<Sinks> {
+    let own = Artifacts::open(&config.artifacts).context("artifacts")?;
+    let mut named = Vec::new();
+    for sink in &config.file.sinks {
+        let artifacts = Artifacts::open(&sink.url).with_context(|| format!("sink {}", sink.name))?;
+        named.push((sink.name.as_str().into(), Sink { artifacts, redirect: sink.redirect }));
+    }
+    Ok(Sinks::new(Sink { artifacts: own, redirect: config.file.artifacts_redirect }, named))
+}
+
 fn settings(config: &Config) -> Settings {
     Settings {
         scheduler: config.scheduler(),
@@ -157,6 +168,7 @@ fn settings(config: &Config) -> Settings {
         inbox: config.file.engine.inbox,
         workflow: limits(config),
         shared_inputs: config.file.workflow.shared_inputs.clone().into(),
+        retention_ms: i64::try_from(config.file.retention.jobs_seconds.saturating_mul(1000)).unwrap_or(i64::MAX),
     }
 }
 
@@ -173,7 +185,7 @@ fn limits(config: &Config) -> workflow::Limits {
 fn http_state(
     config: &Config,
     engine: &EngineHandle,
-    artifacts: &Artifacts,
+    sinks: &Sinks,
     tenants: &Tenants,
     metrics: &Metrics,
     closing: &CancellationToken,
@@ -181,7 +193,8 @@ fn http_state(
     let file = &config.file;
     http::State {
         engine: engine.clone(),
-        artifacts: artifacts.clone(),
+        artifacts: sinks.own().clone(),
+        sinks: sinks.clone(),
         tenants: tenants.clone(),
         metrics: metrics.clone(),
         limits: http::Limits {
@@ -228,6 +241,9 @@ fn runner_config(config: &Config) -> runner::Config {
     let mut runner = runner::Config::new(host, instances, config.data_dir.join("spool"));
     runner.spool_max_bytes = file.runner.spool_max_bytes;
     runner.max_frame_bytes = file.runner.max_frame_bytes;
+    runner.picture_threads = file.runner.picture_threads.unwrap_or(runner.picture_threads);
+    runner.picture_memory_bytes = file.runner.picture_memory_bytes;
+    runner.picture_limits = file.pictures.clone();
     runner.times.hang_min = Duration::from_secs(file.runner.hang_seconds);
     runner.nvml = start_nvml(config);
     let server = file.runner.spot_notice.clone();
@@ -250,32 +266,4 @@ fn host_name() -> String {
         .ok()
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "localhost".to_owned())
-}
-
-async fn sweep(store: Arc<dyn Store>, artifacts: Artifacts, engine: EngineHandle, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(SWEEP.0) => {}
-        }
-        while sweep_once(&*store, &artifacts, engine.now()).await && !stop.is_cancelled() {}
-    }
-}
-
-/// One batch of what is past its time; whether there may be more.
-async fn sweep_once(store: &dyn Store, artifacts: &Artifacts, now: i64) -> bool {
-    let swept = match store.sweep(now, SWEEP.1).await {
-        Ok(swept) => swept,
-        Err(error) => {
-            tracing::warn!(%error, "nothing could be swept");
-            return false;
-        }
-    };
-    let objects = swept.object_keys.len() as u64;
-    for key in swept.object_keys {
-        if let Err(error) = artifacts.delete(&key).await {
-            tracing::warn!(%error, key, "an object past its time could not be deleted");
-        }
-    }
-    [objects, swept.jobs, swept.keys, swept.assets].into_iter().any(|count| count >= u64::from(SWEEP.1))
 }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::artifacts::Artifacts;
 use crate::engine::EngineHandle;
 use crate::metrics::Metrics;
+use crate::sinks::Sinks;
 use crate::tenant::{Caller, Tenants};
 use crate::workflow;
 
@@ -18,8 +19,10 @@ use crate::workflow;
 pub struct State {
     /// Everything that decides.
     pub engine: EngineHandle,
-    /// Bytes.
+    /// The gateway's own store.
     pub artifacts: Artifacts,
+    /// Every store that outputs may be in.
+    pub sinks: Sinks,
     /// Who may call.
     pub tenants: Tenants,
     /// What is counted.

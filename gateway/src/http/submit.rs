@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::error::{ApiError, ErrorKind};
 use super::state::Shared;
 use super::time::millis;
+use crate::delivery::Delivery;
 use crate::engine::SubmitError;
 use crate::link::message::Secret;
 use crate::store::{Face, IdempotencyKey, JobBody, JobPlan, NewJob, StoredResponse};
@@ -43,6 +44,8 @@ pub(super) struct Wanted {
     pub(super) finish_within: Option<Duration>,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) partner_key: Option<Secret>,
+    /// What becomes of its files; `None`: the originals are all that is delivered.
+    pub(super) delivery: Option<Arc<Delivery>>,
     /// BLAKE3 of what a repeat under the same idempotency key must equal.
     pub(super) body_hash: [u8; 32],
 }
@@ -105,6 +108,7 @@ pub(super) fn job(
             inputs: Vec::new(),
             strict: true,
             needs_partner_key: wanted.partner_key.is_some(),
+            delivery: wanted.delivery,
         },
         references: wanted.judged.references,
         labels: wanted.labels,

@@ -1,4 +1,5 @@
 //! The link: the only way between the engine and the runners.
 
+mod files;
 pub mod local;
 pub mod message;

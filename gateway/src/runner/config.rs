@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::nvml::Nvml;
+use crate::pictures::Limits;
 
 /// Settings of one host's runner.
 #[derive(Debug, Clone)]
@@ -30,6 +31,12 @@ pub struct Config {
     pub max_png_text_bytes: usize,
     /// How many files are fetched or written at the same time.
     pub max_deliveries: usize,
+    /// How many pictures are worked on at the same time.
+    pub picture_threads: usize,
+    /// Bound of what decoding takes altogether, bytes; a picture that takes more has it for itself.
+    pub picture_memory_bytes: u64,
+    /// Bounds of one picture that is worked on.
+    pub picture_limits: Limits,
     /// Pauses and deadlines.
     pub times: Times,
     /// Readings of the host's devices, forwarded as they change; `None` where nobody reads them.
@@ -53,11 +60,19 @@ impl Config {
             max_catalogue_bytes: 64 << 20,
             max_png_text_bytes: 16 << 20,
             max_deliveries: 16,
+            picture_threads: picture_threads(),
+            picture_memory_bytes: 1 << 30,
+            picture_limits: Limits::default(),
             times: Times::default(),
             nvml: None,
             spot_notice: None,
         }
     }
+}
+
+/// Half of the cores, so that the pictures of one job never hold up the prompts of others.
+fn picture_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
 }
 
 /// Pauses and deadlines of a runner.

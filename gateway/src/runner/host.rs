@@ -13,6 +13,7 @@ use super::comfy::{Comfy, http};
 use super::config::Config;
 use super::instance::{self, Handle, Homes, Host};
 use super::outputs::deliver::bucket_client;
+use super::outputs::process::Processor;
 use super::outputs::spool::{Level, Spool};
 use super::spot;
 use crate::link::local::{Receiver, RunnerEnd, Sender};
@@ -32,6 +33,11 @@ pub(super) fn start(
     let host = Host {
         lanes: Arc::new(Semaphore::new(config.max_deliveries.max(1))),
         bucket: bucket_client(&config)?,
+        processor: Processor::new(
+            config.picture_threads,
+            config.picture_memory_bytes,
+            config.picture_limits.clone(),
+        ),
         catalogues: Arc::default(),
         homes: Arc::default(),
         reports: link.reports.clone(),

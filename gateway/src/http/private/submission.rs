@@ -66,6 +66,7 @@ pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
         due_within,
         labels,
         partner_key: None,
+        delivery: None,
         body_hash: *blake3::hash(bytes).as_bytes(),
     })
 }

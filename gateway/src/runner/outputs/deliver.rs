@@ -14,7 +14,7 @@ use super::png::Restorer;
 use super::sink::{FileSink, Lasts, SinkError};
 use super::spool::{Full, Item, Spool, Spooled};
 use super::upload::{self, UploadError};
-use crate::link::message::{Attempt, StoredFile, Ticket};
+use crate::link::message::{Attempt, Receipt, StoredFile, Ticket};
 use crate::runner::comfy::http::FileRef;
 use crate::runner::comfy::{Comfy, ComfyError};
 use crate::runner::config::{Config, Times};
@@ -53,6 +53,9 @@ pub(crate) enum DeliveryError {
     /// It is larger than the whole spool.
     #[error("{0}")]
     NeverFits(String),
+    /// What the job wants of it cannot be made.
+    #[error("{message}")]
+    Undeliverable { code: &'static str, message: String },
 }
 
 /// Moves the files of one attempt.
@@ -100,19 +103,21 @@ impl Courier {
         index: usize,
         ledger: &Ledger,
         ticket: &Ticket,
+        receipt: Option<&Receipt>,
     ) -> Result<(), DeliveryError> {
+        let with_receipt = |facts| StoredFile { receipt: receipt.cloned(), ..facts };
         let Some(item) = ledger.item(index).await.filter(|item| item.stored.is_none()) else {
             return Ok(());
         };
         match ticket {
             Ticket::File { path } => {
                 let place = Place { path: path.to_owned(), lasts: self.local_lasts, counted: false };
-                ledger.placed(index, self.fetch(&item, &place).await?).await;
+                ledger.placed(index, with_receipt(self.fetch(&item, &place).await?)).await;
             }
             Ticket::Http { .. } => {
                 let spooled = self.spool_when_room(index, ledger).await?;
                 self.to_bucket(&spooled, ticket).await?;
-                ledger.uploaded(index, spooled.facts).await;
+                ledger.uploaded(index, with_receipt(spooled.facts)).await;
             }
         }
         Ok(())
@@ -138,19 +143,19 @@ impl Courier {
                 let facts = self.fetch(&item, &Place { path, lasts: Lasts::Perhaps, counted: true }).await?;
                 Spooled { file, facts }
             }
+            Source::Made => return Err(gone(&item)),
         };
         ledger.spooled(index, spooled.clone()).await;
         Ok(Some(spooled))
     }
 
     /// Waits for room. Of those who found none only one tries at a time: many half files must not keep each other out.
-    async fn spool_when_room(&self, index: usize, ledger: &Ledger) -> Result<Spooled, DeliveryError> {
+    pub(super) async fn spool_when_room(&self, index: usize, ledger: &Ledger) -> Result<Spooled, DeliveryError> {
         let mut turn = None;
         loop {
             match self.spool(index, ledger).await {
                 Ok(Some(spooled)) => return Ok(spooled),
                 Ok(None) => return Err(DeliveryError::Gone("the file is stored already".into())),
-                Err(DeliveryError::NeverFits(message)) => return Err(DeliveryError::TooLarge(message)),
                 Err(DeliveryError::Full) if turn.is_none() => turn = Some(self.spool.turn().await),
                 Err(DeliveryError::Full) => self.wait_for_room().await,
                 Err(error) => return Err(error),
@@ -190,7 +195,7 @@ impl Courier {
         }
     }
 
-    async fn wait_for_room(&self) {
+    pub(super) async fn wait_for_room(&self) {
         let mut level = self.spool.level();
         let _ = level.wait_for(|level| !level.full).await;
         // room for some is not room for all who wait
@@ -213,11 +218,12 @@ impl Courier {
             (None, Source::Frame(file, _)) => pour.take_file(&self.spooled_path(file)).await?,
             (None, Source::Text(text)) => pour.write(text.as_bytes()).await?,
             (None, Source::View(file)) => pour.take_view(&self.comfy, file).await?,
+            (None, Source::Made) => return Err(PourError::Read(io::ErrorKind::NotFound.into())),
         }
         pour.finish(place.lasts, &item.found.listed.content_type).await
     }
 
-    fn spooled_path(&self, file: &str) -> PathBuf {
+    pub(super) fn spooled_path(&self, file: &str) -> PathBuf {
         self.spool.folder(self.attempt).join(file)
     }
 
@@ -335,6 +341,11 @@ impl Drop for Room<'_> {
     }
 }
 
+/// A file that lies nowhere but in the spool, and is not there any more.
+fn gone(item: &Item) -> DeliveryError {
+    DeliveryError::Gone(format!("{} left the spool", item.found.listed.name))
+}
+
 /// Whether asking again will be answered the same.
 fn is_refusal(error: &ComfyError) -> bool {
     matches!(error, ComfyError::Status { status, .. } if status.is_client_error())
@@ -357,7 +368,7 @@ fn unfetched(item: &Item, error: &ComfyError) -> DeliveryError {
 }
 
 /// An error with its causes.
-fn words(error: &dyn std::error::Error) -> String {
+pub(super) fn words(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", words(source)),
         None => error.to_string(),

@@ -4,8 +4,10 @@
 pub(super) mod deliver;
 pub(super) mod ledger;
 pub(super) mod list;
+pub(super) mod make;
 pub(super) mod media;
 pub(super) mod png;
+pub(super) mod process;
 pub(super) mod sink;
 pub(super) mod spool;
 pub(super) mod upload;

@@ -12,9 +12,11 @@ mod fleet;
 mod insert;
 mod naming;
 mod open;
+mod outputs;
 mod reader;
 mod reads;
 mod records;
+mod residue;
 mod schema;
 mod sweep;
 mod tenants;
@@ -204,7 +206,7 @@ impl Store for SqliteStore {
     }
 
     fn outputs(&self, job: Uuid) -> BoxFuture<'_, Result<Vec<OutputRow>>> {
-        Box::pin(self.readers.call(move |connection| reads::outputs(connection, job)))
+        Box::pin(self.readers.call(move |connection| outputs::of_job(connection, job)))
     }
 
     fn job_with_outputs(&self, job: Uuid) -> BoxFuture<'_, Result<Option<JobWithOutputs>>> {
@@ -265,6 +267,10 @@ impl Store for SqliteStore {
 
     fn sweep(&self, now: i64, limit: u32) -> BoxFuture<'_, Result<Swept>> {
         Box::pin(self.alone(move |writer| sweep::sweep(writer, now, limit)))
+    }
+
+    fn cleared(&self, residue: Vec<i64>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.alone(move |writer| residue::cleared(&writer.connection, &residue)))
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<()>> {
