@@ -1,0 +1,6 @@
+//! The picture library through its public face.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
+
+mod labels;
+mod support;
