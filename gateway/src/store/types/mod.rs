@@ -6,6 +6,7 @@ mod jobs;
 mod people;
 mod records;
 mod rows;
+mod settings;
 
 pub use assets::*;
 pub use fleet::*;
@@ -13,6 +14,7 @@ pub use jobs::*;
 pub use people::*;
 pub use records::*;
 pub use rows::*;
+pub use settings::*;
 
 /// What a sweep found.
 #[derive(Debug, Clone, Default)]
