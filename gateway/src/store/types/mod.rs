@@ -6,6 +6,7 @@ mod jobs;
 mod people;
 mod records;
 mod rows;
+mod settings;
 
 pub use assets::*;
 pub use fleet::*;
@@ -13,6 +14,7 @@ pub use jobs::*;
 pub use people::*;
 pub use records::*;
 pub use rows::*;
+pub use settings::*;
 
 /// An object and the store it is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
