@@ -21,7 +21,7 @@ use crate::runner::{self, Runner, RunnerHandle};
 use crate::sinks::{Sink, Sinks};
 use crate::store::sqlite::SqliteStore;
 use crate::tenant::Tenants;
-use crate::ticket_desk::{NoKeys, TicketDesk};
+use crate::ticket_desk::TicketDesk;
 use crate::{tidy, workflow};
 
 /// How soon a key made or revoked by another process counts here.
@@ -65,13 +65,19 @@ impl App {
         }
         let sinks = open_sinks(&config)?;
         let metrics = Metrics::default();
+        let signers = tenants.clone();
+        let desk = TicketDesk::open(
+            Box::new(move |tenant| signers.signing_keys(tenant)),
+            config.file.tickets.allow_loopback,
+        )
+        .context("cannot set up the client for tickets")?;
 
         let (engine_end, runner_end) = local::pair(config.file.runner.serialise_link);
         let runner = Runner::start(runner_config(&config), runner_end).context("cannot start the runner")?;
         let (engine, handle) = Engine::open(Parts {
             store: store.clone(),
             sinks: sinks.clone(),
-            desk: TicketDesk::open(NoKeys, true).context("cannot set up the client for tickets")?,
+            desk: desk.clone(),
             links: vec![engine_end],
             metrics: metrics.clone(),
             settings: settings(&config),
@@ -81,7 +87,8 @@ impl App {
         let engine_task = tokio::spawn(engine.run());
 
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
-        let router = http::router(http_state(&config, &handle, &sinks, &tenants, &metrics, &closing));
+        let bytes = (&sinks, &desk);
+        let router = http::router(http_state(&config, &handle, bytes, &tenants, &metrics, &closing));
         let listener = TcpListener::bind(config.listen)
             .with_context(|| format!("cannot listen on {}", config.listen))?;
         listener.set_nonblocking(true)?;
@@ -185,7 +192,7 @@ fn limits(config: &Config) -> workflow::Limits {
 fn http_state(
     config: &Config,
     engine: &EngineHandle,
-    sinks: &Sinks,
+    (sinks, desk): (&Sinks, &TicketDesk),
     tenants: &Tenants,
     metrics: &Metrics,
     closing: &CancellationToken,
@@ -195,6 +202,7 @@ fn http_state(
         engine: engine.clone(),
         artifacts: sinks.own().clone(),
         sinks: sinks.clone(),
+        desk: desk.clone(),
         tenants: tenants.clone(),
         metrics: metrics.clone(),
         limits: http::Limits {

@@ -16,7 +16,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::link::message::Secret;
-use crate::store::{KeyRow, NewKey, Scope, Store, StoreError, TenantRow};
+use crate::store::{KeyRow, NewKey, Scope, Store, StoreError, TenantRow, WebhookKey};
 
 /// The tenant of everybody while no key was ever created. Every store has it from the start.
 pub const DEFAULT_TENANT: &str = "default";
@@ -151,6 +151,16 @@ impl Tenants {
         let snapshot = self.snapshot.load();
         let (stored, caller) = snapshot.callers.get_key_value(presented.as_bytes())?;
         (blake3::Hash::from_bytes(*stored) == presented).then(|| caller.clone())
+    }
+
+    /// The keys that sign what leaves for a tenant; none where nobody can call for it.
+    #[must_use]
+    pub fn signing_keys(&self, tenant: u32) -> Vec<WebhookKey> {
+        let snapshot = self.snapshot.load();
+        let mut callers = snapshot.callers.values().chain(&snapshot.everybody);
+        let found = callers.find(|caller| caller.tenant.id == tenant);
+        let webhook = found.and_then(|caller| caller.tenant.settings.webhook.clone());
+        webhook.map(|webhook| webhook.keys).unwrap_or_default()
     }
 
     /// Makes a key. From then on the door is closed to callers without one.

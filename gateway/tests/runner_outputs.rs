@@ -75,7 +75,7 @@ fn ticket(method: &str, url: &str, key: &str, expires_in_ms: i64) -> Ticket {
 }
 
 async fn grant(world: &World, attempt: Attempt, tickets: Vec<Ticket>) {
-    world.command(Command::Grant { attempt, tickets }).await;
+    world.command(Command::Grant { attempt, tickets, receipts: Vec::new() }).await;
 }
 
 /// The chunks of a PNG, each with its checksum right, from the header to the end.

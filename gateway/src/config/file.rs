@@ -55,6 +55,8 @@ section! {
         engine: Engine = Engine::default(),
         /// The runner beside the instances.
         runner: Runner = Runner::default(),
+        /// Tickets to callers' own buckets.
+        tickets: Tickets = Tickets::default(),
         /// Bounds of the work on one picture.
         pictures: Limits = Limits::default(),
         /// Readings of the GPUs.
@@ -219,6 +221,14 @@ section! {
         picture_memory_bytes: u64 = 1 << 30,
         /// Put every message of the link through JSON, as between machines.
         serialise_link: bool = false,
+    }
+}
+
+section! {
+    /// Tickets to callers' own buckets.
+    Tickets {
+        /// Speak plain http to this machine, to ask for tickets and to upload: for trials.
+        allow_loopback: bool = false,
     }
 }
 

@@ -14,7 +14,7 @@ use scheduler::Millis;
 use crate::workflow::FAMILIES;
 
 pub use file::{
-    Engine, File, Http, Instance, Log, LogFormat, Nvml, Retention, Runner, Scheduler, SinkConfig, Workflow,
+    Engine, File, Http, Instance, Log, LogFormat, Nvml, Retention, Runner, Scheduler, SinkConfig, Tickets, Workflow,
 };
 
 /// The gateway's settings, checked and complete.

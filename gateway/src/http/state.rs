@@ -12,6 +12,7 @@ use crate::engine::EngineHandle;
 use crate::metrics::Metrics;
 use crate::sinks::Sinks;
 use crate::tenant::{Caller, Tenants};
+use crate::ticket_desk::TicketDesk;
 use crate::workflow;
 
 /// What the composition root hands to [`super::router`].
@@ -23,6 +24,8 @@ pub struct State {
     pub artifacts: Artifacts,
     /// Every store that outputs may be in.
     pub sinks: Sinks,
+    /// Asks callers for tickets to their own buckets.
+    pub desk: TicketDesk,
     /// Who may call.
     pub tenants: Tenants,
     /// What is counted.

@@ -9,10 +9,10 @@ use scheduler::{Class, RefusalReason};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::delivery::{self, Asked};
 use super::error::{ApiError, ErrorKind};
 use super::state::Shared;
 use super::time::millis;
-use crate::delivery::Delivery;
 use crate::engine::SubmitError;
 use crate::link::message::Secret;
 use crate::store::{Face, IdempotencyKey, JobBody, JobPlan, NewJob, StoredResponse};
@@ -44,8 +44,8 @@ pub(super) struct Wanted {
     pub(super) finish_within: Option<Duration>,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) partner_key: Option<Secret>,
-    /// What becomes of its files; `None`: the originals are all that is delivered.
-    pub(super) delivery: Option<Arc<Delivery>>,
+    /// What is asked of its deliveries.
+    pub(super) delivery: Asked,
     /// BLAKE3 of what a repeat under the same idempotency key must equal.
     pub(super) body_hash: [u8; 32],
 }
@@ -68,6 +68,9 @@ pub(super) fn judge(app: &Shared, text: &str) -> Result<Judged, ApiError> {
 }
 
 /// Makes the job.
+///
+/// # Errors
+/// What it asks of its deliveries is not allowed.
 pub(super) fn job(
     app: &Shared,
     caller: &Caller,
@@ -75,7 +78,8 @@ pub(super) fn job(
     wanted: Wanted,
     key: Option<(String, Option<StoredResponse>)>,
     (id, now): (Uuid, i64),
-) -> NewJob {
+) -> Result<NewJob, ApiError> {
+    let delivery = delivery::settle(app, caller, face, wanted.delivery)?;
     let after = |wait: Duration| now.saturating_add(millis(wait));
     let idempotency = key.map(|(key, response)| IdempotencyKey {
         key,
@@ -83,7 +87,7 @@ pub(super) fn job(
         expires_at: after(KEY_LIFE),
         response,
     });
-    NewJob {
+    Ok(NewJob {
         id,
         public_id: id.to_string(),
         tenant: caller.tenant.id,
@@ -108,13 +112,13 @@ pub(super) fn job(
             inputs: Vec::new(),
             strict: true,
             needs_partner_key: wanted.partner_key.is_some(),
-            delivery: wanted.delivery,
+            delivery,
         },
         references: wanted.judged.references,
         labels: wanted.labels,
         accepted_at: now,
         retention_ms: millis(app.retention),
-    }
+    })
 }
 
 /// The `Idempotency-Key`, 1 to 255 printable ASCII characters.

@@ -11,29 +11,18 @@ use bytes::Bytes;
 use reqwest::{StatusCode, Url};
 
 pub use answer::Granted;
-pub use request::{AskedFile, Ask, Role};
+pub use request::{Ask, AskedFile, Role};
 
 use crate::link::message::Secret;
+use crate::store::WebhookKey;
 
 /// How long one request may take, its answer included.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// An answer, bytes.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
-/// A key that requests are signed with.
-#[derive(Debug, Clone)]
-pub struct SigningKey {
-    /// Its name, told with each signature.
-    pub id: String,
-    /// The shared secret.
-    pub secret: Secret,
-}
-
-/// Who signs for a tenant.
-pub trait SigningKeys: Send + Sync + 'static {
-    /// The keys of a tenant, each to sign by itself; none: nothing may be sent for it.
-    fn of(&self, tenant: u32) -> Vec<SigningKey>;
-}
+/// The keys of a tenant, each of which signs by itself; none: nothing may be sent for it.
+pub type KeysOf = dyn Fn(u32) -> Vec<WebhookKey> + Send + Sync;
 
 /// Why there are no tickets now. No text of it holds a URL: it may carry a secret.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +49,7 @@ pub struct TicketDesk {
 
 struct Inner {
     client: reqwest::Client,
-    keys: Box<dyn SigningKeys>,
+    keys: Box<KeysOf>,
     /// Whether plain `http` may be spoken: to this machine only.
     loopback: bool,
 }
@@ -76,14 +65,14 @@ impl TicketDesk {
     ///
     /// # Errors
     /// The client cannot be built.
-    pub fn open(keys: impl SigningKeys, loopback: bool) -> Result<Self, reqwest::Error> {
+    pub fn open(keys: Box<KeysOf>, loopback: bool) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .referer(false)
             .timeout(ANSWER_WITHIN)
             .build()?;
-        Ok(Self { inner: Arc::new(Inner { client, keys: Box::new(keys), loopback }) })
+        Ok(Self { inner: Arc::new(Inner { client, keys, loopback }) })
     }
 
     /// Whether a URL may be asked, or be uploaded to.
@@ -108,7 +97,7 @@ impl TicketDesk {
     /// See [`DeskError`]; asking again may help in every case.
     pub async fn ask(&self, url: &Secret, tenant: u32, ask: &Ask<'_>) -> Result<Vec<Granted>, DeskError> {
         let url = self.check(&url.0).map_err(DeskError::Refused)?;
-        let keys = self.inner.keys.of(tenant);
+        let keys = (self.inner.keys)(tenant);
         if keys.is_empty() {
             return Err(DeskError::Refused("the tenant has no key to sign with".into()));
         }
@@ -147,15 +136,5 @@ fn is_loopback(url: &Url) -> bool {
         Some("localhost") => true,
         Some(host) => host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),
         None => false,
-    }
-}
-
-/// Nobody signs.
-#[derive(Debug, Clone, Copy)]
-pub struct NoKeys;
-
-impl SigningKeys for NoKeys {
-    fn of(&self, _tenant: u32) -> Vec<SigningKey> {
-        Vec::new()
     }
 }

@@ -4,7 +4,7 @@ use aws_lc_rs::hmac;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::SigningKey;
+use crate::store::WebhookKey;
 
 /// The files of one attempt that want to go to a bucket of the caller's.
 #[derive(Debug, Serialize)]
@@ -50,13 +50,13 @@ pub enum Role {
 
 /// The body and its `Darkroom-Signature`: the time, then for each key its id and the HMAC-SHA-256 over time, a dot and
 /// the body, in hex.
-pub(super) fn signed(ask: &Ask<'_>, keys: &[SigningKey]) -> Result<(String, String), String> {
+pub(super) fn signed(ask: &Ask<'_>, keys: &[WebhookKey]) -> Result<(String, String), String> {
     let body = serde_json::to_string(ask).map_err(|error| error.to_string())?;
     let signature = signature(keys, jiff::Timestamp::now().as_second(), &body);
     Ok((body, signature))
 }
 
-fn signature(keys: &[SigningKey], at: i64, body: &str) -> String {
+fn signature(keys: &[WebhookKey], at: i64, body: &str) -> String {
     let mut signature = format!("t={at}");
     let signed = format!("{at}.{body}");
     for key in keys {
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn every_key_signs_time_and_body() {
-        let key = |id: &str, secret: &str| SigningKey { id: id.into(), secret: Secret(secret.into()) };
+        let key = |id: &str, secret: &str| WebhookKey { id: id.into(), secret: Secret(secret.into()) };
         let signed = signature(&[key("a", "one"), key("b", "two")], 1_700_000_000, "{}");
         let (head, last) = signed.rsplit_once(",kid=b,v1=").expect("the second key signs");
         assert!(head.starts_with("t=1700000000,kid=a,v1="));

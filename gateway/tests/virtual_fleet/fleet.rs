@@ -11,6 +11,7 @@ use gateway::link::message::{Attempt, Command, ListedFile, OutputKind, Report, S
 use gateway::metrics::Metrics;
 use gateway::store::sqlite::{Options, SqliteStore};
 use gateway::store::{Face, JobBody, NewJob, StoredState};
+use gateway::ticket_desk::TicketDesk;
 use gateway::workflow::Limits;
 use scheduler::AttemptEnd;
 use scheduler::simulate::{
@@ -171,7 +172,7 @@ impl<'s> Fleet<'s> {
     async fn obey(&mut self, node: NodeIx, command: Command) {
         match command {
             Command::Dispatch(dispatch) => self.start(node, dispatch.attempt).await,
-            Command::Grant { attempt, tickets } => {
+            Command::Grant { attempt, tickets, .. } => {
                 let files = tickets.iter().map(|_| stored()).collect();
                 self.tell(node, attempt, Signal::Stored { files }).await;
             }
@@ -208,6 +209,7 @@ impl<'s> Fleet<'s> {
                 inputs: Vec::new(),
                 strict: true,
                 needs_partner_key: false,
+                delivery: None,
             },
             references: Vec::new(),
             labels: std::collections::BTreeMap::default(),
@@ -309,7 +311,8 @@ fn parts(setting: &Setting, folder: &tempfile::TempDir, links: Vec<EngineEnd>) -
     let artifacts = Artifacts::open(&format!("file:{}", folder.path().join("artifacts").display())).unwrap();
     Parts {
         store: Arc::new(Awaited(store)),
-        artifacts,
+        sinks: artifacts.into(),
+        desk: TicketDesk::open(Box::new(|_| Vec::new()), true).unwrap(),
         links,
         metrics: Metrics::default(),
         settings: Settings {
@@ -320,6 +323,7 @@ fn parts(setting: &Setting, folder: &tempfile::TempDir, links: Vec<EngineEnd>) -
             inbox: 64,
             workflow: Limits::default(),
             shared_inputs: Arc::new([]),
+            retention_ms: 1_000_000,
         },
     }
 }
@@ -334,5 +338,5 @@ fn picture() -> ListedFile {
 }
 
 fn stored() -> StoredFile {
-    StoredFile { size_bytes: 5, hash: "ab".repeat(32), content_type: "image/png".into() }
+    StoredFile { size_bytes: 5, hash: "ab".repeat(32), content_type: "image/png".into(), receipt: None }
 }

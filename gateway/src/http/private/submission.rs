@@ -8,9 +8,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::super::delivery::Asked;
 use super::super::error::ApiError;
 use super::super::state::Shared;
 use super::super::submit::{self, Wanted};
+use crate::link::message::Secret;
+use crate::pictures::Choice;
 
 /// Longest wait that may be asked for.
 const MAX_WITHIN_SECONDS: u64 = 30 * 24 * 3600;
@@ -35,17 +38,17 @@ struct Body<'a> {
     #[serde(borrow)]
     extra_pnginfo: Option<&'a RawValue>,
     webhook_url: Option<IgnoredAny>,
-    ticket_url: Option<IgnoredAny>,
+    pictures: Option<Choice>,
+    sink: Option<String>,
+    ticket_url: Option<Secret>,
 }
 
 /// Reads and judges a submission.
 pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
     let body: Body<'_> = serde_json::from_slice(bytes)
         .map_err(|error| ApiError::invalid(format!("the body is not as expected: {error}")))?;
-    for (name, given) in [("webhook_url", &body.webhook_url), ("ticket_url", &body.ticket_url)] {
-        if given.is_some() {
-            return Err(ApiError::refused("unsupported", format!("{name} is not supported yet")));
-        }
+    if body.webhook_url.is_some() {
+        return Err(ApiError::refused("unsupported", "webhook_url is not supported yet"));
     }
     let text = body.workflow.ok_or_else(|| ApiError::invalid("workflow is missing"))?.get();
     let labels = body.labels.unwrap_or_default();
@@ -66,7 +69,7 @@ pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
         due_within,
         labels,
         partner_key: None,
-        delivery: None,
+        delivery: Asked { pictures: body.pictures, sink: body.sink, ticket_url: body.ticket_url },
         body_hash: *blake3::hash(bytes).as_bytes(),
     })
 }

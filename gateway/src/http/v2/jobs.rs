@@ -56,7 +56,7 @@ async fn try_submit(
     let partner_key = wanted.partner_key.clone();
     let now = app.engine.now();
     let job =
-        submit::job(app, caller, Face::V2, wanted, key.map(|key| (key, None)), (time::job_id(now), now));
+        submit::job(app, caller, Face::V2, wanted, key.map(|key| (key, None)), (time::job_id(now), now))?;
     let response = json(StatusCode::CREATED, &render::job(&view::accepted(&job), None, &[], base, now))?;
     match app.engine.submit(job, partner_key).await {
         Ok(()) => Ok(response),

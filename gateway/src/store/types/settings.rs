@@ -21,6 +21,8 @@ pub struct TenantSettings {
     /// The sink of a job that asks for none; `None`: the gateway's own store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sink: Option<String>,
+    /// What becomes of its pictures: its default, and what its jobs may choose within.
+    pub pictures: crate::pictures::Policy,
     /// Where its events go, and how they are signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook: Option<TenantWebhook>,
