@@ -175,7 +175,8 @@ fn settings(config: &Config) -> Settings {
         inbox: config.file.engine.inbox,
         workflow: limits(config),
         shared_inputs: config.file.workflow.shared_inputs.clone().into(),
-        retention_ms: i64::try_from(config.file.retention.jobs_seconds.saturating_mul(1000)).unwrap_or(i64::MAX),
+        retention_ms: i64::try_from(config.file.retention.jobs_seconds.saturating_mul(1000))
+            .unwrap_or(i64::MAX),
     }
 }
 

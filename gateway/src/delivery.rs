@@ -58,7 +58,8 @@ impl Delivery {
 /// Whether a policy changes nothing and finds nothing out: no picture has to be looked at for it.
 #[must_use]
 pub fn leaves_all_as_made(policy: &Policy) -> bool {
-    policy.metadata != Some(Metadata::Strip) && *policy == Policy { metadata: policy.metadata, ..Policy::default() }
+    policy.metadata != Some(Metadata::Strip)
+        && *policy == Policy { metadata: policy.metadata, ..Policy::default() }
 }
 
 impl Place {

@@ -47,7 +47,9 @@ pub async fn sweep_once(store: &dyn Store, sinks: &Sinks, now: i64) -> bool {
         match remove(sinks, &left.what).await {
             Ok(()) => cleared.push(left.id),
             // it comes again
-            Err(error) => tracing::warn!(%error, left = ?left.what, "bytes past their time could not be removed"),
+            Err(error) => {
+                tracing::warn!(%error, left = ?left.what, "bytes past their time could not be removed")
+            }
         }
     }
     if !cleared.is_empty()

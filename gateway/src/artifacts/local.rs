@@ -167,9 +167,11 @@ impl Folder {
             let mut keys = Vec::new();
             for entry in entries {
                 let name = entry?.file_name();
-                keys.extend(name.to_str().filter(|name| name.starts_with(&start)).map(|name| {
-                    if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") }
-                }));
+                keys.extend(
+                    name.to_str().filter(|name| name.starts_with(&start)).map(|name| {
+                        if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") }
+                    }),
+                );
             }
             Ok(keys)
         })

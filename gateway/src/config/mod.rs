@@ -14,7 +14,8 @@ use scheduler::Millis;
 use crate::workflow::FAMILIES;
 
 pub use file::{
-    Engine, File, Http, Instance, Log, LogFormat, Nvml, Retention, Runner, Scheduler, SinkConfig, Tickets, Workflow,
+    Engine, File, Http, Instance, Log, LogFormat, Nvml, Retention, Runner, Scheduler, SinkConfig, Tickets,
+    Workflow,
 };
 
 /// The gateway's settings, checked and complete.
@@ -252,9 +253,7 @@ fn check_artifacts(name: &str, url: &str, mistakes: &mut Vec<String>) {
         "cos" | "gs" => mistakes.push(format!(
             "{name}: {scheme}: is not in this version; use file:<folder> or s3://<bucket>/<prefix>"
         )),
-        _ => {
-            mistakes.push(format!("{name}: \"{url}\" is neither file:<folder> nor s3://<bucket>/<prefix>"))
-        }
+        _ => mistakes.push(format!("{name}: \"{url}\" is neither file:<folder> nor s3://<bucket>/<prefix>")),
     }
 }
 

@@ -58,11 +58,7 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
     }
 }
 
-fn tables<T: DeserializeOwned + Default>(
-    name: &str,
-    list: Vec<Value>,
-    mistakes: &mut Vec<String>,
-) -> Vec<T> {
+fn tables<T: DeserializeOwned + Default>(name: &str, list: Vec<Value>, mistakes: &mut Vec<String>) -> Vec<T> {
     let indexed = list.into_iter().enumerate();
     indexed.map(|(index, value)| section(&format!("{name}[{index}]"), value, mistakes)).collect()
 }

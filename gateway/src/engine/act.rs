@@ -97,8 +97,7 @@ impl Engine {
         let command = Command::Withdraw { attempt: names::attempt(job, attempt), instance: name, prompt };
         self.command(Lane::Instance(instance), instance, command);
         let note = self.world.notes.get(id, attempt.0);
-        let objects =
-            note.map(|note| note.files.objects(names::attempt(job, attempt))).unwrap_or_default();
+        let objects = note.map(|note| note.files.objects(names::attempt(job, attempt))).unwrap_or_default();
         if !objects.is_empty() {
             self.lanes.push(Lane::Job(id), Box::pin(self.hands.clone().sweep(objects)));
         }

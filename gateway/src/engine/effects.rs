@@ -9,14 +9,12 @@ use scheduler::AttemptEnd;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::rejudge::Verdict;
 use super::outputs::Terms;
+use super::rejudge::Verdict;
 use crate::artifacts::ArtifactError;
 use crate::delivery::{Delivery, Place};
 use crate::link::local::Sender;
-use crate::link::message::{
-    Attempt, Command, Dispatch, Input, InstanceName, Making, Secret, Signal, Ticket,
-};
+use crate::link::message::{Attempt, Command, Dispatch, Input, InstanceName, Making, Secret, Signal, Ticket};
 use crate::metrics::Metrics;
 use crate::sinks::Sinks;
 use crate::store::{JobBody, PinnedInput, Store, StoreError, StoredObject};

@@ -98,9 +98,10 @@ impl Files {
 
     /// What was made, each with its original's index and its number among what was made of that.
     fn made_files(&self) -> impl Iterator<Item = (usize, usize, &MadeFile)> {
-        self.made.iter().flatten().flat_map(|made| {
-            made.files.iter().enumerate().map(move |(nth, file)| (made.of, nth, file))
-        })
+        self.made
+            .iter()
+            .flatten()
+            .flat_map(|made| made.files.iter().enumerate().map(move |(nth, file)| (made.of, nth, file)))
     }
 
     /// The objects that want tickets, in the order of the tickets; `None` while not all of them are known.
@@ -156,7 +157,13 @@ impl Files {
     }
 
     /// Makes an output of an original with what was made of it.
-    fn dress(&self, attempt: Attempt, output: &mut NewOutput, of: &MadeOf, files: &[(&MadeFile, &StoredFile)]) {
+    fn dress(
+        &self,
+        attempt: Attempt,
+        output: &mut NewOutput,
+        of: &MadeOf,
+        files: &[(&MadeFile, &StoredFile)],
+    ) {
         let mut made = NewMade { size: of.size, placeholder: of.placeholder.clone(), ..NewMade::default() };
         for (nth, (file, stored)) in files.iter().enumerate() {
             let blob = names::made_blob_id(attempt.job, attempt.number, of.of, nth);

@@ -91,7 +91,10 @@ fn what_stands_for_an_original_takes_its_place_and_originals_stay_here() {
     let original = made.original.as_ref().unwrap();
     assert_eq!((original.name.as_str(), &original.object_key), ("a/x_00003_.png", &wanted[1].object.key));
     assert_eq!((&made.place, made.size, made.placeholder.as_deref()), (&cn, Some((64, 32)), Some("L00")));
-    assert_eq!((made.variants[0].name.as_str(), &made.variants[0].object_key), ("thumb", &wanted[3].object.key));
+    assert_eq!(
+        (made.variants[0].name.as_str(), &made.variants[0].object_key),
+        ("thumb", &wanted[3].object.key)
+    );
 }
 
 #[test]

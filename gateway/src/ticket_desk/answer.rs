@@ -103,7 +103,14 @@ fn headers(given: BTreeMap<String, String>) -> Result<Vec<(String, String)>, Str
         let is_ours = parsed.as_ref().is_ok_and(|name| {
             matches!(
                 name.as_str(),
-                "host" | "content-length" | "transfer-encoding" | "connection" | "te" | "upgrade" | "expect" | "trailer"
+                "host"
+                    | "content-length"
+                    | "transfer-encoding"
+                    | "connection"
+                    | "te"
+                    | "upgrade"
+                    | "expect"
+                    | "trailer"
             )
         });
         if parsed.is_err() || is_ours || reqwest::header::HeaderValue::from_str(value).is_err() {

@@ -78,8 +78,7 @@ mod tests {
         let signed = signature(&[key("a", "one"), key("b", "two")], 1_700_000_000, "{}");
         let (head, last) = signed.rsplit_once(",kid=b,v1=").expect("the second key signs");
         assert!(head.starts_with("t=1700000000,kid=a,v1="));
-        let expected =
-            hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"two"), b"1700000000.{}");
+        let expected = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"two"), b"1700000000.{}");
         assert_eq!(last, hex::encode(expected));
     }
 }

@@ -26,7 +26,7 @@ fn picture(color: u32) -> Value {
 
 fn sound() -> Value {
     json!({
-        "1": {"class_type": "EmptyAudio", "inputs": {}},
+        "1": {"class_type": "EmptyAudio", "inputs": {"duration": 1.0, "sample_rate": 44100, "channels": 2}},
         "2": {"class_type": "SaveAudio", "inputs": {"audio": ["1", 0], "filename_prefix": "snd"}},
     })
 }
@@ -213,8 +213,14 @@ async fn a_callers_bucket_is_reached_by_tickets_that_are_asked_for_until_they_wo
     let primary = &last["files"][0];
     assert_eq!((&primary["role"], &primary["variant"]), (&json!("primary"), &Value::Null));
     assert_eq!(primary["hash"], format!("blake3:{}", output.hash));
-    assert_eq!((&primary["size_bytes"], &primary["output_id"]), (&json!(output.size_bytes), &json!(output.id)));
-    assert_eq!((&last["files"][1]["role"], &last["files"][1]["variant"]), (&json!("variant"), &json!("thumb")));
+    assert_eq!(
+        (&primary["size_bytes"], &primary["output_id"]),
+        (&json!(output.size_bytes), &json!(output.id))
+    );
+    assert_eq!(
+        (&last["files"][1]["role"], &last["files"][1]["variant"]),
+        (&json!("variant"), &json!("thumb"))
+    );
     assert_eq!(last["files"].as_array().unwrap().len(), 2, "the original is nobody's business");
     let receipt = output.receipt.as_ref().unwrap();
     let key = receipt.key.as_ref().unwrap();

@@ -149,10 +149,8 @@ impl World {
         let mut reader = job(&serde_json::json!({"1": {"class_type": "Nothing", "inputs": {"image": ""}}}));
         let pointer = "/1/inputs/image".to_owned();
         reader.references.push(Reference { pointer, names: Named::Asset(output.id) });
-        reader.plan.requirement = Arc::new(Requirement {
-            parts: [gateway::engine::UNJUDGED].into(),
-            models: [].into(),
-        });
+        reader.plan.requirement =
+            Arc::new(Requirement { parts: [gateway::engine::UNJUDGED].into(), models: [].into() });
         let id = self.submit(reader).await;
         let input = self.engine.store().body(id).await.unwrap().unwrap().inputs.remove(0);
         self.engine.cancel(id).await.unwrap();
@@ -204,9 +202,7 @@ async fn serve_s3(folder: &std::path::Path) -> Artifacts {
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(
-        async move { axum::serve(listener, axum::Router::new().fallback_service(service)).await },
-    );
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback_service(service)).await });
     let url = format!("s3://shots/cell-1?endpoint=http://{address}&region=eu-west-1");
     let credentials = |name: &str| match name {
         "AWS_ACCESS_KEY_ID" => Some("key".to_owned()),

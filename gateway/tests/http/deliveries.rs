@@ -21,9 +21,12 @@ fn label() -> Value {
 /// Two sinks; the tenant of the open door may use one of them.
 async fn world(settings: Value) -> World {
     let folder = tempfile::tempdir().unwrap();
-    let sink = |name: &str| format!("[[sinks]]\nname = \"{name}\"\nurl = \"file:{}/{name}\"\n", folder.path().display());
+    let sink = |name: &str| {
+        format!("[[sinks]]\nname = \"{name}\"\nurl = \"file:{}/{name}\"\n", folder.path().display())
+    };
     let world =
-        World::with_settings(vec![SimConfig::default()], &(sink("cn") + &sink("eu")), &settings, folder).await;
+        World::with_settings(vec![SimConfig::default()], &(sink("cn") + &sink("eu")), &settings, folder)
+            .await;
     world.usable().await;
     world
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use gateway::link::message::OutputKind;
 use gateway::store::{
-    AssetAnswer, AssetCall, AssetRow, Face, IdempotencyKey, Inserted, JobBody, JobPlan, JobRecord, Left, Named,
-    NewAsset, NewJob, NewOutput, NewRecord, Reference, Result, Store, Swept,
+    AssetAnswer, AssetCall, AssetRow, Face, IdempotencyKey, Inserted, JobBody, JobPlan, JobRecord, Left,
+    Named, NewAsset, NewJob, NewOutput, NewRecord, Reference, Result, Store, Swept,
 };
 use scheduler::{Class, FamilyId, ModelId, ModelKind, ModelUse, Outcome, Part, Requirement, Shape, ShapeId};
 use uuid::Uuid;

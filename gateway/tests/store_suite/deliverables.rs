@@ -84,7 +84,10 @@ pub async fn an_output_is_its_primary_deliverable_with_its_variants(store: Arc<d
     let by_id = store.asset(1, variant.id).await.unwrap().unwrap();
     assert_eq!((&by_id.object_key, &by_id.place), (&variant.object_key, &variant.place));
     assert!(store.asset(2, variant.id).await.unwrap().is_none());
-    assert!(matches!(delete(&*store, variant.id, T0 + 2).await, AssetAnswer::NotFound), "it goes with its output");
+    assert!(
+        matches!(delete(&*store, variant.id, T0 + 2).await, AssetAnswer::NotFound),
+        "it goes with its output"
+    );
     let plain = succeeded_with(&*store, super::builders::output("y.png", hash('a'))).await;
     let plain = store.outputs(plain).await.unwrap().remove(0);
     assert_eq!((plain.place, plain.size, plain.variants.len()), (Place::Own, None, 0));

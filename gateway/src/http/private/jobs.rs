@@ -53,8 +53,14 @@ async fn try_submit(
     base: &str,
 ) -> Result<Response, ApiError> {
     let now = app.engine.now();
-    let mut job =
-        submit::job(app, caller, Face::Private, wanted, key.map(|key| (key, None)), (time::job_id(now), now))?;
+    let mut job = submit::job(
+        app,
+        caller,
+        Face::Private,
+        wanted,
+        key.map(|key| (key, None)),
+        (time::job_id(now), now),
+    )?;
     let seen = view::accepted(&job);
     let body = serde_json::to_string(&render::job(&seen, None, &[], base, &FleetView::default()));
     let body = body.map_err(|error| ApiError::internal(&error))?;

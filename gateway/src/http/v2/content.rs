@@ -67,7 +67,11 @@ pub(super) async fn content(
 
 /// It went to a bucket of the caller's by ticket, or to a store that is not configured any more.
 fn unavailable() -> ApiError {
-    ApiError::new(ErrorKind::NotFound, "output_unavailable", "the file is in no store that this gateway reads")
+    ApiError::new(
+        ErrorKind::NotFound,
+        "output_unavailable",
+        "the file is in no store that this gateway reads",
+    )
 }
 
 fn redirect(url: &str) -> Result<Response, ApiError> {

@@ -50,7 +50,11 @@ struct Followed {
 
 impl Driver {
     /// Returns when the files are stored and settled.
-    pub(super) async fn hand_over(&mut self, items: Vec<Item>, made: Option<Vec<MadeOf>>) -> Result<(), Stop> {
+    pub(super) async fn hand_over(
+        &mut self,
+        items: Vec<Item>,
+        made: Option<Vec<MadeOf>>,
+    ) -> Result<(), Stop> {
         let mut errand = self.errand(items, made);
         let (first, longest) = errand.courier.times.upload_backoff;
         let mut followed = Followed { grants: 0, recalls: self.orders.borrow().recalls, pause: first };
@@ -100,7 +104,9 @@ impl Driver {
     pub(super) async fn usable(&self, manifest: Manifest) -> (Vec<Item>, Option<Vec<MadeOf>>) {
         let Manifest { mut files, made, .. } = manifest;
         for item in files.iter().filter(|item| item.stored.is_none()) {
-            let Some(spooled) = item.spooled.as_ref().filter(|_| item.found.source == Source::Made) else { continue };
+            let Some(spooled) = item.spooled.as_ref().filter(|_| item.found.source == Source::Made) else {
+                continue;
+            };
             if !self.shared.host.spool.has(self.attempt, &spooled.file).await {
                 files.retain(|item| item.found.source != Source::Made);
                 return (files, None);
@@ -118,13 +124,18 @@ impl Driver {
             original: self.original.clone(),
             max_output_bytes: self.dispatch.max_output_bytes,
             max_png_text_bytes: host.config.max_png_text_bytes,
-            local_lasts: if items.len() == 1 && self.dispatch.making.is_none() { Lasts::Placed } else { Lasts::Bytes },
+            local_lasts: if items.len() == 1 && self.dispatch.making.is_none() {
+                Lasts::Placed
+            } else {
+                Lasts::Bytes
+            },
             lanes: host.lanes.clone(),
             bucket: host.bucket.clone(),
             times: host.config.times.clone(),
         };
         let listed = items.iter().filter(|item| item.found.source != Source::Made);
-        let mut told = vec![Signal::Executed { files: listed.map(|item| item.found.listed.clone()).collect() }];
+        let mut told =
+            vec![Signal::Executed { files: listed.map(|item| item.found.listed.clone()).collect() }];
         // what it cost was told when it was made
         told.extend(made.clone().map(|files| Signal::Made { files, work: PictureWork::default() }));
         Errand {
@@ -165,11 +176,7 @@ impl Driver {
     }
 
     /// Waits for tickets that were not used yet. Meanwhile what ComfyUI could lose is spooled.
-    async fn next_tickets(
-        &mut self,
-        errand: &Errand,
-        followed: &mut Followed,
-    ) -> Result<Arc<Tickets>, Stop> {
+    async fn next_tickets(&mut self, errand: &Errand, followed: &mut Followed) -> Result<Arc<Tickets>, Stop> {
         let times = &errand.courier.times;
         let mut pause = times.spool_after;
         let (mut kept, mut mistaken) = (false, false);

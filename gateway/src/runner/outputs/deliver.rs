@@ -150,7 +150,11 @@ impl Courier {
     }
 
     /// Waits for room. Of those who found none only one tries at a time: many half files must not keep each other out.
-    pub(super) async fn spool_when_room(&self, index: usize, ledger: &Ledger) -> Result<Spooled, DeliveryError> {
+    pub(super) async fn spool_when_room(
+        &self,
+        index: usize,
+        ledger: &Ledger,
+    ) -> Result<Spooled, DeliveryError> {
         let mut turn = None;
         loop {
             match self.spool(index, ledger).await {

@@ -74,7 +74,9 @@ impl Courier {
         loop {
             let processed = processor.process(original.clone(), &making.pictures, clock).await;
             match processed.map_err(|error| undeliverable(listed, error))? {
-                Processed::Untouched(size) => return Ok(untouched(index, listed, spooled, size, making.apart)),
+                Processed::Untouched(size) => {
+                    return Ok(untouched(index, listed, spooled, size, making.apart));
+                }
                 Processed::Made { mut files, placeholder, untouched } => {
                     let shared = (untouched && making.apart).then(|| spooled.clone());
                     if untouched {
@@ -82,7 +84,9 @@ impl Courier {
                     }
                     match self.write_all(index, listed, files, shared).await {
                         Err(DeliveryError::Full) => self.wait_for_room().await,
-                        written => return written.map(|(of, items)| Some((MadeOf { placeholder, ..of }, items))),
+                        written => {
+                            return written.map(|(of, items)| Some((MadeOf { placeholder, ..of }, items)));
+                        }
                     }
                 }
             }
@@ -202,7 +206,9 @@ fn undeliverable(listed: &ListedFile, error: ProcessError) -> DeliveryError {
             let message = format!("{}: {}", listed.name, words(&error));
             DeliveryError::Undeliverable { code: error.code(), message }
         }
-        ProcessError::Unreadable(error) => DeliveryError::Gone(format!("{} left the spool: {error}", listed.name)),
+        ProcessError::Unreadable(error) => {
+            DeliveryError::Gone(format!("{} left the spool: {error}", listed.name))
+        }
         error @ ProcessError::Broken => {
             let message = format!("{}: {error}", listed.name);
             DeliveryError::Undeliverable { code: "picture_failed", message }

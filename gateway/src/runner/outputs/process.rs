@@ -144,12 +144,7 @@ impl Processor {
     }
 
     /// Reads the file and plans.
-    async fn look(
-        &self,
-        original: Original,
-        policy: Policy,
-        clock: &Clock,
-    ) -> Result<Looked, ProcessError> {
+    async fn look(&self, original: Original, policy: Policy, clock: &Clock) -> Result<Looked, ProcessError> {
         let limits = self.limits.clone();
         let work = move || {
             let bytes = Bytes::from(std::fs::read(&original.path).map_err(ProcessError::Unreadable)?);

@@ -66,7 +66,9 @@ pub(super) fn mark_if_unheld(connection: &Connection, blob: i64, now: i64) -> Re
 /// Bytes of the tenant with this hash in the gateway's own store, whatever holds them: the oldest row.
 pub(super) fn by_hash(connection: &Connection, tenant: u32, hash: &str) -> Result<Option<i64>> {
     connection
-        .prepare_cached("SELECT seq FROM blobs WHERE tenant = ?1 AND hash = ?2 AND sink IS NULL ORDER BY seq LIMIT 1")
+        .prepare_cached(
+            "SELECT seq FROM blobs WHERE tenant = ?1 AND hash = ?2 AND sink IS NULL ORDER BY seq LIMIT 1",
+        )
         .or_fault()?
         .query_row(params![tenant, hash], |row| row.get(0))
         .optional()

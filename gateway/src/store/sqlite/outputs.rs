@@ -193,14 +193,16 @@ pub(super) fn forget(connection: &Connection, output: Uuid, now: i64) -> Result<
         .prepare_cached("SELECT seq FROM outputs WHERE id = ?1")
         .and_then(|mut select| select.query_row([output.as_bytes()], |row| row.get(0)))
         .or_fault()?;
-    let mut blobs = blobs_from(connection, "DELETE FROM variants WHERE output = ?1 RETURNING blob, NULL", seq)?;
+    let mut blobs =
+        blobs_from(connection, "DELETE FROM variants WHERE output = ?1 RETURNING blob, NULL", seq)?;
     blobs.extend(blobs_from(connection, "DELETE FROM outputs WHERE seq = ?1 RETURNING blob, original", seq)?);
     blobs.into_iter().try_for_each(|blob| blobs::mark_if_unheld(connection, blob, now))
 }
 
 /// Forgets all outputs of a job and lets go of their bytes.
 pub(super) fn forget_job(connection: &Connection, job: i64, now: i64) -> Result<()> {
-    let variants = "DELETE FROM variants WHERE output IN (SELECT seq FROM outputs WHERE job = ?1 AND variants > 0)
+    let variants =
+        "DELETE FROM variants WHERE output IN (SELECT seq FROM outputs WHERE job = ?1 AND variants > 0)
          RETURNING blob, NULL";
     let mut blobs = blobs_from(connection, variants, job)?;
     blobs.extend(blobs_from(connection, "DELETE FROM outputs WHERE job = ?1 RETURNING blob, original", job)?);

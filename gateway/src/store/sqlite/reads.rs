@@ -10,8 +10,7 @@ use super::codec::{self, Requirements};
 use super::error::StoreFault;
 use super::{insert, outputs};
 use crate::store::{
-    Face, JobBody, JobPlan, JobRow, JobWithOutputs, ListQuery, OpenJob, Replay, Result,
-    StoredState,
+    Face, JobBody, JobPlan, JobRow, JobWithOutputs, ListQuery, OpenJob, Replay, Result, StoredState,
 };
 
 const JOB: &str =
@@ -32,7 +31,8 @@ pub(super) fn job(connection: &Connection, id: Uuid) -> Result<Option<JobRow>> {
 /// A job and, once it has succeeded, its outputs.
 pub(super) fn job_with_outputs(connection: &Connection, id: Uuid) -> Result<Option<JobWithOutputs>> {
     let Some(row) = job(connection, id)? else { return Ok(None) };
-    let outputs = if row.state == StoredState::Succeeded { outputs::of_job(connection, id)? } else { Vec::new() };
+    let outputs =
+        if row.state == StoredState::Succeeded { outputs::of_job(connection, id)? } else { Vec::new() };
     Ok(Some((row, outputs)))
 }
 

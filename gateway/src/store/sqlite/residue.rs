@@ -44,8 +44,7 @@ pub(super) fn due(connection: &Connection, now: i64, limit: u32) -> Result<Vec<R
              RETURNING seq, sink, object_key, job, attempt",
         )
         .or_fault()?;
-    let mut rows =
-        statement.query(params![now.saturating_add(AGAIN_AFTER_MS), now, limit]).or_fault()?;
+    let mut rows = statement.query(params![now.saturating_add(AGAIN_AFTER_MS), now, limit]).or_fault()?;
     let mut due = Vec::new();
     while let Some(row) = rows.next().or_fault()? {
         let sink: Option<String> = row.get(1).or_fault()?;
