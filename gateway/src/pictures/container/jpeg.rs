@@ -155,6 +155,11 @@ pub(super) fn rewrite(bytes: &[u8], keep: Keep, xmp: Option<&str>) -> Result<Vec
     Ok(new)
 }
 
+/// Only what a decoder needs: no metadata can make it fail or cost it time.
+pub(in crate::pictures) fn bare(bytes: &[u8]) -> Result<Vec<u8>, PictureError> {
+    rewrite(bytes, Keep::Picture, None)
+}
+
 pub(super) fn inherited(bytes: &[u8], keep: Keep) -> Result<Inherited, PictureError> {
     let (segments, _) = segments(bytes)?;
     let mut inherited = Inherited { icc: profile(&segments)?, ..Inherited::default() };

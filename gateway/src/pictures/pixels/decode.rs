@@ -17,12 +17,15 @@ const MAX_PIXEL_BYTES: u64 = 8;
 pub(in crate::pictures) fn decode(bytes: &[u8], facts: &Facts) -> Result<DynamicImage, PictureError> {
     let limits = bounds(facts);
     let decoded = match facts.kind() {
-        // Without its other chunks: the decoder would unpack texts and profiles.
+        // Without metadata: the decoders would unpack texts and profiles, and stumble over what they cannot read.
         Some(Kind::Png) => {
             let bare = container::png::bare(bytes)?;
             PngDecoder::with_limits(Cursor::new(bare), limits).and_then(DynamicImage::from_decoder)
         }
-        Some(Kind::Jpeg) => JpegDecoder::new(Cursor::new(bytes)).and_then(|decoder| within(decoder, limits)),
+        Some(Kind::Jpeg) => {
+            let bare = container::jpeg::bare(bytes)?;
+            JpegDecoder::new(Cursor::new(bare)).and_then(|decoder| within(decoder, limits))
+        }
         Some(Kind::Webp) => WebPDecoder::new(Cursor::new(bytes)).and_then(|decoder| within(decoder, limits)),
         Some(Kind::Gif) | None => return Err(PictureError::Unsupported("pixels of this type")),
     };

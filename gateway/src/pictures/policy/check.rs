@@ -47,15 +47,11 @@ fn encoding(at: &str, encoding: &Encoding, problems: &mut Vec<String>) {
     if encoding.quality.is_some_and(|quality| !(1..=100).contains(&quality)) {
         problems.push(format!("{at}.quality: 1 to 100"));
     }
-    match encoding.format {
-        Format::Png if encoding.quality.is_some() => problems.push(format!("{at}.quality: PNG has none")),
-        Format::Png | Format::Jpeg if encoding.lossless => {
-            problems.push(format!("{at}.lossless: only WebP has it"));
-        }
-        Format::Webp if encoding.lossless && encoding.quality.is_some() => {
-            problems.push(format!("{at}.quality: lossless WebP has none"));
-        }
-        _ => {}
+    if encoding.quality.is_some() && (encoding.format == Format::Png || encoding.lossless) {
+        problems.push(format!("{at}.quality: without loss there is none"));
+    }
+    if encoding.lossless && matches!(encoding.format, Format::Png | Format::Jpeg) {
+        problems.push(format!("{at}.lossless: only WebP has it"));
     }
 }
 
