@@ -24,6 +24,8 @@ use crate::tenant::Tenants;
 use crate::ticket_desk::TicketDesk;
 use crate::{tidy, workflow};
 
+/// Uploads begun longer ago than that and not ended are nobody's: tickets are good for as long.
+const LEFT_FOR: Duration = Duration::from_secs(60 * 60);
 /// How soon a key made or revoked by another process counts here.
 const FRESH_KEYS: Duration = Duration::from_secs(2);
 /// What one connection may hold of a request or an answer on its way, bytes: memory follows neither the size of
@@ -36,6 +38,7 @@ const LAST_REQUESTS: Duration = Duration::from_secs(2);
 pub struct App {
     address: SocketAddr,
     engine: EngineHandle,
+    artifacts: Artifacts,
     tenants: Tenants,
     closing: CancellationToken,
     stop: CancellationToken,
@@ -73,7 +76,9 @@ impl App {
         .context("cannot set up the client for tickets")?;
 
         let (engine_end, runner_end) = local::pair(config.file.runner.serialise_link);
-        let runner = Runner::start(runner_config(&config), runner_end).context("cannot start the runner")?;
+        let mut runner = runner_config(&config);
+        runner.desk = Some(Arc::new(sinks.clone()));
+        let runner = Runner::start(runner, runner_end).context("cannot start the runner")?;
         let (engine, handle) = Engine::open(Parts {
             store: store.clone(),
             sinks: sinks.clone(),
@@ -100,11 +105,14 @@ impl App {
         server.http_builder().http1().max_buf_size(CONNECTION_BUFFER);
         let server = tokio::spawn(server.serve(router.into_make_service()));
         tokio::spawn(tenants.clone().keep_fresh(FRESH_KEYS, stop.clone()));
+        let kept = sinks.own().clone();
+        tokio::spawn(sweep_left_overs(sinks.clone()));
         tokio::spawn(tidy::keep_tidy(store, sinks, handle.clone(), stop.clone()));
         tracing::info!(%address, instances = config.file.instances.len(), data = %config.data_dir.display(), "listening");
         Ok(Self {
             address,
             engine: handle,
+            artifacts: kept,
             tenants,
             closing,
             stop,
@@ -126,6 +134,12 @@ impl App {
     #[must_use]
     pub fn engine(&self) -> &EngineHandle {
         &self.engine
+    }
+
+    /// Where its bytes are.
+    #[must_use]
+    pub fn artifacts(&self) -> &Artifacts {
+        &self.artifacts
     }
 
     /// Its keys.
@@ -275,4 +289,17 @@ fn host_name() -> String {
         .ok()
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "localhost".to_owned())
+}
+
+/// Once: what an earlier life began in the stores and did not end.
+async fn sweep_left_overs(sinks: Sinks) {
+    for (place, sink) in sinks.iter() {
+        match sink.artifacts.sweep_left_overs(LEFT_FOR).await {
+            Ok(0) => {}
+            Ok(swept) => tracing::info!(swept, ?place, "left-overs of unfinished uploads removed"),
+            Err(error) => {
+                tracing::warn!(%error, ?place, "left-overs of unfinished uploads stay until the next start");
+            }
+        }
+    }
 }

@@ -12,6 +12,7 @@ pub mod fleet;
 pub mod http;
 pub mod link;
 pub mod metrics;
+mod names;
 pub mod pictures;
 pub mod runner;
 pub mod sinks;

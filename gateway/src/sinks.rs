@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+
 use crate::artifacts::Artifacts;
 use crate::delivery::Place;
+use crate::link::message::Secret;
+use crate::link::ticket::{Answer, Ask, Desk, DeskError};
 
 /// One store and how people fetch from it.
 #[derive(Debug, Clone)]
@@ -59,6 +63,21 @@ impl Sinks {
     pub fn iter(&self) -> impl Iterator<Item = (Place, &Sink)> {
         let named = self.all.named.iter().map(|(name, sink)| (Place::Sink(name.clone()), sink));
         std::iter::once((Place::Own, &self.all.own)).chain(named)
+    }
+}
+
+/// Asks the store that a token is of: the others do not know it.
+impl Desk for Sinks {
+    fn ask<'a>(&'a self, token: &'a Secret, ask: Ask) -> BoxFuture<'a, Result<Answer, DeskError>> {
+        Box::pin(async move {
+            for (_, sink) in self.iter() {
+                match sink.artifacts.ask(token, ask.clone()).await {
+                    Err(DeskError::Expired) => {}
+                    answer => return answer,
+                }
+            }
+            Err(DeskError::Expired)
+        })
     }
 }
 

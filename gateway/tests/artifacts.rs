@@ -1,6 +1,11 @@
 //! The artifact store: what a folder and a bucket do alike, and what each does in its own way.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
+#[path = "support/cos/mod.rs"]
+mod cos;
+#[path = "support/pieces.rs"]
+mod pieces;
+
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -33,6 +38,8 @@ fn credentials(name: &str) -> Option<String> {
     match name {
         "AWS_ACCESS_KEY_ID" => Some("key".into()),
         "AWS_SECRET_ACCESS_KEY" => Some("secret".into()),
+        "COS_SECRET_ID" => Some(cos::ID.into()),
+        "COS_SECRET_KEY" => Some(cos::KEY.into()),
         _ => None,
     }
 }
@@ -54,6 +61,12 @@ async fn serve_bucket() -> (Place, SocketAddr) {
 
 async fn bucket() -> Place {
     serve_bucket().await.0
+}
+
+async fn cos_bucket() -> Place {
+    let cos = cos::Cos::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    Place { artifacts: Artifacts::open_with(&cos.location(""), credentials).unwrap(), folder }
 }
 
 async fn put(artifacts: &Artifacts, key: &str, chunks: &[&[u8]]) -> Uploaded {
@@ -166,10 +179,15 @@ async fn keys_that_we_do_not_build_name_nothing(place: Place) {
     }
 }
 
+async fn a_large_file_is_joined_of_its_parts(place: Place) {
+    pieces::a_large_file_is_joined_of_its_parts(&place.artifacts, 8 << 20).await;
+}
+
 macro_rules! alike {
     ($($test:ident)*) => {
         mod in_a_folder { $(#[tokio::test] async fn $test() { super::$test(super::folder()).await; })* }
         mod in_a_bucket { $(#[tokio::test] async fn $test() { super::$test(super::bucket().await).await; })* }
+        mod in_cos { $(#[tokio::test] async fn $test() { super::$test(super::cos_bucket().await).await; })* }
     };
 }
 
@@ -177,6 +195,18 @@ alike! {
     an_upload_is_hashed_unseen_until_finished_and_read_by_range a_large_upload_in_odd_chunks_arrives_whole
     an_empty_object_is_an_object an_upload_over_its_bound_or_given_up_leaves_nothing
     a_second_upload_replaces_and_a_delete_may_be_repeated keys_that_we_do_not_build_name_nothing
+}
+
+mod of_parts {
+    #[tokio::test]
+    async fn a_large_file_is_joined_of_its_parts_in_a_bucket() {
+        super::a_large_file_is_joined_of_its_parts(super::bucket().await).await;
+    }
+
+    #[tokio::test]
+    async fn a_large_file_is_joined_of_its_parts_in_cos() {
+        super::a_large_file_is_joined_of_its_parts(super::cos_bucket().await).await;
+    }
 }
 
 fn mode(path: &Path) -> u32 {
@@ -223,6 +253,25 @@ async fn a_folders_tickets_are_absolute_paths_into_folders_that_exist() {
 }
 
 #[tokio::test]
+async fn files_that_a_crash_left_unnamed_go_when_they_are_old_and_nothing_else_does() {
+    let place = folder();
+    put(&place.artifacts, "outputs/job/1/a.png", &[b"a"]).await;
+    let within = place.folder.path().join("artifacts/outputs/job/1");
+    let id = "0123456789abcdef0123456789abcdef";
+    let (old, young) = (format!(".a.png.{id}"), format!(".b.png.{id}"));
+    for (name, is_old) in [(old.as_str(), true), (&young, false), (".hidden", true), ("c.png", true)] {
+        let file = std::fs::File::create(within.join(name)).unwrap();
+        let age = Duration::from_secs(if is_old { 7200 } else { 0 });
+        file.set_modified(std::time::SystemTime::now() - age).unwrap();
+    }
+    assert_eq!(place.artifacts.sweep_left_overs(Duration::from_secs(3600)).await.unwrap(), 1);
+    let mut left: Vec<_> =
+        std::fs::read_dir(&within).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, [&*young, ".hidden", "a.png", "c.png"]);
+}
+
+#[tokio::test]
 async fn a_folder_that_is_gone_is_unavailable_for_writing() {
     let place = folder();
     std::fs::remove_dir_all(place.folder.path()).unwrap();
@@ -233,7 +282,7 @@ async fn a_folder_that_is_gone_is_unavailable_for_writing() {
 fn http(ticket: Ticket) -> (String, String, Vec<(String, String)>, i64) {
     match ticket {
         Ticket::Http { method, url, headers, expires_at } => (method, url.0, headers, expires_at),
-        Ticket::File { path } => panic!("a file: {}", path.display()),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -305,8 +354,13 @@ fn all_problems_of_a_configured_place_are_named() {
     assert_eq!(found.len(), 6, "{found:#?}");
     assert!(!found.concat().contains("hunter2"));
     for (url, expected) in [
-        ("cos://shots", "comes later"),
-        ("gs://shots", "comes later"),
+        ("cos://shots?region=ap-shanghai", "APPID"),
+        ("cos://shots-1250000000", "region=ap-shanghai"),
+        ("cos://shots-1250000000?region=ap.shanghai", "spelt like"),
+        ("cos://shots-1250000000?endpoint=https://a&accelerate=true", "exclude"),
+        ("cos://id:key@shots-1250000000?region=ap-shanghai", "COS_SECRET_ID"),
+        ("cos://shots-1250000000?region=ap-shanghai&acl=x", "known: region"),
+        ("gs://s", "3 to 63"),
         ("ftp://shots", "unknown scheme"),
         ("/var/lib", "not a URL"),
         ("file:artifacts", "absolute path"),

@@ -1,92 +1,58 @@
-//! An S3-compatible bucket as artifact store.
+//! What the buckets that `object_store` speaks to have in common.
 
+use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::path::Path;
 use object_store::signer::{HeaderValue, Method, SignedUrlOptions, Signer};
 use object_store::{
     BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, RetryConfig,
 };
+use reqwest::Client;
 
 use super::key::Key;
-use super::location::Place;
-use super::multipart::BucketUpload;
-use super::{ArtifactError, Download, OpenError};
+use super::{ArtifactError, Download, OpenError, http, in_future};
 use crate::link::message::{Secret, Ticket};
 
-/// Where credentials come from: keys, a web identity, or the container's own.
-const CREDENTIALS: [&str; 9] = [
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_ROLE_ARN",
-    "AWS_ROLE_SESSION_NAME",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-];
 /// A call is tried again this often, and not beyond [`RETRY_FOR`].
 const RETRIES: usize = 3;
 /// Beyond it whoever asked decides.
 const RETRY_FOR: Duration = Duration::from_secs(10);
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// Longest silence in the middle of a call.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// What the readiness probe writes.
-const PROBE_KEY: &str = "probe";
+pub(super) const PROBE_KEY: &str = "probe";
 /// Taken for a type that cannot stand in a header.
-const OCTETS: &str = "application/octet-stream";
+pub(super) const OCTETS: &str = "application/octet-stream";
 
 /// The bucket.
 #[derive(Debug)]
-pub(super) struct Bucket {
-    store: Arc<AmazonS3>,
-    prefix: String,
+pub(super) struct Bucket<S> {
+    pub(super) store: Arc<S>,
+    /// For what `object_store` does not do.
+    pub(super) http: Client,
+    pub(super) prefix: String,
 }
 
-impl Bucket {
-    /// Sets the client up; nothing is sent yet.
-    pub(super) fn open(
-        place: Place,
-        environment: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, OpenError> {
-        let region = place
-            .region
-            .or_else(|| environment("AWS_REGION"))
-            .or_else(|| environment("AWS_DEFAULT_REGION"))
-            .unwrap_or_else(|| "us-east-1".into());
-        let is_plain = place.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"));
-        let client = ClientOptions::new()
-            .with_allow_http(is_plain)
-            .with_connect_timeout(CONNECT_WITHIN)
-            .with_read_timeout(SILENCE_MAX)
-            .with_timeout_disabled();
-        let retry =
-            RetryConfig { backoff: BackoffConfig::default(), max_retries: RETRIES, retry_timeout: RETRY_FOR };
-        let mut builder = AmazonS3Builder::new()
-            .with_client_options(client)
-            .with_retry(retry)
-            .with_conditional_put(S3ConditionalPut::Disabled)
-            .with_bucket_name(place.bucket)
-            .with_region(region)
-            .with_virtual_hosted_style_request(place.virtual_hosted);
-        if let Some(endpoint) = place.endpoint {
-            builder = builder.with_endpoint(endpoint);
-        }
-        for name in CREDENTIALS {
-            if let (Some(value), Ok(key)) =
-                (environment(name), name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>())
-            {
-                builder = builder.with_config(key, value);
-            }
-        }
-        let store = builder.build().map_err(|error| OpenError { problems: vec![error.to_string()] })?;
-        Ok(Self { store: Arc::new(store), prefix: place.prefix })
+/// Bounds of every call.
+pub(super) fn client_options(endpoint: Option<&str>) -> ClientOptions {
+    ClientOptions::new()
+        .with_allow_http(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")))
+        .with_connect_timeout(http::CONNECT_WITHIN)
+        .with_read_timeout(http::SILENCE_MAX)
+        .with_timeout_disabled()
+}
+
+/// How often a call is tried again.
+pub(super) fn retry() -> RetryConfig {
+    RetryConfig { backoff: BackoffConfig::default(), max_retries: RETRIES, retry_timeout: RETRY_FOR }
+}
+
+impl<S: ObjectStore + Signer> Bucket<S> {
+    pub(super) fn new(store: S, prefix: String) -> Result<Self, OpenError> {
+        let http = http::client().map_err(|error| OpenError { problems: vec![http::words(&error)] })?;
+        Ok(Self { store: Arc::new(store), http, prefix })
     }
 
     /// A presigned PUT that fixes the media type.
@@ -120,14 +86,12 @@ impl Bucket {
         valid_for: Duration,
     ) -> Result<(String, i64), ArtifactError> {
         let expires_at = in_future(valid_for);
-        let url =
-            self.store.signed_url(Method::GET, &self.path(key), valid_for).await.map_err(unavailable)?;
+        let url = self
+            .store
+            .signed_url(Method::GET, &self.path(key.as_str()), valid_for)
+            .await
+            .map_err(unavailable)?;
         Ok((url.into(), expires_at))
-    }
-
-    /// Begins an upload.
-    pub(super) fn begin(&self, key: Key<'_>) -> BucketUpload {
-        BucketUpload::new(Arc::clone(&self.store), self.path(key))
     }
 
     /// Streams an object.
@@ -136,7 +100,7 @@ impl Bucket {
         key: Key<'_>,
         range: Option<Range<u64>>,
     ) -> Result<Download, ArtifactError> {
-        let path = self.path(key);
+        let path = self.path(key.as_str());
         let options = GetOptions { range: range.clone().map(GetRange::Bounded), ..GetOptions::default() };
         let found = match (self.store.get_opts(&path, options).await, range) {
             (Ok(found), _) => found,
@@ -154,7 +118,7 @@ impl Bucket {
 
     /// Deletes an object, there or not.
     pub(super) async fn delete(&self, key: Key<'_>) -> Result<(), ArtifactError> {
-        match self.store.delete(&self.path(key)).await {
+        match self.store.delete(&self.path(key.as_str())).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(unavailable(error)),
         }
@@ -193,23 +157,19 @@ impl Bucket {
     ) -> Result<Ticket, ArtifactError> {
         let expires_at = in_future(valid_for);
         let name = method.as_str().to_owned();
-        let url = self.store.signed_url_opts(method, &self.path(key), valid_for, options).await;
+        let url = self.store.signed_url_opts(method, &self.path(key.as_str()), valid_for, options).await;
         let url = Secret(url.map_err(unavailable)?.into());
         Ok(Ticket::Http { method: name, url, headers, expires_at })
     }
 
-    fn path(&self, key: Key<'_>) -> Path {
-        Path::from(format!("{}{}", self.prefix, key.as_str()))
+    /// Where the object of one of our keys is.
+    pub(super) fn path(&self, key: &str) -> Path {
+        Path::from(format!("{}{key}", self.prefix))
     }
 }
 
-/// Milliseconds since the epoch; counted from before the signature, so never too late.
-fn in_future(valid_for: Duration) -> i64 {
-    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_add(valid_for);
-    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn fault(error: object_store::Error) -> ArtifactError {
+/// A missing object is an answer.
+pub(super) fn fault(error: object_store::Error) -> ArtifactError {
     match error {
         object_store::Error::NotFound { .. } => ArtifactError::NotFound,
         other => unavailable(other),

@@ -20,7 +20,7 @@ use super::{ArtifactError, Download, OpenError};
 /// Unfinished files; keys cannot begin with a dot.
 const PARTS: &str = ".parts";
 /// Unfinished files of an earlier life older than this are removed at the start.
-const PART_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+const PART_FOR: Duration = Duration::from_secs(60 * 60);
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 * 1024;
 /// A clean-up may take an empty folder away under a writer this often before the writer gives up.
@@ -88,6 +88,11 @@ impl Folder {
         let folder = Self { root };
         folder.remove_old_parts();
         Ok(folder)
+    }
+
+    /// The folder itself.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Where the object of a key is.

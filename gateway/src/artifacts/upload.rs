@@ -1,11 +1,15 @@
 //! Bytes on their way in.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::ArtifactError;
+use super::google::{Google, GoogleUpload};
 use super::key::Key;
 use super::local::Part;
 use super::multipart::BucketUpload;
+use super::parted::Parted;
 
 /// Bytes on their way in: hashed as they come, unseen until [`Upload::finish`]. Dropping it drops what was taken.
 #[derive(Debug)]
@@ -34,6 +38,7 @@ pub struct Uploaded {
 enum Sink {
     Folder(Part),
     Bucket(BucketUpload),
+    Google(GoogleUpload),
 }
 
 impl Upload {
@@ -41,8 +46,12 @@ impl Upload {
         Self::to(Sink::Folder(part), key, max_bytes)
     }
 
-    pub(super) fn to_bucket(upload: BucketUpload, key: Key<'_>, max_bytes: u64) -> Self {
-        Self::to(Sink::Bucket(upload), key, max_bytes)
+    pub(super) fn to_bucket(bucket: Arc<dyn Parted>, key: Key<'_>, max_bytes: u64) -> Self {
+        Self::to(Sink::Bucket(BucketUpload::new(bucket, key.as_str())), key, max_bytes)
+    }
+
+    pub(super) fn to_google(google: Arc<Google>, key: Key<'_>, max_bytes: u64) -> Self {
+        Self::to(Sink::Google(GoogleUpload::new(google, key.as_str())), key, max_bytes)
     }
 
     fn to(sink: Sink, key: Key<'_>, max_bytes: u64) -> Self {
@@ -79,9 +88,15 @@ impl Upload {
         match self.sink.take().ok_or_else(over)? {
             Sink::Folder(part) => part.finish(Key::new(&self.key)?).await?,
             Sink::Bucket(upload) => upload.finish().await?,
+            Sink::Google(upload) => upload.finish().await?,
         }
         let hash = self.hasher.finalize().to_hex().to_string();
         Ok(Uploaded { object_key: self.key, hash, size_bytes: self.size_bytes })
+    }
+
+    /// BLAKE3 of what was taken so far, lower-case hex.
+    pub(super) fn hash(&self) -> String {
+        self.hasher.finalize().to_hex().to_string()
     }
 
     /// Drops what was taken.
@@ -97,6 +112,7 @@ impl Sink {
         match self {
             Self::Folder(part) => part.write(&bytes).await,
             Self::Bucket(upload) => upload.write(bytes).await,
+            Self::Google(upload) => upload.write(bytes).await,
         }
     }
 
@@ -104,6 +120,7 @@ impl Sink {
         match self {
             Self::Folder(part) => drop(part),
             Self::Bucket(upload) => upload.abort().await,
+            Self::Google(upload) => upload.abort().await,
         }
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use scheduler::Millis;
 
+use crate::artifacts::Artifacts;
 use crate::workflow::FAMILIES;
 
 pub use file::{
@@ -27,7 +28,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Base of absolute URLs; `None`: the request's own host.
     pub public_url: Option<String>,
-    /// Where artifacts go, as a URL (`file:…`, `s3://…`).
+    /// Where artifacts go, as a URL (`file:…`, `s3://…`, `cos://…`, `gs://…`).
     pub artifacts: String,
     /// The job database, as a path.
     pub database: PathBuf,
@@ -247,13 +248,8 @@ fn check_sinks(sinks: &[SinkConfig], mistakes: &mut Vec<String>) {
 }
 
 fn check_artifacts(name: &str, url: &str, mistakes: &mut Vec<String>) {
-    let scheme = url.split(':').next().unwrap_or_default();
-    match scheme {
-        "file" | "s3" => {}
-        "cos" | "gs" => mistakes.push(format!(
-            "{name}: {scheme}: is not in this version; use file:<folder> or s3://<bucket>/<prefix>"
-        )),
-        _ => mistakes.push(format!("{name}: \"{url}\" is neither file:<folder> nor s3://<bucket>/<prefix>")),
+    if let Err(error) = Artifacts::check(url) {
+        mistakes.extend(error.problems.into_iter().map(|problem| format!("{name}: {problem}")));
     }
 }
 

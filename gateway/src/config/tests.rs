@@ -56,7 +56,7 @@ fn all_mistakes_are_reported_at_once() {
         listen = "nowhere"
         lisen = "127.0.0.1:1"
         database_url = "postgres://db/darkroom"
-        artifacts = "cos://bucket"
+        artifacts = "cos://bucket?region=ap-shanghai"
         [http]
         max_body_bytes = "many"
         colour = 1

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::effects::Hands;
 use super::outputs::Wanted;
+use crate::artifacts::Reach;
 use crate::delivery::{Delivery, Place};
 use crate::link::local::Sender;
 use crate::link::message::{Attempt, Command, Receipt, Signal, Ticket};
@@ -40,7 +41,10 @@ impl Hands {
                     asked.next().map(|granted: Granted| (granted.ticket, Some(granted.receipt)))
                 }
                 (_, Some(sink)) => {
-                    let ticket = sink.artifacts.put_ticket(&wanted.object.key, &wanted.content_type).await;
+                    let Wanted { object, content_type, .. } = wanted;
+                    let most = self.max_output_bytes;
+                    let ticket =
+                        sink.artifacts.upload_ticket(&object.key, content_type, most, Reach::Here).await;
                     Some((ticket.map_err(|error| error.to_string())?, None))
                 }
                 (place, None) => {

@@ -46,7 +46,7 @@ pub(super) async fn enter(State(gate): State<Gate>, mut request: Request, next: 
 fn admit(gate: &Gate, headers: &HeaderMap) -> Result<Option<Arc<Caller>>, ApiError> {
     let app = &gate.app;
     let scope = match gate.need {
-        Need::Nothing => return Ok(None),
+        Need::Nothing | Need::Ticket => return Ok(None),
         Need::Door => {
             if app.doors.loopback && !app.tenants.is_closed() {
                 keep_pages_out(app, headers)?;

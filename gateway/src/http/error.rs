@@ -30,6 +30,8 @@ pub enum ErrorKind {
     NotFound,
     /// The path is known, the method is not.
     MethodNotAllowed,
+    /// It was there, or could have been, and its time is over.
+    Gone,
     /// It contradicts what is there.
     Conflict,
     /// The body is over a bound.
@@ -60,6 +62,7 @@ impl ErrorKind {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Gone => StatusCode::GONE,
             Self::Conflict => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -228,6 +231,10 @@ impl From<ArtifactError> for ApiError {
             ArtifactError::Unavailable(_) => {
                 error!(error = %cause, "artifact store call failed");
                 Self::unavailable("the artifact store does not answer now")
+            }
+            ArtifactError::Exists => {
+                error!(error = %cause, "artifact store call failed");
+                Self::unavailable("the artifact store holds something else in this place")
             }
             ArtifactError::TooLarge(limit) => Self::too_large(limit),
         }

@@ -16,6 +16,7 @@ mod respond;
 mod routes;
 mod state;
 mod submit;
+mod tickets;
 mod time;
 mod v2;
 mod view;
@@ -52,5 +53,6 @@ fn all_routes(app: &Arc<Shared>) -> (Router<Arc<Shared>>, Vec<RouteInfo>) {
     ops::add(&mut routes);
     v2::add(&mut routes);
     private::add(&mut routes);
+    tickets::add(&mut routes);
     routes.finish()
 }

@@ -20,6 +20,8 @@ pub enum Need {
     Nothing,
     /// No key, but by the open door only what that door lets through: the console's page, which holds no data.
     Door,
+    /// No key, but in its path the token of an upload ticket, which is good for one object.
+    Ticket,
     /// A key of at least this scope.
     Scope(Scope),
 }
@@ -96,6 +98,7 @@ impl Routes {
 fn filter(method: &Method) -> MethodFilter {
     match *method {
         Method::POST => MethodFilter::POST,
+        Method::PUT => MethodFilter::PUT,
         Method::DELETE => MethodFilter::DELETE,
         Method::HEAD => MethodFilter::HEAD,
         _ => MethodFilter::GET,

@@ -5,13 +5,13 @@
 //! repeated. Image bytes never travel here: tickets say where they go.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use super::files::*;
+pub use super::ticket::{Secret, Ticket};
 
 /// The version of this message set; the two ends compare it in the handshake.
 pub const VERSION: u16 = 1;
@@ -167,39 +167,6 @@ pub struct Input {
     pub content_type: String,
     /// Where the bytes are.
     pub source: Ticket,
-}
-
-/// The right to move one file's bytes (DESIGN §4.13).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ticket {
-    /// A file of the local artifact store; only between ends that share the folder. To be written beside it under
-    /// a temporary name, synced, renamed, and its folder synced.
-    File {
-        /// Absolute path.
-        path: PathBuf,
-    },
-    /// A request against a bucket.
-    Http {
-        /// `PUT` or `GET`.
-        method: String,
-        /// Presigned: a secret, never logged.
-        url: Secret,
-        /// Headers to send as given.
-        headers: Vec<(String, String)>,
-        /// Milliseconds since the epoch; after it, ask again.
-        expires_at: i64,
-    },
-}
-
-/// A value that must not show up in logs.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(pub String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("[redacted]")
-    }
 }
 
 /// What a runner tells the engine.

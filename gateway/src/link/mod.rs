@@ -3,3 +3,4 @@
 mod files;
 pub mod local;
 pub mod message;
+pub mod ticket;

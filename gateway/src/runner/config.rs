@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::nvml::Nvml;
+use crate::link::ticket::Desk;
 use crate::pictures::Limits;
 
 /// Settings of one host's runner.
@@ -41,6 +42,8 @@ pub struct Config {
     pub times: Times,
     /// Readings of the host's devices, forwarded as they change; `None` where nobody reads them.
     pub nvml: Option<Arc<Nvml>>,
+    /// Answers about uploads in pieces, where the artifact store is in this process; elsewhere tickets name a URL.
+    pub desk: Option<Arc<dyn Desk>>,
     /// Base URL of a metadata server that gives notice before the host is taken away; `None`: nobody does.
     pub spot_notice: Option<String>,
 }
@@ -65,6 +68,7 @@ impl Config {
             picture_limits: Limits::default(),
             times: Times::default(),
             nvml: None,
+            desk: None,
             spot_notice: None,
         }
     }

@@ -15,6 +15,7 @@ use super::instance::{self, Handle, Homes, Host};
 use super::outputs::deliver::bucket_client;
 use super::outputs::process::Processor;
 use super::outputs::spool::{Level, Spool};
+use super::outputs::upload;
 use super::spot;
 use crate::link::local::{Receiver, RunnerEnd, Sender};
 use crate::link::message::{Command, DeviceReport, InstanceName, Report};
@@ -33,6 +34,7 @@ pub(super) fn start(
     let host = Host {
         lanes: Arc::new(Semaphore::new(config.max_deliveries.max(1))),
         bucket: bucket_client(&config)?,
+        uploads: upload::client(&config)?,
         processor: Processor::new(
             config.picture_threads,
             config.picture_memory_bytes,

@@ -11,6 +11,8 @@ use crate::link::message::{Receipt, Secret, Ticket};
 const MAX_URL_BYTES: usize = 8 << 10;
 const MAX_HEADERS: usize = 32;
 const MAX_HEADERS_BYTES: usize = 8 << 10;
+const MAX_FIELDS: usize = 32;
+const MAX_FIELDS_BYTES: usize = 16 << 10;
 const MAX_KEY_BYTES: usize = 1 << 10;
 const MAX_META_BYTES: usize = 4 << 10;
 
@@ -87,7 +89,10 @@ fn one(answered: Answered<'_>, check: &dyn Fn(&str) -> Result<(), String>) -> Re
             Ticket::Http { method: "PUT".into(), url: Secret(answered.url), headers, expires_at }
         }
         (Method::Put, Some(_)) => return Err("a PUT has no fields".into()),
-        (Method::Post, _) => return Err("forms are not sent yet".into()),
+        (Method::Post, Some(fields)) if headers.is_empty() => {
+            Ticket::Form { url: Secret(answered.url), fields: form(fields)?, expires_at }
+        }
+        (Method::Post, _) => return Err("a POST is a form: it has fields and no headers".into()),
     };
     Ok(Granted { ticket, receipt })
 }
@@ -118,6 +123,20 @@ fn headers(given: BTreeMap<String, String>) -> Result<Vec<(String, String)>, Str
         }
     }
     Ok(given.into_iter().collect())
+}
+
+/// Fields of a form, in their order.
+fn form(given: Vec<(String, String)>) -> Result<Vec<(String, Secret)>, String> {
+    let bytes: usize = given.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if given.len() > MAX_FIELDS || bytes > MAX_FIELDS_BYTES {
+        return Err(format!("more than {MAX_FIELDS} fields or {MAX_FIELDS_BYTES} bytes of them"));
+    }
+    let is_name =
+        |name: &str| !name.is_empty() && name != "file" && !name.chars().any(|c| c.is_control() || c == '"');
+    if !given.iter().all(|(name, _)| is_name(name)) {
+        return Err("a field that cannot be sent".into());
+    }
+    Ok(given.into_iter().map(|(name, value)| (name, Secret(value))).collect())
 }
 
 fn receipt(key: Option<String>, meta: Option<&RawValue>) -> Result<Receipt, String> {
@@ -160,6 +179,19 @@ mod tests {
         assert_eq!(granted[1].receipt, Receipt::default());
         let Ticket::Http { headers, expires_at, .. } = &granted[0].ticket else { unreachable!() };
         assert_eq!((headers.len(), *expires_at), (1, 1_893_456_000_000));
+    }
+
+    #[test]
+    fn a_form_keeps_its_fields_in_order() {
+        let mut post = ticket(0);
+        post["method"] = "POST".into();
+        post["fields"] = json!([["key", "a.webp"], ["Signature", "q-sign"], ["x-cos-security-token", "t"]]);
+        let granted = read_json(&[post.clone()], 1).unwrap();
+        let Ticket::Form { fields, .. } = &granted[0].ticket else { unreachable!() };
+        let names: Vec<_> = fields.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["key", "Signature", "x-cos-security-token"]);
+        post["fields"] = json!([["file", "mine"]]);
+        assert!(read_json(&[post], 1).is_err());
     }
 
     #[test]

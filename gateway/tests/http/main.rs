@@ -7,6 +7,7 @@ mod deliveries;
 mod doors;
 mod events;
 mod private;
+mod tickets;
 mod v2;
 mod walk;
 mod world;

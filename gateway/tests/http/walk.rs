@@ -69,6 +69,7 @@ fn foreign(route: &RouteInfo) -> Option<StatusCode> {
         ("POST", "/api/v2/jobs" | "/v1/jobs" | "/api/v2/assets/from-hash") => StatusCode::BAD_REQUEST,
         ("POST", "/api/v2/assets") => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ("POST", "/v1/drain") => StatusCode::ACCEPTED,
+        ("PUT" | "POST", "/v1/tickets/{token}") => StatusCode::GONE,
         ("GET", "/api/v2/jobs/{id}" | "/api/v2/jobs/{id}/workflow" | "/api/v2/jobs/{id}/events")
         | ("GET", "/v1/jobs/{id}" | "/v1/jobs/{id}/explain")
         | ("POST", "/api/v2/jobs/{id}/cancel" | "/v1/jobs/{id}/cancel")
@@ -130,7 +131,7 @@ async fn every_route_refuses_every_stranger() {
             request.send().await.unwrap().status()
         };
         let needs_key = match route.need {
-            Need::Nothing | Need::Door => false,
+            Need::Nothing | Need::Door | Need::Ticket => false,
             Need::Scope(_) => true,
         };
         for key in [None, Some("dk_wrong"), Some("")] {

@@ -130,7 +130,8 @@ impl Driver {
                 Lasts::Bytes
             },
             lanes: host.lanes.clone(),
-            bucket: host.bucket.clone(),
+            uploads: host.uploads.clone(),
+            desk: host.config.desk.clone(),
             times: host.config.times.clone(),
         };
         let listed = items.iter().filter(|item| item.found.source != Source::Made);
@@ -236,7 +237,7 @@ impl Driver {
 
     async fn deliver(&self, errand: &Errand, given: &Tickets) -> Result<Round, Stop> {
         let tickets = &given.tickets;
-        if tickets.iter().any(|ticket| matches!(ticket, Ticket::Http { .. })) {
+        if tickets.iter().any(|ticket| !is_file(ticket)) {
             // a bucket may be away for hours
             self.keep(errand).await?;
         }
@@ -306,7 +307,7 @@ fn folders(tickets: &[Ticket]) -> Vec<PathBuf> {
         .iter()
         .filter_map(|ticket| match ticket {
             Ticket::File { path } => path.parent().map(PathBuf::from),
-            Ticket::Http { .. } => None,
+            Ticket::Http { .. } | Ticket::Form { .. } | Ticket::BySize { .. } => None,
         })
         .collect();
     folders.into_iter().collect()

@@ -32,6 +32,8 @@ pub(crate) struct Host {
     pub lanes: Arc<Semaphore>,
     pub processor: Processor,
     pub bucket: reqwest::Client,
+    /// For files on their way to buckets.
+    pub uploads: reqwest::Client,
     pub catalogues: Arc<Catalogues>,
     pub homes: Arc<Homes>,
 }

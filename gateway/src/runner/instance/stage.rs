@@ -121,6 +121,9 @@ async fn open(shared: &Shared, input: &Input, moved: &Moved) -> Result<Body, Sig
             Ok(file) => Ok(moved.body(ReaderStream::with_capacity(file, 64 << 10))),
             Err(error) => Err(unavailable(format!("the input {} cannot be read: {error}", input.hash))),
         },
+        Ticket::Form { .. } | Ticket::BySize { .. } => {
+            Err(unavailable(format!("the input {} has a ticket for uploads", input.hash)))
+        }
         Ticket::Http { url, headers, .. } => {
             let mut request = shared.host.bucket.get(&url.0);
             for (name, value) in headers {

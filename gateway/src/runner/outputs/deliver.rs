@@ -15,13 +15,14 @@ use super::sink::{FileSink, Lasts, SinkError};
 use super::spool::{Full, Item, Spool, Spooled};
 use super::upload::{self, UploadError};
 use crate::link::message::{Attempt, Receipt, StoredFile, Ticket};
+use crate::link::ticket::Desk;
 use crate::runner::comfy::http::FileRef;
 use crate::runner::comfy::{Comfy, ComfyError};
 use crate::runner::config::{Config, Times};
 use crate::workflow::Original;
 
 /// How often a file that broke off is fetched again before its set counts as gone.
-const FETCHES: u32 = 4;
+pub(super) const FETCHES: u32 = 4;
 
 /// How much of a file passes from one buffer to the next at a time, bytes.
 const PIECE_BYTES: usize = 16 << 10;
@@ -71,7 +72,10 @@ pub(crate) struct Courier {
     pub local_lasts: Lasts,
     /// Bounds how many files of the host are on their way.
     pub lanes: Arc<Semaphore>,
-    pub bucket: reqwest::Client,
+    /// From [`upload::client`].
+    pub uploads: reqwest::Client,
+    /// Answers about uploads in pieces, where it is in this process.
+    pub desk: Option<Arc<dyn Desk>>,
     pub times: Times,
 }
 
@@ -114,10 +118,16 @@ impl Courier {
                 let place = Place { path: path.to_owned(), lasts: self.local_lasts, counted: false };
                 ledger.placed(index, with_receipt(self.fetch(&item, &place).await?)).await;
             }
-            Ticket::Http { .. } => {
-                let spooled = self.spool_when_room(index, ledger).await?;
-                self.to_bucket(&spooled, ticket).await?;
-                ledger.uploaded(index, with_receipt(spooled.facts)).await;
+            Ticket::Http { .. } | Ticket::Form { .. } | Ticket::BySize { .. } => {
+                let facts = match self.spool_when_room(index, ledger).await {
+                    Ok(spooled) => {
+                        self.to_bucket(&spooled, ticket).await?;
+                        spooled.facts
+                    }
+                    Err(DeliveryError::NeverFits(_)) => self.pass_by(&item, ticket).await?,
+                    Err(error) => return Err(error),
+                };
+                ledger.uploaded(index, with_receipt(facts)).await;
             }
         }
         Ok(())
@@ -233,15 +243,27 @@ impl Courier {
 
     async fn to_bucket(&self, spooled: &Spooled, ticket: &Ticket) -> Result<(), DeliveryError> {
         let path = self.spooled_path(&spooled.file);
-        let sent =
-            upload::put(&self.bucket, ticket, &path, spooled.facts.size_bytes, &self.lanes, &self.times)
-                .await;
-        sent.map_err(|error| match error {
-            UploadError::Expired => DeliveryError::Expired,
-            UploadError::Refused(reason) => DeliveryError::Refused(reason),
-            UploadError::Unreadable(error) => DeliveryError::Gone(format!("a file left the spool: {error}")),
-            UploadError::Retry(reason) => DeliveryError::Host(reason),
-        })
+        Ok(upload::put(self.means(), ticket, &path, spooled.facts.size_bytes).await?)
+    }
+
+    pub(super) fn means(&self) -> upload::Means<'_> {
+        upload::Means {
+            http: &self.uploads,
+            desk: self.desk.as_deref(),
+            lanes: &self.lanes,
+            times: &self.times,
+        }
+    }
+}
+
+impl From<UploadError> for DeliveryError {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::Expired => Self::Expired,
+            UploadError::Refused(reason) => Self::Refused(reason),
+            UploadError::Unreadable(error) => Self::Gone(format!("a file left the spool: {error}")),
+            UploadError::Retry(reason) => Self::Host(reason),
+        }
     }
 }
 
@@ -351,12 +373,12 @@ fn gone(item: &Item) -> DeliveryError {
 }
 
 /// Whether asking again will be answered the same.
-fn is_refusal(error: &ComfyError) -> bool {
+pub(super) fn is_refusal(error: &ComfyError) -> bool {
     matches!(error, ComfyError::Status { status, .. } if status.is_client_error())
 }
 
 /// What it means that a listed file does not come: ComfyUI answers 400 and 403 to names that it will never serve.
-fn unfetched(item: &Item, error: &ComfyError) -> DeliveryError {
+pub(super) fn unfetched(item: &Item, error: &ComfyError) -> DeliveryError {
     let listed = &item.found.listed;
     let name = &listed.name;
     match error {

@@ -227,7 +227,7 @@ fn drop_older(dir: &Path, keep_for: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Length of all files below, manifests excepted (they are small and not counted when written).
+/// Length of all files below, but for what is noted about them (small, and not counted when written).
 fn size_of(dir: &Path) -> io::Result<u64> {
     let mut size = 0;
     for entry in std::fs::read_dir(dir)? {
@@ -235,7 +235,7 @@ fn size_of(dir: &Path) -> io::Result<u64> {
         let kind = entry.file_type()?;
         if kind.is_dir() {
             size += size_of(&entry.path())?;
-        } else if kind.is_file() && entry.file_name() != MANIFEST {
+        } else if kind.is_file() && !entry.file_name().to_string_lossy().ends_with(".json") {
             size += entry.metadata()?.len();
         }
     }

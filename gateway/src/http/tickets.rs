@@ -1,0 +1,86 @@
+//! Where runners on other machines bring files of a local folder, and ask about uploads in pieces. The token in the path
+//! is the right to it: of one object, for an hour.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::Path;
+use axum::http::header::{self, HeaderMap};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::error::{ApiError, ErrorKind};
+use super::routes::{Need, Routes};
+use super::state::App;
+use crate::artifacts::ReceiveError;
+use crate::link::message::Secret;
+use crate::link::ticket::{Ask, Desk, DeskError};
+
+/// Longest question, bytes: the completion of an upload of 10 000 parts.
+const ASK_MAX: usize = 2 << 20;
+
+/// Adds the routes of tickets.
+pub(super) fn add(routes: &mut Routes) {
+    routes.add_slow(Method::PUT, "/v1/tickets/{token}", Need::Ticket, upload);
+    routes.add(Method::POST, "/v1/tickets/{token}", Need::Ticket, ask);
+}
+
+/// `PUT /v1/tickets/{token}`: takes the bytes. The same may come again, others not.
+async fn upload(
+    app: App,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    if !app.artifacts.knows_ticket(&token) {
+        return Err(expired());
+    }
+    if !headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(ApiError::invalid("a Content-Length is wanted"));
+    }
+    let md5 = app.artifacts.receive(&token, body.into_data_stream()).await?;
+    Ok((StatusCode::OK, [(header::ETAG, format!("\"{md5}\""))]).into_response())
+}
+
+/// `POST /v1/tickets/{token}`: answers what a runner asks about an upload in pieces.
+async fn ask(app: App, Path(token): Path<String>, body: Body) -> Result<Response, ApiError> {
+    if !app.artifacts.knows_ticket(&token) {
+        return Err(expired());
+    }
+    let body = axum::body::to_bytes(body, ASK_MAX).await;
+    let body = body.map_err(|_| ApiError::invalid("the body is too long or broke off"))?;
+    let ask: Ask = serde_json::from_slice(&body).map_err(|_| ApiError::invalid("no such question"))?;
+    Ok(Json(app.artifacts.ask(&Secret(token), ask).await?).into_response())
+}
+
+fn expired() -> ApiError {
+    ApiError::new(ErrorKind::Gone, "ticket_expired", "this upload ticket is none, or none any more")
+}
+
+impl From<ReceiveError> for ApiError {
+    fn from(cause: ReceiveError) -> Self {
+        match cause {
+            ReceiveError::Expired => expired(),
+            ReceiveError::Other => Self::new(
+                ErrorKind::Conflict,
+                "ticket_used",
+                "another file was uploaded with this ticket already",
+            ),
+            ReceiveError::BrokeOff(_) => Self::invalid("the upload broke off"),
+            ReceiveError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeskError> for ApiError {
+    fn from(cause: DeskError) -> Self {
+        match cause {
+            DeskError::Expired => expired(),
+            DeskError::Gone(why) => Self::new(ErrorKind::NotFound, "upload_gone", why),
+            DeskError::Refused(why) => Self::new(ErrorKind::Refused, "ticket_refused", why),
+            DeskError::NotNow(error) => {
+                tracing::error!(%error, "artifact store call failed");
+                Self::unavailable("the artifact store does not answer now")
+            }
+        }
+    }
+}
