@@ -16,13 +16,15 @@ use crate::engine::{Engine, EngineHandle, Parts, Settings};
 use crate::http;
 use crate::link::local;
 use crate::metrics::Metrics;
+use crate::outbox::{self, Deliverer};
+use crate::outside::Outside;
 use crate::runner::nvml::{self, Nvml};
 use crate::runner::{self, Runner, RunnerHandle};
 use crate::sinks::{Sink, Sinks};
 use crate::store::sqlite::SqliteStore;
 use crate::tenant::Tenants;
 use crate::ticket_desk::TicketDesk;
-use crate::{tidy, workflow};
+use crate::{ticket_desk, tidy, workflow};
 
 /// Uploads begun longer ago than that and not ended are nobody's: tickets are good for as long.
 const LEFT_FOR: Duration = Duration::from_secs(60 * 60);
@@ -46,6 +48,7 @@ pub struct App {
     server: JoinHandle<std::io::Result<()>>,
     connections: axum_server::Handle<SocketAddr>,
     runner: RunnerHandle,
+    deliverer: JoinHandle<()>,
     drain_deadline: Duration,
 }
 
@@ -68,16 +71,13 @@ impl App {
         }
         let sinks = open_sinks(&config)?;
         let metrics = Metrics::default();
-        let signers = tenants.clone();
-        let desk = TicketDesk::open(
-            Box::new(move |tenant| signers.signing_keys(tenant)),
-            config.file.tickets.allow_loopback,
-        )
-        .context("cannot set up the client for tickets")?;
+        let outside = Outside::open(&config.file.outside).context("outside")?;
+        let desk = open_desk(&config, &outside, &tenants);
 
         let (engine_end, runner_end) = local::pair(config.file.runner.serialise_link);
         let mut runner = runner_config(&config);
         runner.desk = Some(Arc::new(sinks.clone()));
+        runner.outside = Some(outside.clone());
         let runner = Runner::start(runner, runner_end).context("cannot start the runner")?;
         let (engine, handle) = Engine::open(Parts {
             store: store.clone(),
@@ -93,7 +93,8 @@ impl App {
 
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
         let bytes = (&sinks, &desk);
-        let router = http::router(http_state(&config, &handle, bytes, &tenants, &metrics, &closing));
+        let router =
+            http::router(http_state(&config, &handle, bytes, &tenants, &metrics, &outside, &closing));
         let listener = TcpListener::bind(config.listen)
             .with_context(|| format!("cannot listen on {}", config.listen))?;
         listener.set_nonblocking(true)?;
@@ -104,10 +105,14 @@ impl App {
             axum_server::from_tcp(listener)?.acceptor(NoDelayAcceptor::new()).handle(connections.clone());
         server.http_builder().http1().max_buf_size(CONNECTION_BUFFER);
         let server = tokio::spawn(server.serve(router.into_make_service()));
+        let base = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let deliverer = deliverer(&config, &store, &handle, &outside, &metrics, base, &stop);
         tokio::spawn(tenants.clone().keep_fresh(FRESH_KEYS, stop.clone()));
         let kept = sinks.own().clone();
         tokio::spawn(sweep_left_overs(sinks.clone()));
-        tokio::spawn(tidy::keep_tidy(store, sinks, handle.clone(), stop.clone()));
+        let keep_events = i64::try_from(config.file.retention.events_seconds.saturating_mul(1000));
+        let keep_events = keep_events.unwrap_or(i64::MAX);
+        tokio::spawn(tidy::keep_tidy(store, sinks, handle.clone(), keep_events, stop.clone()));
         tracing::info!(%address, instances = config.file.instances.len(), data = %config.data_dir.display(), "listening");
         Ok(Self {
             address,
@@ -120,6 +125,7 @@ impl App {
             server,
             connections,
             runner,
+            deliverer,
             drain_deadline: config.drain_deadline(),
         })
     }
@@ -158,6 +164,9 @@ impl App {
         }
         self.closing.cancel();
         self.stop.cancel();
+        if tokio::time::timeout(LAST_REQUESTS * 2, &mut self.deliverer).await.is_err() {
+            self.deliverer.abort();
+        }
         self.connections.graceful_shutdown(Some(LAST_REQUESTS));
         match tokio::time::timeout(LAST_REQUESTS * 2, &mut self.server).await {
             Ok(Ok(Ok(()))) => {}
@@ -167,6 +176,16 @@ impl App {
         }
         self.runner.shutdown().await;
     }
+}
+
+/// Requests for tickets are signed as events are.
+fn open_desk(config: &Config, outside: &Outside, tenants: &Tenants) -> TicketDesk {
+    let (tenants, configured) = (tenants.clone(), config.file.webhooks.tenants.clone());
+    let keys = move |tenant| {
+        let row = tenants.tenant(tenant);
+        row.map(|row| ticket_desk::keys_of(&row, &configured)).unwrap_or_default()
+    };
+    TicketDesk::new(outside.clone(), Box::new(keys))
 }
 
 /// Opens the gateway's own store and the named ones.
@@ -210,6 +229,7 @@ fn http_state(
     (sinks, desk): (&Sinks, &TicketDesk),
     tenants: &Tenants,
     metrics: &Metrics,
+    outside: &Outside,
     closing: &CancellationToken,
 ) -> http::State {
     let file = &config.file;
@@ -227,6 +247,7 @@ fn http_state(
             max_streams_per_key: file.http.max_streams_per_key,
             request_timeout: Duration::from_secs(file.http.request_timeout_seconds),
             default_deadline: Duration::from_secs(file.retention.deadline_seconds),
+            feed_wait: Duration::from_secs(file.http.feed_wait_seconds),
             ..http::Limits::default()
         },
         doors: http::Doors {
@@ -235,9 +256,34 @@ fn http_state(
         },
         public_url: config.public_url.clone(),
         shared_inputs: file.workflow.shared_inputs.clone().into(),
+        webhooks: Arc::new(file.webhooks.tenants.clone()),
+        outside: outside.clone(),
         retention: Duration::from_secs(file.retention.jobs_seconds),
         closing: closing.clone(),
     }
+}
+
+fn deliverer(
+    config: &Config,
+    store: &Arc<SqliteStore>,
+    engine: &EngineHandle,
+    outside: &Outside,
+    metrics: &Metrics,
+    base: String,
+    stop: &CancellationToken,
+) -> JoinHandle<()> {
+    let clock = engine.clone();
+    let deliverer = Deliverer::new(outbox::Parts {
+        store: store.clone(),
+        outside: outside.clone(),
+        bodies: http::event_bodies(engine.clone(), base),
+        tenants: Arc::new(config.file.webhooks.tenants.clone()),
+        settings: config.file.webhooks.clone(),
+        now: Arc::new(move || clock.now()),
+        metrics: metrics.clone(),
+        stop: stop.clone(),
+    });
+    tokio::spawn(deliverer.run())
 }
 
 fn runner_config(config: &Config) -> runner::Config {

@@ -13,6 +13,8 @@ pub mod http;
 pub mod link;
 pub mod metrics;
 mod names;
+pub mod outbox;
+pub mod outside;
 pub mod pictures;
 pub mod runner;
 pub mod sinks;

@@ -15,6 +15,7 @@ use scheduler::{AttemptEnd, Class, Outcome, RefusalReason};
 
 use crate::fleet::FleetView;
 use crate::link::message::{MadeOf, PictureWork};
+use crate::store::OutboxFigures;
 use crate::ticket_desk::DeskError;
 use families::Families;
 
@@ -160,6 +161,20 @@ impl Metrics {
         self.families.ticket_requests.with_label_values(&[result]).inc();
     }
 
+    /// A webhook was sent, or tried.
+    pub fn webhook(&self, result: WebhookResult) {
+        self.families.webhooks.with_label_values(&[result.name()]).inc();
+    }
+
+    /// How the outbox stands at `now` (milliseconds since the epoch).
+    pub fn outbox(&self, figures: OutboxFigures, now: i64) {
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.families.webhooks_pending.set(gauge(figures.pending));
+        self.families.webhooks_dead.set(gauge(figures.dead));
+        let oldest = figures.oldest_at.map_or(0, |at| now.saturating_sub(at).max(0) / 1000);
+        self.families.webhooks_oldest.set(oldest);
+    }
+
     /// How many event streams are open.
     pub fn event_streams(&self, open: usize) {
         self.families.event_streams.set(i64::try_from(open).unwrap_or(i64::MAX));
@@ -188,6 +203,30 @@ impl Metrics {
 /// The value among the known ones of a label, or `other`.
 fn one_of(known: &[&'static str], value: &str) -> &'static str {
     known.iter().find(|known| **known == value).copied().unwrap_or("other")
+}
+
+/// What came of sending a webhook once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookResult {
+    /// The receiver has it.
+    Delivered,
+    /// It will be sent again.
+    Failed,
+    /// The receiver does not want it (410).
+    Gone,
+    /// It failed once more, and is too old.
+    GivenUp,
+}
+
+impl WebhookResult {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Gone => "gone",
+            Self::GivenUp => "given_up",
+        }
+    }
 }
 
 fn class_name(class: Class) -> &'static str {

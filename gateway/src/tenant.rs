@@ -16,7 +16,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::link::message::Secret;
-use crate::store::{KeyRow, NewKey, Scope, Store, StoreError, TenantRow, WebhookKey};
+use crate::store::{KeyRow, NewKey, Scope, Store, StoreError, TenantRow};
 
 /// The tenant of everybody while no key was ever created. Every store has it from the start.
 pub const DEFAULT_TENANT: &str = "default";
@@ -153,14 +153,12 @@ impl Tenants {
         (blake3::Hash::from_bytes(*stored) == presented).then(|| caller.clone())
     }
 
-    /// The keys that sign what leaves for a tenant; none where nobody can call for it.
+    /// A tenant, as far as somebody can call for it.
     #[must_use]
-    pub fn signing_keys(&self, tenant: u32) -> Vec<WebhookKey> {
+    pub fn tenant(&self, id: u32) -> Option<TenantRow> {
         let snapshot = self.snapshot.load();
         let mut callers = snapshot.callers.values().chain(&snapshot.everybody);
-        let found = callers.find(|caller| caller.tenant.id == tenant);
-        let webhook = found.and_then(|caller| caller.tenant.settings.webhook.clone());
-        webhook.map(|webhook| webhook.keys).unwrap_or_default()
+        callers.find(|caller| caller.tenant.id == id).map(|caller| caller.tenant.clone())
     }
 
     /// Makes a key. From then on the door is closed to callers without one.

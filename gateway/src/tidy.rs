@@ -13,11 +13,15 @@ use crate::store::{Left, Store, Swept};
 /// How often what is past its time is swept, and how much at once.
 const SWEEP: (Duration, u32) = (Duration::from_secs(60), 1_000);
 
-/// Tidies up until `stop`.
+/// Events are small and lie in a row: more of them at once.
+const SWEEP_EVENTS: u32 = 10_000;
+
+/// Tidies up until `stop`; events are kept for so many milliseconds.
 pub(crate) async fn keep_tidy(
     store: Arc<dyn Store>,
     sinks: Sinks,
     engine: EngineHandle,
+    keep_events: i64,
     stop: CancellationToken,
 ) {
     // what an earlier life left is looked at right away
@@ -28,6 +32,7 @@ pub(crate) async fn keep_tidy(
             () = tokio::time::sleep(SWEEP.0) => {}
         }
         while sweep_once(&*store, &sinks, engine.now()).await && !stop.is_cancelled() {}
+        while sweep_events(&*store, engine.now().saturating_sub(keep_events)).await && !stop.is_cancelled() {}
     }
 }
 
@@ -76,6 +81,17 @@ async fn remove(sinks: &Sinks, left: &Left) -> Result<(), ArtifactError> {
                 }
             }
             Ok(())
+        }
+    }
+}
+
+/// One batch of events past their time; whether there may be more.
+async fn sweep_events(store: &dyn Store, before: i64) -> bool {
+    match store.outbox().sweep_events(before, SWEEP_EVENTS).await {
+        Ok(gone) => gone >= u64::from(SWEEP_EVENTS),
+        Err(error) => {
+            tracing::warn!(%error, "no events could be swept");
+            false
         }
     }
 }

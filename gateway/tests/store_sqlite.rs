@@ -50,6 +50,12 @@ suite! {
         a_job_past_its_retention_is_a_tombstone_for_a_day a_tombstone_does_not_hide_a_newer_job_of_its_id
         open_jobs_are_never_swept bytes_go_an_hour_after_the_last_record any_use_saves_bytes_that_were_to_go
         pinned_bytes_outlive_their_record dead_keys_are_forgotten a_sweep_is_bounded;
+    outbox:
+        every_committed_change_is_an_event_in_order a_feed_is_read_page_by_page_without_gaps
+        a_refused_job_leaves_no_event listeners_hear_of_their_tenants_commits_only
+        forgotten_events_expire_cursors_and_none_is_used_twice events_of_a_job_are_due_one_after_the_other
+        only_the_wanted_events_are_sent a_dead_letter_lets_the_next_event_through_and_can_be_replayed
+        a_failing_receiver_concerns_nobody_else;
     people:
         a_key_makes_its_tenant_once a_key_is_revoked_by_id_or_prefix_and_stays_revoked;
 }

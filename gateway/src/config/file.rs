@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::outbox::TenantWebhook;
 use crate::pictures::Limits;
 
 macro_rules! section {
@@ -55,14 +56,16 @@ section! {
         engine: Engine = Engine::default(),
         /// The runner beside the instances.
         runner: Runner = Runner::default(),
-        /// Tickets to callers' own buckets.
-        tickets: Tickets = Tickets::default(),
         /// Bounds of the work on one picture.
         pictures: Limits = Limits::default(),
         /// Readings of the GPUs.
         nvml: Nvml = Nvml::default(),
         /// How long things are kept.
         retention: Retention = Retention::default(),
+        /// URLs that callers name.
+        outside: Outside = Outside::default(),
+        /// Events sent to receivers.
+        webhooks: Webhooks = Webhooks::default(),
     }
 }
 
@@ -139,6 +142,8 @@ section! {
         max_streams_per_key: usize = 10_000,
         /// How long a request may take, seconds (uploads and streams have their own clocks).
         request_timeout_seconds: u64 = 30,
+        /// Longest wait of a request for events, seconds.
+        feed_wait_seconds: u64 = 60,
         /// Web origins that may call from a browser.
         allowed_origins: Vec<String> = Vec::new(),
     }
@@ -225,14 +230,6 @@ section! {
 }
 
 section! {
-    /// Tickets to callers' own buckets.
-    Tickets {
-        /// Speak plain http to this machine, to ask for tickets and to upload: for trials.
-        allow_loopback: bool = false,
-    }
-}
-
-section! {
     /// Readings of the GPUs.
     Nvml {
         /// Whether to read them at all.
@@ -249,5 +246,49 @@ section! {
         jobs_seconds: u64 = 7 * 24 * 3600,
         /// Total deadline of a job that asks for none, seconds.
         deadline_seconds: u64 = 24 * 3600,
+        /// Events of the feed, and webhooks that could not be delivered, seconds.
+        events_seconds: u64 = 7 * 24 * 3600,
+    }
+}
+
+section! {
+    /// URLs that callers name: webhooks, tickets, inputs. By default https to the public internet and nothing else.
+    Outside {
+        /// Hosts, domains (`*.a.example`), addresses and networks that may be reached although they are private.
+        allow: Vec<String> = Vec::new(),
+        /// Hosts, domains, addresses and networks to which plain http is taken too.
+        allow_http: Vec<String> = Vec::new(),
+        /// Hosts, domains, addresses and networks that are never reached.
+        deny: Vec<String> = Vec::new(),
+        /// Ports; empty: any.
+        ports: Vec<u16> = vec![80, 443, 8443],
+        /// One request, answer included, seconds.
+        timeout_seconds: u64 = 10,
+        /// The body of an answer, bytes.
+        max_answer_bytes: usize = 1 << 20,
+        /// Requests to one destination at once.
+        per_destination: usize = 16,
+    }
+}
+
+section! {
+    /// Events sent to receivers.
+    Webhooks {
+        /// Deliveries under way, to all receivers together; one tenant gets a quarter of them.
+        concurrency: usize = 256,
+        /// Deliveries under way to one receiver that answers well.
+        per_receiver: usize = 8,
+        /// How long a receiver may take to answer, seconds.
+        timeout_seconds: u64 = 10,
+        /// Pause before an event is sent again, milliseconds; it doubles with each try …
+        first_retry_ms: u64 = 1_000,
+        /// … up to this many seconds.
+        longest_retry_seconds: u64 = 3_600,
+        /// Longest pause of a receiver that fails, whatever the events that wait for it, seconds.
+        longest_pause_seconds: u64 = 60,
+        /// Age of an event at which no more is tried, seconds.
+        give_up_seconds: u64 = 24 * 3600,
+        /// Receiver and signing keys of each tenant, by its name.
+        tenants: BTreeMap<String, TenantWebhook> = BTreeMap::new(),
     }
 }

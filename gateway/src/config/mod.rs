@@ -15,8 +15,8 @@ use crate::artifacts::Artifacts;
 use crate::workflow::FAMILIES;
 
 pub use file::{
-    Engine, File, Http, Instance, Log, LogFormat, Nvml, Retention, Runner, Scheduler, SinkConfig, Tickets,
-    Workflow,
+    Engine, File, Http, Instance, Log, LogFormat, Nvml, Outside, Retention, Runner, Scheduler, SinkConfig,
+    Webhooks, Workflow,
 };
 
 /// The gateway's settings, checked and complete.
@@ -275,12 +275,30 @@ fn check_bounds(file: &File, mistakes: &mut Vec<String>) {
         ("pictures.max_seconds", u64::from(file.pictures.max_seconds)),
         ("retention.jobs_seconds", file.retention.jobs_seconds),
         ("retention.deadline_seconds", file.retention.deadline_seconds),
+        ("retention.events_seconds", file.retention.events_seconds),
+        ("http.feed_wait_seconds", file.http.feed_wait_seconds),
+        ("outside.timeout_seconds", file.outside.timeout_seconds),
+        ("outside.max_answer_bytes", file.outside.max_answer_bytes as u64),
+        ("outside.per_destination", file.outside.per_destination as u64),
+        ("webhooks.concurrency", file.webhooks.concurrency as u64),
+        ("webhooks.per_receiver", file.webhooks.per_receiver as u64),
+        ("webhooks.timeout_seconds", file.webhooks.timeout_seconds),
+        ("webhooks.first_retry_ms", file.webhooks.first_retry_ms),
+        ("webhooks.longest_retry_seconds", file.webhooks.longest_retry_seconds),
+        ("webhooks.longest_pause_seconds", file.webhooks.longest_pause_seconds),
+        ("webhooks.give_up_seconds", file.webhooks.give_up_seconds),
         ("drain_seconds", file.drain_seconds),
     ];
     for (name, value) in positive {
         if value == 0 {
             mistakes.push(format!("{name}: must be above 0"));
         }
+    }
+    mistakes.extend(crate::outside::Outside::mistakes(&file.outside));
+    for (tenant, webhook) in &file.webhooks.tenants {
+        mistakes.extend(
+            webhook.mistakes().into_iter().map(|mistake| format!("webhooks.tenants.{tenant}.{mistake}")),
+        );
     }
     for (index, origin) in file.http.allowed_origins.iter().enumerate() {
         if !is_http_url(origin) {

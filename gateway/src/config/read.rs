@@ -24,15 +24,16 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
             ("scheduler", value) => file.scheduler = section("scheduler", value, mistakes),
             ("engine", value) => file.engine = section("engine", value, mistakes),
             ("runner", value) => file.runner = section("runner", value, mistakes),
-            ("tickets", value) => file.tickets = section("tickets", value, mistakes),
             ("pictures", value) => file.pictures = section("pictures", value, mistakes),
             ("nvml", value) => file.nvml = section("nvml", value, mistakes),
             ("retention", value) => file.retention = section("retention", value, mistakes),
             ("instances", Value::Array(list)) => file.instances = tables("instances", list, mistakes),
             ("sinks", Value::Array(list)) => file.sinks = tables("sinks", list, mistakes),
             ("sinks", _) => mistakes.push("sinks: expected [[sinks]] tables".to_owned()),
+            ("outside", value) => file.outside = section("outside", value, mistakes),
+            ("webhooks", value) => file.webhooks = section("webhooks", value, mistakes),
             ("instances", _) => mistakes.push("instances: expected [[instances]] tables".to_owned()),
-            ("tls" | "listeners" | "runners" | "tenants" | "webhooks", _) => {
+            ("tls" | "listeners" | "runners" | "tenants", _) => {
                 mistakes.push(format!("{name}: not in this version"));
             }
             (_, value) => {
@@ -48,11 +49,12 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
         scheduler: file.scheduler,
         engine: file.engine,
         runner: file.runner,
-        tickets: file.tickets,
         pictures: file.pictures,
         nvml: file.nvml,
         sinks: file.sinks,
         retention: file.retention,
+        outside: file.outside,
+        webhooks: file.webhooks,
         instances: file.instances,
         ..top
     }

@@ -11,6 +11,7 @@ use crate::link::message::Secret;
 use crate::pictures::{Choice, Metadata};
 use crate::store::Face;
 use crate::tenant::Caller;
+use crate::ticket_desk;
 
 /// What a submission asks for; what is unset is as its tenant has it.
 #[derive(Debug, Default)]
@@ -63,14 +64,13 @@ fn check_ticket_url(
     if sink.is_some() {
         return Err(ApiError::invalid("sink and ticket_url exclude each other"));
     }
-    let keys = caller.tenant.settings.webhook.as_ref().map(|webhook| &webhook.keys);
-    if keys.is_none_or(Vec::is_empty) {
+    if ticket_desk::keys_of(&caller.tenant, &app.webhooks).is_empty() {
         return Err(ApiError::refused(
             "signing_key_missing",
             "requests to ticket_url are signed, and the tenant has no key for it",
         ));
     }
-    let refused = |why: String| ApiError::refused("url_refused", format!("ticket_url: {why}"));
+    let refused = |why| ApiError::refused("url_refused", format!("ticket_url: {why}"));
     app.desk.check(&url.0).map(drop).map_err(refused)
 }
 

@@ -29,6 +29,8 @@ pub use error::{ApiError, ErrorKind};
 pub use routes::{Need, RouteInfo};
 pub use state::{Doors, Limits, State};
 
+use crate::engine::EngineHandle;
+use crate::outbox::Bodies;
 use routes::Routes;
 use state::Shared;
 
@@ -41,6 +43,11 @@ pub fn router(state: State) -> Router {
         .layer(axum::extract::DefaultBodyLimit::disable()) // Each handler has bounds of its own.
         .layer(axum::middleware::from_fn_with_state(app.clone(), observe::observe))
         .with_state(app)
+}
+
+/// Bodies of webhooks, in the words of `/v1`; `base` is the base of absolute URLs in them.
+pub fn event_bodies(engine: EngineHandle, base: String) -> Arc<dyn Bodies> {
+    private::EventBodies::shared(engine, base)
 }
 
 /// Every route there is, with what it asks of its callers.

@@ -1,6 +1,6 @@
 //! What every handler may reach, and the bounds they keep.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::artifacts::Artifacts;
 use crate::engine::EngineHandle;
 use crate::metrics::Metrics;
+use crate::outbox::TenantWebhook;
+use crate::outside::Outside;
 use crate::sinks::Sinks;
 use crate::tenant::{Caller, Tenants};
 use crate::ticket_desk::TicketDesk;
@@ -38,6 +40,10 @@ pub struct State {
     pub public_url: Option<String>,
     /// File names that every instance has in its input folder.
     pub shared_inputs: Arc<[String]>,
+    /// Who is told of events, and how they are signed, by the tenant's name.
+    pub webhooks: Arc<BTreeMap<String, TenantWebhook>>,
+    /// The way to URLs that callers name.
+    pub outside: Outside,
     /// How long an ended job is remembered.
     pub retention: Duration,
     /// Cancelled when the process goes away: event streams end.
@@ -63,6 +69,8 @@ pub struct Limits {
     pub upload_idle_timeout: Duration,
     /// Total deadline of a job that asks for none.
     pub default_deadline: Duration,
+    /// Longest wait of a request for events.
+    pub feed_wait: Duration,
 }
 
 impl Default for Limits {
@@ -76,6 +84,7 @@ impl Default for Limits {
             request_timeout: Duration::from_secs(30),
             upload_idle_timeout: Duration::from_secs(30),
             default_deadline: Duration::from_secs(24 * 3600),
+            feed_wait: Duration::from_secs(60),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName};
 use scheduler::{Class, RefusalReason};
 use serde_json::{Map, Value, json};
+use tracing::warn;
 use uuid::Uuid;
 
 use super::delivery::{self, Asked};
@@ -15,7 +16,7 @@ use super::state::Shared;
 use super::time::millis;
 use crate::engine::SubmitError;
 use crate::link::message::Secret;
-use crate::store::{Face, IdempotencyKey, JobBody, JobPlan, NewJob, StoredResponse};
+use crate::store::{EventKind, Face, IdempotencyKey, JobBody, JobPlan, NewJob, StoredResponse, Webhook};
 use crate::tenant::Caller;
 use crate::workflow::{self, Graph, Judged, Malformed, NodeProblem, Refused};
 
@@ -46,6 +47,8 @@ pub(super) struct Wanted {
     pub(super) partner_key: Option<Secret>,
     /// What is asked of its deliveries.
     pub(super) delivery: Asked,
+    /// Who is told of its events, and of which; `None`: whoever the tenant has for all its jobs.
+    pub(super) webhook: Option<(String, Vec<EventKind>)>,
     /// BLAKE3 of what a repeat under the same idempotency key must equal.
     pub(super) body_hash: [u8; 32],
 }
@@ -80,6 +83,7 @@ pub(super) fn job(
     (id, now): (Uuid, i64),
 ) -> Result<NewJob, ApiError> {
     let delivery = delivery::settle(app, caller, face, wanted.delivery)?;
+    let webhook = webhook(app, caller, wanted.webhook)?;
     let after = |wait: Duration| now.saturating_add(millis(wait));
     let idempotency = key.map(|(key, response)| IdempotencyKey {
         key,
@@ -118,7 +122,26 @@ pub(super) fn job(
         labels: wanted.labels,
         accepted_at: now,
         retention_ms: millis(app.retention),
+        webhook,
     })
+}
+
+fn webhook(
+    app: &Shared,
+    caller: &Caller,
+    wanted: Option<(String, Vec<EventKind>)>,
+) -> Result<Option<Webhook>, ApiError> {
+    let named = wanted.is_some();
+    let settings = app.webhooks.get(&caller.tenant.name).cloned().unwrap_or_default();
+    match settings.of_job(wanted, &app.outside) {
+        Ok(webhook) => Ok(webhook),
+        Err(why) if named => Err(ApiError::refused("webhook_refused", why.to_string())),
+        // The caller cannot help what the operator configured; events of the feed are written all the same.
+        Err(why) => {
+            warn!(tenant = caller.tenant.name, reason = %why, "the webhook of a tenant is not used");
+            Ok(None)
+        }
+    }
 }
 
 /// The `Idempotency-Key`, 1 to 255 printable ASCII characters.

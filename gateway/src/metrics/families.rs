@@ -52,6 +52,10 @@ pub(super) struct Families {
     pub(super) deliverables: IntCounterVec,
     pub(super) undeliverable: IntCounterVec,
     pub(super) ticket_requests: IntCounterVec,
+    pub(super) webhooks: IntCounterVec,
+    pub(super) webhooks_pending: IntGauge,
+    pub(super) webhooks_oldest: IntGauge,
+    pub(super) webhooks_dead: IntGauge,
     described: Vec<Family>,
 }
 
@@ -76,6 +80,10 @@ impl Register {
         }
         self.registry.register(Box::new(family.clone())).expect(CONSTANT);
         family
+    }
+
+    fn gauge(&mut self, name: &str, help: &str) -> IntGauge {
+        self.keep(IntGauge::new(name, help).expect(CONSTANT), "gauge")
     }
 
     fn counter(&mut self, name: &str, help: &str) -> IntCounter {
@@ -105,6 +113,7 @@ impl Register {
 const CLASSES: &[&str] = &["batch", "normal", "interactive"];
 const OUTCOMES: &[&str] = &["succeeded", "failed", "canceled", "expired"];
 const REASONS: &[&str] = &["queue_full", "tenant_queue_full", "spool_full", "draining"];
+const WEBHOOKS: &[&str] = &["delivered", "failed", "gone", "given_up"];
 const ENDS: &[&str] = &[
     "no_trace",
     "unreachable",
@@ -224,6 +233,18 @@ impl Families {
                 &["result"],
                 ASKED,
             ),
+            webhooks: r.counters(
+                "gateway_webhook_deliveries_total",
+                "Webhooks sent, by what came of it.",
+                &["result"],
+                WEBHOOKS,
+            ),
+            webhooks_pending: r.gauge("gateway_webhook_pending", "Events that wait for their receivers."),
+            webhooks_oldest: r.gauge(
+                "gateway_webhook_oldest_seconds",
+                "Age of the oldest event that waits for its receiver.",
+            ),
+            webhooks_dead: r.gauge("gateway_webhook_dead_letters", "Events that were given up."),
             registry: Registry::new(),
             described: Vec::new(),
         };

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::nvml::Nvml;
 use crate::link::ticket::Desk;
+use crate::outside::Outside;
 use crate::pictures::Limits;
 
 /// Settings of one host's runner.
@@ -44,6 +45,8 @@ pub struct Config {
     pub nvml: Option<Arc<Nvml>>,
     /// Answers about uploads in pieces, where the artifact store is in this process; elsewhere tickets name a URL.
     pub desk: Option<Arc<dyn Desk>>,
+    /// What buckets that callers name are held to; `None`: to nothing, for a host that no such tickets come to.
+    pub outside: Option<Outside>,
     /// Base URL of a metadata server that gives notice before the host is taken away; `None`: nobody does.
     pub spot_notice: Option<String>,
 }
@@ -69,6 +72,7 @@ impl Config {
             times: Times::default(),
             nvml: None,
             desk: None,
+            outside: None,
             spot_notice: None,
         }
     }

@@ -35,6 +35,7 @@ pub(super) fn start(
         lanes: Arc::new(Semaphore::new(config.max_deliveries.max(1))),
         bucket: bucket_client(&config)?,
         uploads: upload::client(&config)?,
+        outside_uploads: upload::outside_client(&config)?,
         processor: Processor::new(
             config.picture_threads,
             config.picture_memory_bytes,

@@ -4,12 +4,14 @@
 //! its records are written before the commit (DESIGN §4.3). Reads go beside it and see committed data only.
 //! All times are milliseconds since the epoch.
 
+pub mod outbox;
 pub mod sqlite;
 pub mod types;
 
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
+pub use outbox::{Bells, Outbox};
 pub use types::*;
 
 /// A store call failed.
@@ -114,6 +116,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// These rows of [`Swept::residue`] are removed from the stores.
     fn cleared(&self, residue: Vec<i64>) -> BoxFuture<'_, Result<()>>;
+
+    /// Events of jobs, and their way to receivers.
+    fn outbox(&self) -> &dyn Outbox;
 
     /// Cheap check that the store can be written, for `/readyz`.
     fn ping(&self) -> BoxFuture<'_, Result<()>>;

@@ -4,25 +4,25 @@
 mod answer;
 mod request;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{StatusCode, Url};
 
 pub use answer::Granted;
 pub use request::{Ask, AskedFile, Role};
 
 use crate::link::message::Secret;
-use crate::store::WebhookKey;
+use crate::outbox::TenantWebhook;
+use crate::outbox::signature::{self, SigningKey};
+use crate::outside::{Outside, OutsideError, Refusal, Request};
+use crate::store::TenantRow;
 
-/// How long one request may take, its answer included.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// An answer, bytes.
-const MAX_ANSWER_BYTES: usize = 1 << 20;
+const SIGNATURE: HeaderName = HeaderName::from_static("darkroom-signature");
 
 /// The keys of a tenant, each of which signs by itself; none: nothing may be sent for it.
-pub type KeysOf = dyn Fn(u32) -> Vec<WebhookKey> + Send + Sync;
+pub type KeysOf = dyn Fn(u32) -> Vec<SigningKey> + Send + Sync;
 
 /// Why there are no tickets now. No text of it holds a URL: it may carry a secret.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ pub enum DeskError {
     Refused(String),
     /// No answer.
     #[error("no answer: {0}")]
-    Unreachable(String),
+    Unreachable(#[source] OutsideError),
     /// An answer other than 200.
     #[error("it answered {0}")]
     Status(StatusCode),
@@ -44,14 +44,8 @@ pub enum DeskError {
 /// The desk. Cheap to clone.
 #[derive(Clone)]
 pub struct TicketDesk {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    client: reqwest::Client,
-    keys: Box<KeysOf>,
-    /// Whether plain `http` may be spoken: to this machine only.
-    loopback: bool,
+    outside: Outside,
+    keys: Arc<KeysOf>,
 }
 
 impl std::fmt::Debug for TicketDesk {
@@ -60,35 +54,27 @@ impl std::fmt::Debug for TicketDesk {
     }
 }
 
+/// The keys of a tenant: those of its settings and those of the configuration.
+#[must_use]
+pub fn keys_of(tenant: &TenantRow, configured: &BTreeMap<String, TenantWebhook>) -> Vec<SigningKey> {
+    let own = tenant.settings.webhook.iter().flat_map(|webhook| &webhook.keys);
+    let own = own.map(|key| SigningKey { id: key.id.clone(), secret: key.secret.clone() });
+    own.chain(configured.get(&tenant.name).into_iter().flat_map(|webhook| webhook.keys.clone())).collect()
+}
+
 impl TicketDesk {
-    /// A desk that signs with these keys.
-    ///
-    /// # Errors
-    /// The client cannot be built.
-    pub fn open(keys: Box<KeysOf>, loopback: bool) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .timeout(ANSWER_WITHIN)
-            .build()?;
-        Ok(Self { inner: Arc::new(Inner { client, keys, loopback }) })
+    /// A desk that speaks through `outside` and signs with these keys.
+    #[must_use]
+    pub fn new(outside: Outside, keys: Box<KeysOf>) -> Self {
+        Self { outside, keys: keys.into() }
     }
 
     /// Whether a URL may be asked, or be uploaded to.
     ///
     /// # Errors
     /// Why not, safe to show to whoever named it.
-    pub fn check(&self, url: &str) -> Result<Url, String> {
-        let url = Url::parse(url).map_err(|_| "it is no URL".to_owned())?;
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("a URL must not hold a user name or a password".into());
-        }
-        match url.scheme() {
-            "https" => Ok(url),
-            "http" if self.inner.loopback && is_loopback(&url) => Ok(url),
-            _ => Err("only https is spoken".into()),
-        }
+    pub fn check(&self, url: &str) -> Result<Url, Refusal> {
+        self.outside.check(url)
     }
 
     /// Asks for tickets: one a file, in the order of the files.
@@ -96,47 +82,33 @@ impl TicketDesk {
     /// # Errors
     /// See [`DeskError`]; asking again may help in every case.
     pub async fn ask(&self, url: &Secret, tenant: u32, ask: &Ask<'_>) -> Result<Vec<Granted>, DeskError> {
-        let url = self.check(&url.0).map_err(DeskError::Refused)?;
-        let keys = (self.inner.keys)(tenant);
+        let refused = |why: String| DeskError::Refused(why);
+        let url = self.check(&url.0).map_err(|refusal| refused(refusal.to_string()))?;
+        let keys = (self.keys)(tenant);
         if keys.is_empty() {
-            return Err(DeskError::Refused("the tenant has no key to sign with".into()));
+            return Err(refused("the tenant has no key to sign with".into()));
         }
-        let (body, signature) = request::signed(ask, &keys).map_err(DeskError::Refused)?;
-        let answer = self.post(url, body, &signature).await?;
-        let check = |url: &str| self.check(url).map(drop);
+        let body = serde_json::to_vec(ask).map_err(|error| refused(error.to_string()))?;
+        let signature = signature::sign(&keys, jiff::Timestamp::now().as_second(), &body);
+        let mut request = Request::post(url, body);
+        request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let signature = HeaderValue::from_str(&signature).map_err(|error| refused(error.to_string()))?;
+        request.headers.insert(SIGNATURE, signature);
+        let answer = self.outside.send(request).await.map_err(unreachable)?;
+        if answer.status() != StatusCode::OK {
+            let status = answer.status();
+            answer.drain().await;
+            return Err(DeskError::Status(status));
+        }
+        let answer = answer.bytes().await.map_err(unreachable)?;
+        let check = |url: &str| self.check(url).map(drop).map_err(|refusal| refusal.to_string());
         answer::read(&answer, ask.files.len(), &check).map_err(DeskError::Wrong)
-    }
-
-    async fn post(&self, url: Url, body: String, signature: &str) -> Result<Bytes, DeskError> {
-        let unreachable = |error: reqwest::Error| DeskError::Unreachable(error.without_url().to_string());
-        let request = self
-            .inner
-            .client
-            .post(url)
-            .header(reqwest::header::CONTENT_TYPE, "application/json")
-            .header("darkroom-signature", signature)
-            .body(body);
-        let mut response = request.send().await.map_err(unreachable)?;
-        if response.status() != StatusCode::OK {
-            return Err(DeskError::Status(response.status()));
-        }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(DeskError::Wrong(format!("it is larger than {MAX_ANSWER_BYTES} bytes")));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(bytes.into())
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
-    match url.host_str() {
-        Some("localhost") => true,
-        Some(host) => {
-            host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-        }
-        None => false,
+fn unreachable(error: OutsideError) -> DeskError {
+    match error {
+        OutsideError::Refused(refusal) => DeskError::Refused(refusal.to_string()),
+        error => DeskError::Unreachable(error),
     }
 }

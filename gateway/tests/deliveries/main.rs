@@ -330,3 +330,29 @@ async fn a_deleted_output_leaves_nothing_in_any_store() {
     assert!(world::read(shots, &output.object_key).await.is_none());
     assert!(world::read(shots, &output.variants[0].object_key).await.is_none());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_must_lie_in_the_spool_and_never_can_fails_the_job() {
+    let world = World::with(|config| config.spool_max_bytes = 20).await;
+    let delivery = Delivery { sink: Some("shots".into()), ..Delivery::default() };
+    let id = world.submit(with(&sound(), delivery)).await;
+    assert_eq!(world.failure(id).await, "output_too_large");
+    // where nothing has to be done to it, it need not
+    let id = world.submit(with(&sound(), Delivery { pictures: stripped(), ..Delivery::default() })).await;
+    assert_eq!(world.outputs(id).await[0].content_type, "audio/flac");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_sink_is_not_configured_any_more_waits_for_it() {
+    let world = World::start().await;
+    let delivery = Delivery { pictures: stripped(), sink: Some("gone".into()), ticket_url: None };
+    let id = world.submit(with(&picture(14), delivery)).await;
+    until("it is collecting", || async {
+        let live = world.engine.live(id)?;
+        (live.phase == Some(scheduler::Phase::Collecting)).then_some(())
+    })
+    .await;
+    let other = world.submit(job(&picture(15))).await;
+    world.outputs(other).await;
+    assert!(!world.engine.store().job(id).await.unwrap().unwrap().state.is_terminal());
+}

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use comfyui_sim::Simulator;
 use gateway::artifacts::Artifacts;
+use gateway::config;
 use gateway::delivery::Place;
 use gateway::engine::{Engine, EngineHandle, Parts, Settings};
 use gateway::link::local;
 use gateway::metrics::Metrics;
+use gateway::outside::Outside;
 use gateway::runner::{Config, InstanceConfig, Runner, RunnerHandle};
 use gateway::sinks::{Sink, Sinks};
 use gateway::store::sqlite::SqliteStore;
@@ -64,6 +66,8 @@ impl World {
         config.times.second_look = Duration::from_millis(100);
         config.times.ticket_retry = Duration::from_millis(100);
         config.times.upload_backoff = (Duration::from_millis(10), Duration::from_millis(100));
+        config.desk = Some(Arc::new(sinks.clone()));
+        config.outside = Some(outside());
         change(&mut config);
         let (engine_end, runner_end) = local::pair(true);
         let runner = Runner::start(config, runner_end).unwrap();
@@ -72,7 +76,7 @@ impl World {
         let parts = Parts {
             store: store.clone(),
             sinks: sinks.clone(),
-            desk: TicketDesk::open(Box::new(|_| vec![crate::backend::key()]), true).unwrap(),
+            desk: TicketDesk::new(outside(), Box::new(|_| vec![crate::backend::key()])),
             links: vec![engine_end],
             metrics: metrics.clone(),
             settings: settings(),
@@ -176,6 +180,14 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut attempt: im
         assert!(tokio::time::Instant::now() < deadline, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Callers' URLs are on this machine here.
+fn outside() -> Outside {
+    let here = vec!["127.0.0.1".to_owned()];
+    let settings =
+        config::Outside { allow: here.clone(), allow_http: here, ports: vec![], ..Default::default() };
+    Outside::open(&settings).unwrap()
 }
 
 fn settings() -> Settings {

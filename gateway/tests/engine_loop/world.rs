@@ -13,6 +13,7 @@ use gateway::link::message::{
     Attempt, Command, Dispatch, InstanceFacts, ListedFile, OutputKind, Report, Signal, StoredFile,
 };
 use gateway::metrics::Metrics;
+use gateway::outside::Outside;
 use gateway::store::sqlite::SqliteStore;
 use gateway::store::*;
 use gateway::ticket_desk::TicketDesk;
@@ -71,7 +72,7 @@ impl World {
         let parts = Parts {
             store: flaky.clone(),
             sinks: artifacts.into(),
-            desk: TicketDesk::open(Box::new(|_| Vec::new()), true).unwrap(),
+            desk: TicketDesk::new(Outside::open(&Default::default()).unwrap(), Box::new(|_| Vec::new())),
             links: vec![engine_end],
             metrics: Metrics::default(),
             settings,
@@ -262,6 +263,7 @@ pub fn job() -> NewJob {
         labels: Default::default(),
         accepted_at: i64::try_from(id.as_u128() >> 80).unwrap(),
         retention_ms: 1_000_000,
+        webhook: None,
     }
 }
 
@@ -314,6 +316,9 @@ impl Store for Flaky {
             Ok(Box::new(FlakyTurn { turn, broken }) as Box<dyn Turn>)
         }
         .boxed()
+    }
+    fn outbox(&self) -> &dyn Outbox {
+        self.store.outbox()
     }
     store_calls!(delegate);
 }

@@ -6,6 +6,7 @@ mod contract;
 mod deliveries;
 mod doors;
 mod events;
+mod feed;
 mod private;
 mod tickets;
 mod v2;

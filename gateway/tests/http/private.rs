@@ -50,7 +50,12 @@ async fn a_bad_body_is_a_problem_that_names_the_fault() {
         (json!({"workflow": workflow, "finish_within_seconds": -1}), 400, "invalid_request"),
         (json!({"workflow": workflow, "extra_pnginfo": []}), 400, "invalid_request"),
         (json!({"workflow": workflow, "labels": {"": "x"}}), 422, "labels_invalid"),
-        (json!({"workflow": workflow, "webhook_url": "https://x.example"}), 422, "unsupported"),
+        (json!({"workflow": workflow, "webhook": {"url": "https://x.example"}}), 422, "webhook_refused"),
+        (
+            json!({"workflow": workflow, "webhook": {"url": "https://x.example", "events": ["x"]}}),
+            400,
+            "invalid_request",
+        ),
         (json!({"workflow": workflow, "ticket_url": "https://x.example"}), 422, "signing_key_missing"),
         (json!({"class": "batch"}), 400, "invalid_request"),
         (json!({"workflow": {"1": {"class_type": "No", "inputs": {}}}}), 422, "invalid_workflow"),

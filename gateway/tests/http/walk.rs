@@ -7,6 +7,7 @@ use gateway::artifacts::Artifacts;
 use gateway::engine::{Engine, Parts, Settings};
 use gateway::http::{Doors, Limits, Need, RouteInfo, State, route_table};
 use gateway::metrics::Metrics;
+use gateway::outside::Outside;
 use gateway::sinks::Sinks;
 use gateway::store::sqlite::SqliteStore;
 use gateway::store::{Scope, Store};
@@ -33,7 +34,8 @@ async fn table() -> Vec<RouteInfo> {
         retention_ms: 1,
     };
     let sinks = Sinks::from(artifacts.clone());
-    let desk = TicketDesk::open(Box::new(|_| Vec::new()), false).unwrap();
+    let outside = Outside::open(&Default::default()).unwrap();
+    let desk = TicketDesk::new(outside, Box::new(|_| Vec::new()));
     let parts = Parts {
         store: store.clone(),
         sinks: sinks.clone(),
@@ -54,6 +56,8 @@ async fn table() -> Vec<RouteInfo> {
         doors: Doors::default(),
         public_url: None,
         shared_inputs: Arc::new([]),
+        webhooks: Arc::default(),
+        outside: gateway::outside::Outside::open(&gateway::config::Outside::default()).unwrap(),
         retention: std::time::Duration::from_secs(1),
         closing: CancellationToken::new(),
     })
@@ -65,7 +69,9 @@ fn foreign(route: &RouteInfo) -> Option<StatusCode> {
     let status = match (route.method.as_str(), route.path) {
         ("GET", "/livez" | "/readyz" | "/api/v2/health" | "/" | "/console") => StatusCode::OK,
         ("GET", "/console/console.js" | "/console/console.css" | "/metrics" | "/v1/fleet") => StatusCode::OK,
-        ("GET", "/api/v2/jobs" | "/v1/jobs") => StatusCode::OK,
+        ("GET", "/api/v2/jobs" | "/v1/jobs" | "/v1/events") => StatusCode::OK,
+        ("GET", "/v1/webhooks" | "/v1/webhooks/dead") => StatusCode::OK,
+        ("POST", "/v1/webhooks/dead/replay") => StatusCode::BAD_REQUEST,
         ("POST", "/api/v2/jobs" | "/v1/jobs" | "/api/v2/assets/from-hash") => StatusCode::BAD_REQUEST,
         ("POST", "/api/v2/assets") => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ("POST", "/v1/drain") => StatusCode::ACCEPTED,

@@ -61,6 +61,7 @@ pub fn new_job() -> NewJob {
         labels: BTreeMap::new(),
         accepted_at: T0,
         retention_ms: DAY,
+        webhook: None,
     }
 }
 

@@ -5,4 +5,5 @@ pub mod builders;
 pub mod deliverables;
 pub mod housekeeping;
 pub mod jobs;
+pub mod outbox;
 pub mod people;

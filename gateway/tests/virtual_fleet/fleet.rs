@@ -9,6 +9,7 @@ use gateway::engine::{Engine, EngineHandle, Parts, Settings};
 use gateway::link::local::{self, EngineEnd, RunnerEnd, Sender};
 use gateway::link::message::{Attempt, Command, ListedFile, OutputKind, Report, Signal, StoredFile};
 use gateway::metrics::Metrics;
+use gateway::outside::Outside;
 use gateway::store::sqlite::{Options, SqliteStore};
 use gateway::store::{Face, JobBody, NewJob, StoredState};
 use gateway::ticket_desk::TicketDesk;
@@ -215,6 +216,7 @@ impl<'s> Fleet<'s> {
             labels: std::collections::BTreeMap::default(),
             accepted_at: self.engine.now(),
             retention_ms: 1_000_000_000,
+            webhook: None,
         };
         self.engine.submit(new, None).await.unwrap();
     }
@@ -312,7 +314,7 @@ fn parts(setting: &Setting, folder: &tempfile::TempDir, links: Vec<EngineEnd>) -
     Parts {
         store: Arc::new(Awaited(store)),
         sinks: artifacts.into(),
-        desk: TicketDesk::open(Box::new(|_| Vec::new()), true).unwrap(),
+        desk: TicketDesk::new(Outside::open(&Default::default()).unwrap(), Box::new(|_| Vec::new())),
         links,
         metrics: Metrics::default(),
         settings: Settings {

@@ -71,5 +71,8 @@ impl Store for Awaited {
         }
         .boxed()
     }
+    fn outbox(&self) -> &dyn Outbox {
+        self.0.outbox()
+    }
     store_calls!(awaiting);
 }

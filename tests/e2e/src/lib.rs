@@ -7,6 +7,7 @@
 pub mod api;
 pub mod pictures;
 pub mod program;
+pub mod receiver;
 pub mod sandbox;
 pub mod sse;
 pub mod wait;

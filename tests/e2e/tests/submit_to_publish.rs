@@ -167,7 +167,7 @@ async fn the_private_face_replays_explains_and_shows_the_fleet() -> anyhow::Resu
     let other = json!({"workflow": workflows::slow(3, 0.1)});
     let conflict = api.post_once("/v1/jobs", &other, "only-once").await?.expect(409)?;
     ensure!(conflict.code() == "idempotency_conflict", "{conflict:?}");
-    let hook = json!({"workflow": workflows::slow(4, 0.1), "webhook_url": "https://a.example"});
+    let hook = json!({"workflow": workflows::slow(4, 0.1), "webhook": {"url": "https://a.example"}});
     api.post("/v1/jobs", &hook).await?.expect(422)?;
 
     let job = first.json()?;

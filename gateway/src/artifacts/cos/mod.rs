@@ -21,6 +21,7 @@ use self::sign::Keys;
 use super::http::{client, words};
 use super::key::Key;
 use super::sums::{Sums, Verdict};
+use super::xml::ObjectList;
 use super::{ArtifactError, Download, OpenError};
 use crate::link::message::{Secret, Ticket};
 
@@ -130,9 +131,11 @@ impl Bucket {
             .query("prefix", self.cos.key(beginning.as_str()))
             .query("max-keys", limit);
         let text = self.cos.text(&call).await?;
-        let page: ObjectList = quick_xml::de::from_str(&text).map_err(|error| unavailable(&error.to_string()))?;
+        let page: ObjectList =
+            quick_xml::de::from_str(&text).map_err(|error| unavailable(&error.to_string()))?;
         let prefix = &self.cos.place().prefix;
-        let keys = page.objects.into_iter().filter_map(|object| Some(object.key.strip_prefix(prefix)?.to_owned()));
+        let keys =
+            page.objects.into_iter().filter_map(|object| Some(object.key.strip_prefix(prefix)?.to_owned()));
         Ok(keys.collect())
     }
 

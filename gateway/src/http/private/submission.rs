@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use scheduler::Class;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::super::delivery::Asked;
@@ -14,6 +13,7 @@ use super::super::state::Shared;
 use super::super::submit::{self, Wanted};
 use crate::link::message::Secret;
 use crate::pictures::Choice;
+use crate::store::EventKind;
 
 /// Longest wait that may be asked for.
 const MAX_WITHIN_SECONDS: u64 = 30 * 24 * 3600;
@@ -37,19 +37,25 @@ struct Body<'a> {
     order: Option<i64>,
     #[serde(borrow)]
     extra_pnginfo: Option<&'a RawValue>,
-    webhook_url: Option<IgnoredAny>,
+    webhook: Option<Webhook>,
     pictures: Option<Choice>,
     sink: Option<String>,
     ticket_url: Option<Secret>,
+}
+
+/// Who is told of the job's events: `url`, and which events (none named: its end).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Webhook {
+    url: String,
+    #[serde(default)]
+    events: Vec<EventKind>,
 }
 
 /// Reads and judges a submission.
 pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
     let body: Body<'_> = serde_json::from_slice(bytes)
         .map_err(|error| ApiError::invalid(format!("the body is not as expected: {error}")))?;
-    if body.webhook_url.is_some() {
-        return Err(ApiError::refused("unsupported", "webhook_url is not supported yet"));
-    }
     let text = body.workflow.ok_or_else(|| ApiError::invalid("workflow is missing"))?.get();
     let labels = body.labels.unwrap_or_default();
     submit::check_labels(&labels).map_err(|reason| ApiError::refused("labels_invalid", reason))?;
@@ -70,6 +76,7 @@ pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
         labels,
         partner_key: None,
         delivery: Asked { pictures: body.pictures, sink: body.sink, ticket_url: body.ticket_url },
+        webhook: body.webhook.map(|webhook| (webhook.url, webhook.events)),
         body_hash: *blake3::hash(bytes).as_bytes(),
     })
 }

@@ -58,6 +58,7 @@ pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
         labels,
         partner_key,
         delivery: Asked::default(),
+        webhook: None,
         // Keys are single-use here, so nothing is ever compared; and extra_data stays out of it (CONTRACT §2).
         body_hash: *blake3::hash(text.as_bytes()).as_bytes(),
     })

@@ -131,6 +131,7 @@ impl Driver {
             },
             lanes: host.lanes.clone(),
             uploads: host.uploads.clone(),
+            outside_uploads: host.outside_uploads.clone(),
             desk: host.config.desk.clone(),
             times: host.config.times.clone(),
         };

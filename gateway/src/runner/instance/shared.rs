@@ -34,6 +34,8 @@ pub(crate) struct Host {
     pub bucket: reqwest::Client,
     /// For files on their way to buckets.
     pub uploads: reqwest::Client,
+    /// For buckets of callers.
+    pub outside_uploads: reqwest::Client,
     pub catalogues: Arc<Catalogues>,
     pub homes: Arc<Homes>,
 }

@@ -74,6 +74,8 @@ pub(crate) struct Courier {
     pub lanes: Arc<Semaphore>,
     /// From [`upload::client`].
     pub uploads: reqwest::Client,
+    /// For buckets of callers.
+    pub outside_uploads: reqwest::Client,
     /// Answers about uploads in pieces, where it is in this process.
     pub desk: Option<Arc<dyn Desk>>,
     pub times: Times,
@@ -121,10 +123,12 @@ impl Courier {
             Ticket::Http { .. } | Ticket::Form { .. } | Ticket::BySize { .. } => {
                 let facts = match self.spool_when_room(index, ledger).await {
                     Ok(spooled) => {
-                        self.to_bucket(&spooled, ticket).await?;
+                        self.to_bucket(&spooled, ticket, receipt.is_some()).await?;
                         spooled.facts
                     }
-                    Err(DeliveryError::NeverFits(_)) => self.pass_by(&item, ticket).await?,
+                    Err(DeliveryError::NeverFits(_)) => {
+                        self.pass_by(&item, ticket, receipt.is_some()).await?
+                    }
                     Err(error) => return Err(error),
                 };
                 ledger.uploaded(index, with_receipt(facts)).await;
@@ -241,14 +245,20 @@ impl Courier {
         self.spool.folder(self.attempt).join(file)
     }
 
-    async fn to_bucket(&self, spooled: &Spooled, ticket: &Ticket) -> Result<(), DeliveryError> {
+    async fn to_bucket(
+        &self,
+        spooled: &Spooled,
+        ticket: &Ticket,
+        is_callers: bool,
+    ) -> Result<(), DeliveryError> {
         let path = self.spooled_path(&spooled.file);
-        Ok(upload::put(self.means(), ticket, &path, spooled.facts.size_bytes).await?)
+        Ok(upload::put(self.means(is_callers), ticket, &path, spooled.facts.size_bytes).await?)
     }
 
-    pub(super) fn means(&self) -> upload::Means<'_> {
+    /// A receipt comes with tickets of callers only.
+    pub(super) fn means(&self, is_callers: bool) -> upload::Means<'_> {
         upload::Means {
-            http: &self.uploads,
+            http: if is_callers { &self.outside_uploads } else { &self.uploads },
             desk: self.desk.as_deref(),
             lanes: &self.lanes,
             times: &self.times,

@@ -82,7 +82,12 @@ impl Passage {
 
 impl Courier {
     /// Sends the file without it ever lying here.
-    pub(super) async fn pass_by(&self, item: &Item, ticket: &Ticket) -> Result<StoredFile, DeliveryError> {
+    pub(super) async fn pass_by(
+        &self,
+        item: &Item,
+        ticket: &Ticket,
+        is_callers: bool,
+    ) -> Result<StoredFile, DeliveryError> {
         let listed = &item.found.listed;
         let Source::View(file) = &item.found.source else {
             return Err(DeliveryError::TooLarge(format!("{} is larger than the spool", listed.name)));
@@ -91,7 +96,7 @@ impl Courier {
         loop {
             tries += 1;
             let broke_off = match self.comfy.view(file).await {
-                Ok(view) => match self.pass(view, item, ticket).await? {
+                Ok(view) => match self.pass(view, item, (ticket, is_callers)).await? {
                     Ok(stored) => return Ok(stored),
                     Err(why) => why,
                 },
@@ -110,7 +115,7 @@ impl Courier {
         &self,
         view: View,
         item: &Item,
-        ticket: &Ticket,
+        (ticket, is_callers): (&Ticket, bool),
     ) -> Result<Result<StoredFile, String>, DeliveryError> {
         let listed = &item.found.listed;
         // putting the caller's graph back changes the length of a PNG
@@ -120,7 +125,7 @@ impl Courier {
         let max_bytes = self.max_output_bytes;
         let passage = Passage { view, restorer, seen: seen.clone(), max_bytes, ended: false };
         let _lane = self.lanes.acquire().await.map_err(|error| DeliveryError::Host(error.to_string()))?;
-        let sent = upload::stream(self.means(), ticket, passage.into_stream(), length).await;
+        let sent = upload::stream(self.means(is_callers), ticket, passage.into_stream(), length).await;
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         match sent {
             Ok(_) => Ok(Ok(StoredFile {

@@ -22,7 +22,7 @@ impl<T> StoreFault<T> for Result<T, serde_json::Error> {
     }
 }
 
-fn fault(error: rusqlite::Error) -> StoreError {
+pub(super) fn fault(error: rusqlite::Error) -> StoreError {
     let rusqlite::Error::SqliteFailure(code, _) = &error else {
         return StoreError::Damaged(error.to_string());
     };

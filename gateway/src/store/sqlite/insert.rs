@@ -6,9 +6,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::error::StoreFault;
+use super::events::{self, Touched};
 use super::writer::{Fresh, Writer};
-use super::{blobs, codec};
-use crate::store::{IdempotencyKey, Inserted, Named, NewJob, PinnedInput, Reference, Result, StoredResponse};
+use super::{blobs, codec, outbox};
+use crate::store::{
+    EventKind, EventKinds, IdempotencyKey, Inserted, Named, NewJob, PinnedInput, Reference, Result,
+    StoredResponse,
+};
 
 /// Inserts one submission.
 pub(super) fn submission(writer: &mut Writer, job: NewJob) -> Result<Inserted> {
@@ -32,7 +36,13 @@ pub(super) fn submission(writer: &mut Writer, job: NewJob) -> Result<Inserted> {
         pin(connection, seq, held)?;
     }
     let claim = claim_key(connection, &job)?;
-    writer.fresh.insert(job.id, Fresh { seq, claim });
+    if let Some(webhook) = &job.webhook {
+        outbox::subscribe(connection, seq, job.tenant, webhook, job.accepted_at)?;
+    }
+    let sent = job.webhook.as_ref().map_or(EventKinds::of_bits(0), |webhook| webhook.events);
+    let touched = Touched { seq, tenant: job.tenant, revision: 1, sent };
+    let event = events::write(writer, job.id, &touched, EventKind::Accepted, job.accepted_at)?;
+    writer.fresh.insert(job.id, Fresh { seq, claim, event });
     Ok(Inserted::Fresh)
 }
 

@@ -8,10 +8,13 @@ mod assets;
 mod blobs;
 mod codec;
 mod error;
+mod events;
 mod fleet;
 mod insert;
 mod naming;
 mod open;
+mod outbox;
+mod outbox_calls;
 mod outputs;
 mod reader;
 mod reads;
@@ -37,8 +40,8 @@ use self::reader::Readers;
 use self::turn::SqliteTurn;
 use self::writer::{SeenTime, Writer, WriterHandle};
 use super::{
-    AssetRow, Face, JobBody, JobRow, JobWithOutputs, KeyRow, KnownInstance, ListQuery, NewKey, OpenJob,
-    OutputRow, Replay, Result, Store, StoreError, Swept, TenantRow, Turn,
+    AssetRow, Bells, Face, JobBody, JobRow, JobWithOutputs, KeyRow, KnownInstance, ListQuery, NewKey,
+    OpenJob, Outbox, OutputRow, Replay, Result, Store, StoreError, Swept, TenantRow, Turn,
 };
 
 /// How long bytes stay mintable after somebody asked whether they are held.
@@ -69,6 +72,8 @@ pub struct SqliteStore {
     writer: WriterHandle,
     readers: Readers,
     seen: SeenTime,
+    /// Rung by the writer after each commit with events.
+    bells: Arc<Bells>,
     /// Held while the store is open.
     _lock: Option<File>,
     /// A store that lives only as long as this value.
@@ -146,9 +151,10 @@ impl SqliteStore {
         let cell = schema::cell(&connection)?;
         let seen = Arc::new(AtomicI64::new(reads::latest_time(&connection)?));
         let readers = Readers::start(path, options.readers)?;
-        let writer = WriterHandle::start(connection, Arc::clone(&seen))?;
+        let bells = Arc::new(Bells::default());
+        let writer = WriterHandle::start(connection, Arc::clone(&seen), Arc::clone(&bells))?;
         let right = Arc::new(Mutex::new(()));
-        Ok(Self { cell, right, writer, readers, seen, _lock: lock, _temporary: temporary })
+        Ok(Self { cell, right, writer, readers, seen, bells, _lock: lock, _temporary: temporary })
     }
 
     /// A transaction of its own; waits for the open turn.
@@ -271,6 +277,10 @@ impl Store for SqliteStore {
 
     fn cleared(&self, residue: Vec<i64>) -> BoxFuture<'_, Result<()>> {
         Box::pin(self.alone(move |writer| residue::cleared(&writer.connection, &residue)))
+    }
+
+    fn outbox(&self) -> &dyn Outbox {
+        self
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<()>> {

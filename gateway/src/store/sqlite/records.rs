@@ -5,9 +5,10 @@ use scheduler::{AttemptEnd, Learned, Outcome, Requirement, Shape};
 use uuid::Uuid;
 
 use super::error::StoreFault;
+use super::events::{self, TOUCHED, Touched};
 use super::writer::Writer;
 use super::{blobs, codec, outputs, residue};
-use crate::store::{JobError, JobRecord, NewOutput, Result, StoreError, StoredState};
+use crate::store::{EventKind, JobError, JobRecord, NewOutput, Result, StoreError, StoredState};
 
 /// Writes one record.
 ///
@@ -18,12 +19,12 @@ pub(super) fn write(writer: &mut Writer, record: JobRecord) -> Result<()> {
         JobRecord::Refused { job } => refused(writer, job),
         JobRecord::Placed { job, attempt, instance, prompt, at } => {
             writer.note_time(at);
-            placed(&writer.connection, job, &Placed { attempt, instance, prompt, at })
+            placed(writer, job, &Placed { attempt, instance, prompt, at })
         }
         JobRecord::AttemptEnded { job, attempt, end, message, faults, losses, at } => {
             writer.note_time(at);
             let ended = AttemptOver { attempt, end, message, faults, losses, at };
-            attempt_ended(&writer.connection, job, &ended)
+            attempt_ended(writer, job, &ended)
         }
         JobRecord::CancelIntended { job } => change(
             &writer.connection,
@@ -31,19 +32,21 @@ pub(super) fn write(writer: &mut Writer, record: JobRecord) -> Result<()> {
                 state = CASE state WHEN 1 THEN 2 ELSE state END WHERE id = ?1 AND state < 3",
             job,
             &[],
-        ),
+        )
+        .map(drop),
         JobRecord::ClassChanged { job, class } => change(
             &writer.connection,
             "UPDATE jobs SET revision = revision + 1, class = ?2 WHERE id = ?1 AND state < 3",
             job,
             &[&codec::class_code(class)],
-        ),
+        )
+        .map(drop),
         JobRecord::Respecified { job, requirement, shape } => {
             respecified(&writer.connection, job, &requirement, shape)
         }
         JobRecord::Ended { job, attempt, outcome, error, outputs, started_at, at } => {
             writer.note_time(at);
-            ended(&writer.connection, job, End { attempt, outcome, error, outputs, started_at, at })
+            ended(writer, job, End { attempt, outcome, error, outputs, started_at, at })
         }
         JobRecord::Learned(learned) => remember_cost(&writer.connection, learned),
     }
@@ -80,6 +83,7 @@ fn refused(writer: &mut Writer, job: Uuid) -> Result<()> {
         return Err(StoreError::Damaged(format!("job {job} was refused after it had been acknowledged")));
     };
     let connection = &writer.connection;
+    events::take_back(connection, fresh.event)?;
     if let Some(claim) = fresh.claim {
         connection
             .prepare_cached("DELETE FROM idempotency WHERE claim = ?1")
@@ -95,8 +99,9 @@ fn refused(writer: &mut Writer, job: Uuid) -> Result<()> {
     Ok(())
 }
 
-fn placed(connection: &Connection, job: Uuid, placed: &Placed) -> Result<()> {
-    change(
+fn placed(writer: &mut Writer, job: Uuid, placed: &Placed) -> Result<()> {
+    let connection = &writer.connection;
+    let touched = change(
         connection,
         "UPDATE jobs SET revision = revision + 1, state = CASE cancel_requested WHEN 1 THEN 2 ELSE 1 END,
             attempt = ?2, instance = ?3, placed_at = ?4 WHERE id = ?1 AND state < 3",
@@ -106,11 +111,11 @@ fn placed(connection: &Connection, job: Uuid, placed: &Placed) -> Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO attempts (job, number, instance, prompt, placed_at)
-             VALUES ((SELECT seq FROM jobs WHERE id = ?1), ?2, ?3, ?4, ?5)",
+             VALUES (?1, ?2, ?3, ?4, ?5)",
         )
         .and_then(|mut insert| {
             insert.execute(params![
-                job.as_bytes(),
+                touched.seq,
                 placed.attempt,
                 placed.instance,
                 placed.prompt.as_bytes(),
@@ -118,22 +123,25 @@ fn placed(connection: &Connection, job: Uuid, placed: &Placed) -> Result<()> {
             ])
         })
         .or_fault()?;
-    Ok(())
+    events::write(writer, job, &touched, EventKind::Placed, placed.at).map(drop)
 }
 
-fn attempt_ended(connection: &Connection, job: Uuid, over: &AttemptOver) -> Result<()> {
-    change(
+fn attempt_ended(writer: &mut Writer, job: Uuid, over: &AttemptOver) -> Result<()> {
+    let connection = &writer.connection;
+    let touched = change(
         connection,
         "UPDATE jobs SET revision = revision + 1, state = 0, faults = ?2, losses = ?3 WHERE id = ?1 AND state < 3",
         job,
         &[&over.faults, &over.losses],
     )?;
-    close_attempt(connection, job, over.attempt, &codec::word(over.end)?, over.message.as_deref(), over.at)
+    let how = codec::word(over.end)?;
+    close_attempt(connection, touched.seq, over.attempt, &how, over.message.as_deref(), over.at)?;
+    events::write(writer, job, &touched, EventKind::Requeued, over.at).map(drop)
 }
 
 fn close_attempt(
     connection: &Connection,
-    job: Uuid,
+    job: i64,
     attempt: u32,
     how: &str,
     message: Option<&str>,
@@ -142,9 +150,9 @@ fn close_attempt(
     connection
         .prepare_cached(
             "UPDATE attempts SET ended_at = ?3, ended_how = ?4, message = ?5
-             WHERE job = (SELECT seq FROM jobs WHERE id = ?1) AND number = ?2",
+             WHERE job = ?1 AND number = ?2",
         )
-        .and_then(|mut update| update.execute(params![job.as_bytes(), attempt, at, how, message]))
+        .and_then(|mut update| update.execute(params![job, attempt, at, how, message]))
         .or_fault()?;
     Ok(())
 }
@@ -164,27 +172,30 @@ fn respecified(connection: &Connection, job: Uuid, requirement: &Requirement, sh
             &shape.family.0.cast_signed(),
         ],
     )
+    .map(drop)
 }
 
-fn ended(connection: &Connection, job: Uuid, end: End) -> Result<()> {
+fn ended(writer: &mut Writer, job: Uuid, end: End) -> Result<()> {
+    let connection = &writer.connection;
     let state = codec::ended_state(end.outcome);
     let error = end.error.as_ref().map(codec::json).transpose()?;
     let row = connection
         .prepare_cached(
             "UPDATE jobs SET revision = revision + 1, state = ?2, error = ?3, started_at = ?4, ended_at = ?5,
                 expires_at = ?5 + retention_ms WHERE id = ?1 AND state < 3
-             RETURNING seq, tenant, attempt",
+             RETURNING seq, tenant, revision, webhook_events, attempt",
         )
         .or_fault()?
         .query_row(params![job.as_bytes(), codec::state_code(state), error, end.started_at, end.at], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            Ok((Touched::read(row)?, row.get(4)?))
         })
         .optional()
         .or_fault()?;
-    let (seq, tenant, last): (i64, u32, u32) = row.ok_or_else(|| not_open(job))?;
+    let (touched, last): (Touched, u32) = row.ok_or_else(|| not_open(job))?;
+    let (seq, tenant) = (touched.seq, touched.tenant);
     if let Some(attempt) = end.attempt {
         let message = end.error.as_ref().map(|error| error.message.as_str());
-        close_attempt(connection, job, attempt, &codec::word(state)?, message, end.at)?;
+        close_attempt(connection, seq, attempt, &codec::word(state)?, message, end.at)?;
     }
     let winner = end.attempt.filter(|_| state == StoredState::Succeeded);
     // nearly always the first attempt wins, and leaves nothing
@@ -192,7 +203,8 @@ fn ended(connection: &Connection, job: Uuid, end: End) -> Result<()> {
         residue::of_attempts(connection, seq, winner, end.at)?;
     }
     outputs::write(connection, seq, tenant, end.outputs)?;
-    release_pins(connection, seq, end.at)
+    release_pins(connection, seq, end.at)?;
+    events::write(writer, job, &touched, events::kind_of_end(end.outcome), end.at).map(drop)
 }
 
 /// Lets go of what the job was to read.
@@ -241,13 +253,18 @@ fn remember_cost(connection: &Connection, learned: Learned) -> Result<()> {
     Ok(())
 }
 
-fn change(connection: &Connection, sql: &str, job: Uuid, values: &[&dyn rusqlite::ToSql]) -> Result<()> {
-    let mut statement = connection.prepare_cached(sql).or_fault()?;
+/// Changes an open job; `sql` names it by `?1` and ends with its condition.
+fn change(connection: &Connection, sql: &str, job: Uuid, values: &[&dyn rusqlite::ToSql]) -> Result<Touched> {
+    let mut statement = connection.prepare_cached(&format!("{sql} {TOUCHED}")).or_fault()?;
     statement.raw_bind_parameter(1, job.as_bytes()).or_fault()?;
     for (index, value) in values.iter().enumerate() {
         statement.raw_bind_parameter(index + 2, value).or_fault()?;
     }
-    if statement.raw_execute().or_fault()? == 0 { Err(not_open(job)) } else { Ok(()) }
+    let mut rows = statement.raw_query();
+    let touched = rows.next().or_fault()?.map(Touched::read).transpose().or_fault()?;
+    // A statement is over with its last row only.
+    while rows.next().or_fault()?.is_some() {}
+    touched.ok_or_else(|| not_open(job))
 }
 
 fn not_open(job: Uuid) -> StoreError {

@@ -1,6 +1,6 @@
 //! The one writer: a thread that owns the writing connection and does what it is sent, in order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc;
@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::error::StoreFault;
-use crate::store::{Result, StoreError};
+use crate::store::{Bells, Result, StoreError};
 
 /// The latest time anybody told the store. Expiry is judged by it, so that no clock is read in here.
 pub(super) type SeenTime = Arc<AtomicI64>;
@@ -31,6 +31,10 @@ pub(super) struct Writer {
     pub(super) seen: SeenTime,
     /// Jobs inserted in the open turn.
     pub(super) fresh: HashMap<Uuid, Fresh>,
+    /// Events of the open turn.
+    pub(super) news: News,
+    /// Who is told of them after the commit.
+    bells: Arc<Bells>,
     /// What `meta.latest_time` says.
     stored_time: i64,
     turn: TurnState,
@@ -42,6 +46,34 @@ pub(super) struct Fresh {
     pub(super) seq: i64,
     /// The key it claimed.
     pub(super) claim: Option<[u8; 16]>,
+    /// The event of its acceptance.
+    pub(super) event: i64,
+}
+
+/// Whom the events of a turn concern.
+#[derive(Default)]
+pub(super) struct News {
+    tenants: BTreeSet<u32>,
+    newest: i64,
+    deliveries: bool,
+}
+
+impl News {
+    /// There is an event, and perhaps a delivery of it.
+    pub(super) fn note(&mut self, tenant: u32, cursor: i64, is_sent: bool) {
+        self.tenants.insert(tenant);
+        self.newest = cursor;
+        self.deliveries |= is_sent;
+    }
+
+    fn tell(&mut self, bells: &Bells) {
+        if !self.tenants.is_empty() {
+            bells.ring(&self.tenants, self.newest);
+        }
+        if self.deliveries {
+            bells.ring_deliveries();
+        }
+    }
 }
 
 enum TurnState {
@@ -55,11 +87,18 @@ enum TurnState {
 
 impl WriterHandle {
     /// Starts the thread.
-    pub(super) fn start(connection: Connection, seen: SeenTime) -> Result<Self> {
+    pub(super) fn start(connection: Connection, seen: SeenTime, bells: Arc<Bells>) -> Result<Self> {
         let (operations, inbox) = mpsc::channel::<Operation>();
         let stored_time = seen.load(Ordering::Relaxed);
-        let mut writer =
-            Writer { connection, seen, fresh: HashMap::new(), stored_time, turn: TurnState::Idle };
+        let mut writer = Writer {
+            connection,
+            seen,
+            fresh: HashMap::new(),
+            news: News::default(),
+            bells,
+            stored_time,
+            turn: TurnState::Idle,
+        };
         std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || {
@@ -129,6 +168,7 @@ impl Writer {
         }
         self.turn = TurnState::Idle;
         self.fresh.clear();
+        self.news = News::default();
     }
 
     /// A transaction of its own, between turns.
@@ -160,6 +200,7 @@ impl Writer {
         }
         self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([])).or_fault()?;
         self.stored_time = self.stored_time.max(seen);
+        self.news.tell(&self.bells);
         Ok(())
     }
 

@@ -46,6 +46,8 @@ pub struct NewJob {
     pub accepted_at: i64,
     /// When its record may be forgotten after its end: `ended_at + retention_ms`.
     pub retention_ms: i64,
+    /// Who is told of its events.
+    pub webhook: Option<super::Webhook>,
 }
 
 /// A caller's promise about repeats.

@@ -3,6 +3,7 @@
 mod assets;
 mod fleet;
 mod jobs;
+mod outbox;
 mod people;
 mod records;
 mod rows;
@@ -11,6 +12,7 @@ mod settings;
 pub use assets::*;
 pub use fleet::*;
 pub use jobs::*;
+pub use outbox::*;
 pub use people::*;
 pub use records::*;
 pub use rows::*;
