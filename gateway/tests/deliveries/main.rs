@@ -31,6 +31,16 @@ fn sound() -> Value {
     })
 }
 
+/// A file of some hundred bytes.
+fn film() -> Value {
+    json!({
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 1}},
+        "2": {"class_type": "CreateVideo", "inputs": {"images": ["1", 0], "fps": 24.0}},
+        "3": {"class_type": "SaveVideo",
+            "inputs": {"video": ["2", 0], "filename_prefix": "film", "format": "auto", "codec": "auto"}},
+    })
+}
+
 fn with(workflow: &Value, delivery: Delivery) -> NewJob {
     let mut job = job(workflow);
     job.body.delivery = delivery.settled();
@@ -333,13 +343,13 @@ async fn a_deleted_output_leaves_nothing_in_any_store() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_must_lie_in_the_spool_and_never_can_fails_the_job() {
-    let world = World::with(|config| config.spool_max_bytes = 20).await;
+    let world = World::with(|config| config.spool_max_bytes = 100).await;
     let delivery = Delivery { sink: Some("shots".into()), ..Delivery::default() };
-    let id = world.submit(with(&sound(), delivery)).await;
+    let id = world.submit(with(&film(), delivery)).await;
     assert_eq!(world.failure(id).await, "output_too_large");
     // where nothing has to be done to it, it need not
-    let id = world.submit(with(&sound(), Delivery { pictures: stripped(), ..Delivery::default() })).await;
-    assert_eq!(world.outputs(id).await[0].content_type, "audio/flac");
+    let id = world.submit(with(&film(), Delivery { pictures: stripped(), ..Delivery::default() })).await;
+    assert_eq!(world.outputs(id).await[0].content_type, "video/mp4");
 }
 
 #[tokio::test(flavor = "multi_thread")]
