@@ -164,7 +164,7 @@ pub async fn mint(store: &dyn Store, asset: NewAsset) -> (AssetRow, bool, bool) 
 /// The parts of a [`AssetAnswer::Minted`].
 pub fn minted(answer: AssetAnswer) -> (AssetRow, bool, bool) {
     match answer {
-        AssetAnswer::Minted { asset, fresh, keep } => (asset, fresh, keep),
+        AssetAnswer::Minted { asset, fresh, keep } => (*asset, fresh, keep),
         other => panic!("not minted: {other:?}"),
     }
 }

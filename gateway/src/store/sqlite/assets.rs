@@ -51,7 +51,12 @@ fn from_hash(connection: &Connection, record: &NewRecord, hash: &str) -> Result<
 }
 
 /// The identical record there is, its life extended, or else a new one.
-fn record_on(connection: &Connection, record: &NewRecord, blob: i64, hash: &str) -> Result<(AssetRow, bool)> {
+fn record_on(
+    connection: &Connection,
+    record: &NewRecord,
+    blob: i64,
+    hash: &str,
+) -> Result<(Box<AssetRow>, bool)> {
     let minted: i64 = connection
         .prepare_cached(
             "SELECT coalesce(max(minted), 0) + 1 FROM assets WHERE tenant = ?1 AND file_path = ?2",
@@ -69,7 +74,7 @@ fn record_on(connection: &Connection, record: &NewRecord, blob: i64, hash: &str)
     };
     let row = read(connection, record.tenant, id)?
         .ok_or_else(|| StoreError::Damaged(format!("asset {id} is not there after its write")))?;
-    Ok((row, identical.is_none()))
+    Ok((Box::new(row), identical.is_none()))
 }
 
 fn extend_identical(

@@ -68,7 +68,7 @@ pub enum AssetAnswer {
     /// dedup hit leaves it unused and its bytes may go).
     Minted {
         /// The record.
-        asset: AssetRow,
+        asset: Box<AssetRow>,
         /// Newly made, rather than an identical one that existed.
         fresh: bool,
         /// The uploaded object is in use.
