@@ -20,15 +20,12 @@ use crate::outbox::{self, Deliverer};
 use crate::outside::Outside;
 use crate::runner::nvml::{self, Nvml};
 use crate::runner::{self, Runner, RunnerHandle};
-use crate::store::Store;
+use crate::sinks::{Sink, Sinks};
 use crate::store::sqlite::SqliteStore;
 use crate::tenant::Tenants;
-use crate::workflow;
+use crate::ticket_desk::TicketDesk;
+use crate::{ticket_desk, tidy, workflow};
 
-/// How often what is past its time is swept, and how much at once.
-const SWEEP: (Duration, u32) = (Duration::from_secs(60), 1_000);
-/// Events are small and lie in a row: more of them at once.
-const SWEEP_EVENTS: u32 = 10_000;
 /// Uploads begun longer ago than that and not ended are nobody's: tickets are good for as long.
 const LEFT_FOR: Duration = Duration::from_secs(60 * 60);
 /// How soon a key made or revoked by another process counts here.
@@ -72,17 +69,20 @@ impl App {
                 config.listen
             );
         }
-        let artifacts = Artifacts::open(&config.artifacts).context("artifacts")?;
+        let sinks = open_sinks(&config)?;
         let metrics = Metrics::default();
         let outside = Outside::open(&config.file.outside).context("outside")?;
+        let desk = open_desk(&config, &outside, &tenants);
 
         let (engine_end, runner_end) = local::pair(config.file.runner.serialise_link);
         let mut runner = runner_config(&config);
-        runner.desk = Some(Arc::new(artifacts.clone()));
+        runner.desk = Some(Arc::new(sinks.clone()));
+        runner.outside = Some(outside.clone());
         let runner = Runner::start(runner, runner_end).context("cannot start the runner")?;
         let (engine, handle) = Engine::open(Parts {
             store: store.clone(),
-            artifacts: artifacts.clone(),
+            sinks: sinks.clone(),
+            desk: desk.clone(),
             links: vec![engine_end],
             metrics: metrics.clone(),
             settings: settings(&config),
@@ -92,8 +92,9 @@ impl App {
         let engine_task = tokio::spawn(engine.run());
 
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
+        let bytes = (&sinks, &desk);
         let router =
-            http::router(http_state(&config, &handle, &artifacts, &tenants, &metrics, &outside, &closing));
+            http::router(http_state(&config, &handle, bytes, &tenants, &metrics, &outside, &closing));
         let listener = TcpListener::bind(config.listen)
             .with_context(|| format!("cannot listen on {}", config.listen))?;
         listener.set_nonblocking(true)?;
@@ -107,11 +108,11 @@ impl App {
         let base = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let deliverer = deliverer(&config, &store, &handle, &outside, &metrics, base, &stop);
         tokio::spawn(tenants.clone().keep_fresh(FRESH_KEYS, stop.clone()));
+        let kept = sinks.own().clone();
+        tokio::spawn(sweep_left_overs(sinks.clone()));
         let keep_events = i64::try_from(config.file.retention.events_seconds.saturating_mul(1000));
         let keep_events = keep_events.unwrap_or(i64::MAX);
-        let kept = artifacts.clone();
-        tokio::spawn(sweep_left_overs(artifacts.clone()));
-        tokio::spawn(sweep(store, artifacts, handle.clone(), keep_events, stop.clone()));
+        tokio::spawn(tidy::keep_tidy(store, sinks, handle.clone(), keep_events, stop.clone()));
         tracing::info!(%address, instances = config.file.instances.len(), data = %config.data_dir.display(), "listening");
         Ok(Self {
             address,
@@ -177,6 +178,27 @@ impl App {
     }
 }
 
+/// Requests for tickets are signed as events are.
+fn open_desk(config: &Config, outside: &Outside, tenants: &Tenants) -> TicketDesk {
+    let (tenants, configured) = (tenants.clone(), config.file.webhooks.tenants.clone());
+    let keys = move |tenant| {
+        let row = tenants.tenant(tenant);
+        row.map(|row| ticket_desk::keys_of(&row, &configured)).unwrap_or_default()
+    };
+    TicketDesk::new(outside.clone(), Box::new(keys))
+}
+
+/// Opens the gateway's own store and the named ones.
+fn open_sinks(config: &Config) -> anyhow::Result<Sinks> {
+    let own = Artifacts::open(&config.artifacts).context("artifacts")?;
+    let mut named = Vec::new();
+    for sink in &config.file.sinks {
+        let artifacts = Artifacts::open(&sink.url).with_context(|| format!("sink {}", sink.name))?;
+        named.push((sink.name.as_str().into(), Sink { artifacts, redirect: sink.redirect }));
+    }
+    Ok(Sinks::new(Sink { artifacts: own, redirect: config.file.artifacts_redirect }, named))
+}
+
 fn settings(config: &Config) -> Settings {
     Settings {
         scheduler: config.scheduler(),
@@ -186,6 +208,8 @@ fn settings(config: &Config) -> Settings {
         inbox: config.file.engine.inbox,
         workflow: limits(config),
         shared_inputs: config.file.workflow.shared_inputs.clone().into(),
+        retention_ms: i64::try_from(config.file.retention.jobs_seconds.saturating_mul(1000))
+            .unwrap_or(i64::MAX),
     }
 }
 
@@ -202,7 +226,7 @@ fn limits(config: &Config) -> workflow::Limits {
 fn http_state(
     config: &Config,
     engine: &EngineHandle,
-    artifacts: &Artifacts,
+    (sinks, desk): (&Sinks, &TicketDesk),
     tenants: &Tenants,
     metrics: &Metrics,
     outside: &Outside,
@@ -211,7 +235,9 @@ fn http_state(
     let file = &config.file;
     http::State {
         engine: engine.clone(),
-        artifacts: artifacts.clone(),
+        artifacts: sinks.own().clone(),
+        sinks: sinks.clone(),
+        desk: desk.clone(),
         tenants: tenants.clone(),
         metrics: metrics.clone(),
         limits: http::Limits {
@@ -284,6 +310,9 @@ fn runner_config(config: &Config) -> runner::Config {
     let mut runner = runner::Config::new(host, instances, config.data_dir.join("spool"));
     runner.spool_max_bytes = file.runner.spool_max_bytes;
     runner.max_frame_bytes = file.runner.max_frame_bytes;
+    runner.picture_threads = file.runner.picture_threads.unwrap_or(runner.picture_threads);
+    runner.picture_memory_bytes = file.runner.picture_memory_bytes;
+    runner.picture_limits = file.pictures.clone();
     runner.times.hang_min = Duration::from_secs(file.runner.hang_seconds);
     runner.nvml = start_nvml(config);
     let server = file.runner.spot_notice.clone();
@@ -308,57 +337,15 @@ fn host_name() -> String {
         .unwrap_or_else(|| "localhost".to_owned())
 }
 
-/// Once: what an earlier life began in the artifact store and did not end.
-async fn sweep_left_overs(artifacts: Artifacts) {
-    match artifacts.sweep_left_overs(LEFT_FOR).await {
-        Ok(0) => {}
-        Ok(swept) => tracing::info!(swept, "left-overs of unfinished uploads removed"),
-        Err(error) => tracing::warn!(%error, "left-overs of unfinished uploads stay until the next start"),
-    }
-}
-
-async fn sweep(
-    store: Arc<dyn Store>,
-    artifacts: Artifacts,
-    engine: EngineHandle,
-    keep_events: i64,
-    stop: CancellationToken,
-) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(SWEEP.0) => {}
-        }
-        while sweep_once(&*store, &artifacts, engine.now()).await && !stop.is_cancelled() {}
-        while sweep_events(&*store, engine.now().saturating_sub(keep_events)).await && !stop.is_cancelled() {}
-    }
-}
-
-/// One batch of what is past its time; whether there may be more.
-async fn sweep_once(store: &dyn Store, artifacts: &Artifacts, now: i64) -> bool {
-    let swept = match store.sweep(now, SWEEP.1).await {
-        Ok(swept) => swept,
-        Err(error) => {
-            tracing::warn!(%error, "nothing could be swept");
-            return false;
-        }
-    };
-    let objects = swept.object_keys.len() as u64;
-    for key in swept.object_keys {
-        if let Err(error) = artifacts.delete(&key).await {
-            tracing::warn!(%error, key, "an object past its time could not be deleted");
-        }
-    }
-    [objects, swept.jobs, swept.keys, swept.assets].into_iter().any(|count| count >= u64::from(SWEEP.1))
-}
-
-/// One batch of events past their time; whether there may be more.
-async fn sweep_events(store: &dyn Store, before: i64) -> bool {
-    match store.outbox().sweep_events(before, SWEEP_EVENTS).await {
-        Ok(gone) => gone >= u64::from(SWEEP_EVENTS),
-        Err(error) => {
-            tracing::warn!(%error, "no events could be swept");
-            false
+/// Once: what an earlier life began in the stores and did not end.
+async fn sweep_left_overs(sinks: Sinks) {
+    for (place, sink) in sinks.iter() {
+        match sink.artifacts.sweep_left_overs(LEFT_FOR).await {
+            Ok(0) => {}
+            Ok(swept) => tracing::info!(swept, ?place, "left-overs of unfinished uploads removed"),
+            Err(error) => {
+                tracing::warn!(%error, ?place, "left-overs of unfinished uploads stay until the next start");
+            }
         }
     }
 }

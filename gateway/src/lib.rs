@@ -6,6 +6,7 @@
 pub mod app;
 pub mod artifacts;
 pub mod config;
+pub mod delivery;
 pub mod engine;
 pub mod fleet;
 pub mod http;
@@ -16,7 +17,10 @@ pub mod outbox;
 pub mod outside;
 pub mod pictures;
 pub mod runner;
+pub mod sinks;
 pub mod store;
 pub mod telemetry;
 pub mod tenant;
+pub mod ticket_desk;
+pub mod tidy;
 pub mod workflow;

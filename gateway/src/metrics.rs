@@ -14,7 +14,9 @@ use prometheus::{Encoder as _, TextEncoder};
 use scheduler::{AttemptEnd, Class, Outcome, RefusalReason};
 
 use crate::fleet::FleetView;
+use crate::link::message::{MadeOf, PictureWork};
 use crate::store::OutboxFigures;
+use crate::ticket_desk::DeskError;
 use families::Families;
 
 pub use families::Family;
@@ -129,6 +131,36 @@ impl Metrics {
         self.families.orphans.inc();
     }
 
+    /// Files were made of the originals of an attempt.
+    pub fn pictures_made(&self, made: &[MadeOf], work: PictureWork) {
+        for (step, ms) in [("wait", work.waited_ms), ("make", work.made_ms)] {
+            let took = Duration::from_millis(ms).as_secs_f64();
+            self.families.picture_seconds.with_label_values(&[step]).observe(took);
+        }
+        for file in made.iter().flat_map(|made| &made.files) {
+            let kind = file.content_type.strip_prefix("image/").unwrap_or_default();
+            let kind = one_of(families::TYPES, kind);
+            self.families.deliverables.with_label_values(&[kind]).inc();
+        }
+    }
+
+    /// What a job asks for could not be made of its files.
+    pub fn undeliverable(&self, code: &str) {
+        self.families.undeliverable.with_label_values(&[one_of(families::UNDELIVERABLE, code)]).inc();
+    }
+
+    /// A caller was asked for tickets.
+    pub fn tickets_asked(&self, failure: Option<&DeskError>) {
+        let result = match failure {
+            None => "granted",
+            Some(DeskError::Refused(_)) => "refused",
+            Some(DeskError::Unreachable(_)) => "unreachable",
+            Some(DeskError::Status(_)) => "status",
+            Some(DeskError::Wrong(_)) => "wrong",
+        };
+        self.families.ticket_requests.with_label_values(&[result]).inc();
+    }
+
     /// A webhook was sent, or tried.
     pub fn webhook(&self, result: WebhookResult) {
         self.families.webhooks.with_label_values(&[result.name()]).inc();
@@ -166,6 +198,11 @@ impl Metrics {
     pub fn describe() -> Vec<Family> {
         families::describe()
     }
+}
+
+/// The value among the known ones of a label, or `other`.
+fn one_of(known: &[&'static str], value: &str) -> &'static str {
+    known.iter().find(|known| **known == value).copied().unwrap_or("other")
 }
 
 /// What came of sending a webhook once.

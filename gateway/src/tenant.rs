@@ -153,6 +153,14 @@ impl Tenants {
         (blake3::Hash::from_bytes(*stored) == presented).then(|| caller.clone())
     }
 
+    /// A tenant, as far as somebody can call for it.
+    #[must_use]
+    pub fn tenant(&self, id: u32) -> Option<TenantRow> {
+        let snapshot = self.snapshot.load();
+        let mut callers = snapshot.callers.values().chain(&snapshot.everybody);
+        callers.find(|caller| caller.tenant.id == id).map(|caller| caller.tenant.clone())
+    }
+
     /// Makes a key. From then on the door is closed to callers without one.
     ///
     /// # Errors

@@ -75,7 +75,7 @@ fn ticket(method: &str, url: &str, key: &str, expires_in_ms: i64) -> Ticket {
 }
 
 async fn grant(world: &World, attempt: Attempt, tickets: Vec<Ticket>) {
-    world.command(Command::Grant { attempt, tickets }).await;
+    world.command(Command::Grant { attempt, tickets, receipts: Vec::new() }).await;
 }
 
 /// The chunks of a PNG, each with its checksum right, from the header to the end.
@@ -306,6 +306,24 @@ async fn files_that_exceed_the_spool_together_are_uploaded_one_by_one() {
             assert_eq!(blake3::hash(&object).to_hex().to_string(), stored.hash);
         }
     }
+}
+
+#[tokio::test]
+async fn a_file_larger_than_the_whole_spool_passes_it_by() {
+    let mut world = World::with(comfyui_sim::Config::default(), |config| config.spool_max_bytes = 20).await;
+    let (bucket, url) = Bucket::start(&[]).await;
+    let sent = world
+        .dispatch(&json!({
+            "1": {"class_type": "EmptyAudio", "inputs": {"duration": 1.0, "sample_rate": 44100, "channels": 2}},
+            "2": {"class_type": "SaveAudio", "inputs": {"audio": ["1", 0], "filename_prefix": "long"}},
+        }))
+        .await;
+    world.executed(sent.attempt).await;
+    grant(&world, sent.attempt, vec![ticket("PUT", &url, "long.flac", 60_000)]).await;
+    let stored = world.stored(sent.attempt).await.remove(0);
+    let object = bucket.object("long.flac").unwrap();
+    assert_eq!((stored.size_bytes, stored.content_type.as_str()), (object.len() as u64, "audio/flac"));
+    assert_eq!(blake3::hash(&object).to_hex().to_string(), stored.hash);
 }
 
 #[tokio::test]

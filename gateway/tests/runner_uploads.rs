@@ -38,7 +38,7 @@ async fn grant(world: &World, artifacts: &Artifacts, attempt: Attempt, in_parts:
     if let (Ticket::BySize { whole, .. }, true) = (&mut ticket, in_parts) {
         *whole = None;
     }
-    world.command(Command::Grant { attempt, tickets: vec![ticket] }).await;
+    world.command(Command::Grant { attempt, tickets: vec![ticket], receipts: Vec::new() }).await;
 }
 
 #[tokio::test]

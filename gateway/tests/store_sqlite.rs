@@ -40,6 +40,12 @@ suite! {
         asking_for_a_hash_waits_for_the_open_turn references_are_resolved_and_pinned_at_acceptance
         the_newest_upload_under_a_name_is_meant missing_references_are_all_named_and_nothing_stays
         a_refused_job_lets_go_of_its_pins an_output_is_read_as_an_asset_of_its_job;
+    deliverables:
+        a_delivery_is_kept_with_its_job an_output_is_its_primary_deliverable_with_its_variants
+        chaining_reads_the_original deleting_an_output_frees_all_its_files_wherever_they_are
+        bytes_to_be_removed_come_again_until_they_are_gone
+        attempts_that_did_not_win_are_swept_once_their_job_has_ended
+        bytes_in_a_callers_bucket_cannot_be_named_again;
     housekeeping:
         a_job_past_its_retention_is_a_tombstone_for_a_day a_tombstone_does_not_hide_a_newer_job_of_its_id
         open_jobs_are_never_swept bytes_go_an_hour_after_the_last_record any_use_saves_bytes_that_were_to_go

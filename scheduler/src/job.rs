@@ -166,7 +166,7 @@ impl JobState {
         use JobState::{Canceling, Collecting, Dispatching, Ended, InDoubt, Preempting, Queued, Running};
         use Signal::{
             Accepted, ContactLost, Executed, InputUnavailable, Invalid, Lost, NodeFailed, OutputTooLarge,
-            Progress, Published, Started, Stopped,
+            Progress, Published, Started, Stopped, Undeliverable,
         };
         use Step::{GraceOver, Heard, Over, Overtaken, Placed, Preempt, Stop, Unrunnable};
         Ok(match (self, step) {
@@ -220,6 +220,10 @@ impl JobState {
                 Dispatching { .. } | InDoubt { .. } | Running { .. } | Preempting { .. } | Collecting { .. },
                 Heard(OutputTooLarge),
             ) => Ended(Outcome::Failed(Failure::OutputTooLarge)),
+            (
+                Dispatching { .. } | InDoubt { .. } | Running { .. } | Preempting { .. } | Collecting { .. },
+                Heard(Undeliverable),
+            ) => Ended(Outcome::Failed(Failure::Undeliverable)),
             // Sets of two attempts are never mixed: what a lost one had collected is void.
             (
                 Dispatching { .. } | InDoubt { .. } | Running { .. } | Preempting { .. } | Collecting { .. },
@@ -238,8 +242,8 @@ impl JobState {
                 Canceling { why, .. },
                 GraceOver
                 | Heard(
-                    Stopped | Executed | Published | Invalid | NodeFailed | OutputTooLarge | InputUnavailable
-                    | Lost(_),
+                    Stopped | Executed | Published | Invalid | NodeFailed | OutputTooLarge | Undeliverable
+                    | InputUnavailable | Lost(_),
                 ),
             ) => Ended(why.into()),
             (late @ Canceling { .. }, Heard(Accepted | Started | Progress | ContactLost)) => late,
@@ -293,6 +297,8 @@ pub enum Failure {
     PoisonJob,
     /// An output is over its bound.
     OutputTooLarge,
+    /// Its outputs cannot be delivered the way it asks for.
+    Undeliverable,
     /// It needs more VRAM than any device of the fleet has.
     OutOfMemory,
     /// The workflow or an input of it cannot be read any more.
@@ -366,6 +372,8 @@ pub enum Signal {
     NodeFailed,
     /// An output is over its bound.
     OutputTooLarge,
+    /// Its outputs cannot be delivered the way the job asks for.
+    Undeliverable,
     /// The workflow or an input cannot be read any more.
     InputUnavailable,
     /// This try is over and the job is not: elsewhere, again.

@@ -59,6 +59,7 @@ fn signal() -> impl Strategy<Value = Signal> {
         1 => Just(Signal::Invalid),
         1 => Just(Signal::NodeFailed),
         1 => Just(Signal::OutputTooLarge),
+        1 => Just(Signal::Undeliverable),
         1 => Just(Signal::InputUnavailable),
         2 => Just(Signal::Stopped),
         4 => (0..ENDS.len()).prop_map(|end| Signal::Lost(ENDS[end])),

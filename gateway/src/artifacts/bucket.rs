@@ -124,6 +124,23 @@ impl<S: ObjectStore + Signer> Bucket<S> {
         }
     }
 
+    /// The keys that begin like this, at most so many.
+    pub(super) async fn list(&self, beginning: Key<'_>, limit: usize) -> Result<Vec<String>, ArtifactError> {
+        let start = format!("{}{}", self.prefix, beginning.as_str());
+        let folder = start.rsplit_once('/').map(|(folder, _)| Path::from(folder));
+        // listings go by folder: it begins right before the first key that can be meant and ends after the last
+        let mut found = self.store.list_with_offset(folder.as_ref(), &Path::from(start.as_str()));
+        let mut keys = Vec::new();
+        while let Some(object) = found.try_next().await.map_err(unavailable)? {
+            let Some(key) = object.location.as_ref().strip_prefix(&self.prefix) else { break };
+            if !key.starts_with(beginning.as_str()) || keys.len() == limit {
+                break;
+            }
+            keys.push(key.to_owned());
+        }
+        Ok(keys)
+    }
+
     /// Writes a small object, always the same one.
     pub(super) async fn probe(&self) -> Result<(), ArtifactError> {
         let path = Path::from(format!("{}{PROBE_KEY}", self.prefix));

@@ -159,6 +159,30 @@ impl Folder {
         .await
     }
 
+    /// The keys that begin like this; their folder is the one of the beginning.
+    pub(super) async fn list(self: &Arc<Self>, beginning: Key<'_>) -> Result<Vec<String>, ArtifactError> {
+        let (folder, beginning) = (Arc::clone(self), beginning.as_str().to_owned());
+        let (above, start) = beginning.rsplit_once('/').unwrap_or(("", &beginning));
+        let (above, start) = (above.to_owned(), start.to_owned());
+        blocking(move || {
+            let entries = match std::fs::read_dir(folder.root.join(&above)) {
+                Err(error) if is_missing(&error) => return Ok(Vec::new()),
+                entries => entries?,
+            };
+            let mut keys = Vec::new();
+            for entry in entries {
+                let name = entry?.file_name();
+                keys.extend(
+                    name.to_str().filter(|name| name.starts_with(&start)).map(|name| {
+                        if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") }
+                    }),
+                );
+            }
+            Ok(keys)
+        })
+        .await
+    }
+
     /// Writes a file and removes it.
     pub(super) async fn probe(&self) -> Result<(), ArtifactError> {
         let path = self.root.join(PARTS).join(Uuid::new_v4().to_string());

@@ -45,6 +45,9 @@ use crate::link::message::Ticket;
 /// How long a ticket is good for (DESIGN §4.13).
 const TICKET_FOR: Duration = Duration::from_secs(60 * 60);
 
+/// Keys of one listing.
+const LISTED_MAX: usize = 1_000;
+
 /// The artifact store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
@@ -221,6 +224,24 @@ impl Artifacts {
             Home::Cos(bucket) => bucket.delete(key).await,
             Home::Google(google) => google.bucket.delete(key).await,
         }
+    }
+
+    /// Deletes every object whose key begins like this, at most a thousand a call; how many there were.
+    ///
+    /// # Errors
+    /// See [`Artifacts::delete`].
+    pub async fn delete_beginning(&self, beginning: &str) -> Result<usize, ArtifactError> {
+        let start = Key::new(beginning)?;
+        let keys = match &self.home {
+            Home::Folder(folder) => folder.list(start).await?,
+            Home::Bucket(bucket) => bucket.list(start, LISTED_MAX).await?,
+            Home::Cos(bucket) => bucket.list(start, LISTED_MAX).await?,
+            Home::Google(google) => google.bucket.list(start, LISTED_MAX).await?,
+        };
+        for key in &keys {
+            self.delete(key).await?;
+        }
+        Ok(keys.len())
     }
 
     /// Where a client may fetch `key` by itself, and until when (milliseconds since the epoch); `None` when the

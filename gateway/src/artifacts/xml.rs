@@ -28,6 +28,20 @@ pub(super) struct Complete {
     pub(super) parts: Vec<Part>,
 }
 
+/// Objects, one page.
+#[derive(Debug, Deserialize)]
+pub(super) struct ObjectList {
+    #[serde(rename = "Contents", default)]
+    pub(super) objects: Vec<Listed>,
+}
+
+/// One of them.
+#[derive(Debug, Deserialize)]
+pub(super) struct Listed {
+    #[serde(rename = "Key")]
+    pub(super) key: String,
+}
+
 /// Uploads that were begun and neither completed nor aborted, one page.
 #[derive(Debug, Deserialize)]
 pub(super) struct UploadList {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::outbox::TenantWebhook;
+use crate::pictures::Limits;
 
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
@@ -37,6 +38,10 @@ section! {
         artifacts: Option<String> = None,
         /// How long jobs that run may take to finish when the process is asked to end, seconds.
         drain_seconds: u64 = 30,
+        /// Whether downloads from the store of `artifacts` are sent to a signed URL of it, where it has any.
+        artifacts_redirect: bool = true,
+        /// Further stores, by name, for deliverables.
+        sinks: Vec<SinkConfig> = Vec::new(),
         /// The ComfyUI servers.
         instances: Vec<Instance> = Vec::new(),
         /// Logs.
@@ -51,6 +56,8 @@ section! {
         engine: Engine = Engine::default(),
         /// The runner beside the instances.
         runner: Runner = Runner::default(),
+        /// Bounds of the work on one picture.
+        pictures: Limits = Limits::default(),
         /// Readings of the GPUs.
         nvml: Nvml = Nvml::default(),
         /// How long things are kept.
@@ -59,6 +66,18 @@ section! {
         outside: Outside = Outside::default(),
         /// Events sent to receivers.
         webhooks: Webhooks = Webhooks::default(),
+    }
+}
+
+section! {
+    /// A store beside the gateway's own.
+    SinkConfig {
+        /// What jobs and tenants call it: 1 to 64 of a-z, 0-9, '-', '_'.
+        name: String = String::new(),
+        /// Where it is, as in `artifacts`.
+        url: String = String::new(),
+        /// Whether downloads are sent to a signed URL of it, where it has any.
+        redirect: bool = true,
     }
 }
 
@@ -201,6 +220,10 @@ section! {
         /// Metadata server that gives notice before a spot machine is taken away; unset: that of Compute Engine on its
         /// machines; empty: none.
         spot_notice: Option<String> = None,
+        /// Pictures that are worked on at the same time; unset: half of the cores.
+        picture_threads: Option<usize> = None,
+        /// What decoding may take altogether, bytes; a picture that takes more has it for itself.
+        picture_memory_bytes: u64 = 1 << 30,
         /// Put every message of the link through JSON, as between machines.
         serialise_link: bool = false,
     }

@@ -15,8 +15,8 @@ use crate::artifacts::Artifacts;
 use crate::workflow::FAMILIES;
 
 pub use file::{
-    Engine, File, Http, Instance, Log, LogFormat, Nvml, Outside, Retention, Runner, Scheduler, Webhooks,
-    Workflow,
+    Engine, File, Http, Instance, Log, LogFormat, Nvml, Outside, Retention, Runner, Scheduler, SinkConfig,
+    Webhooks, Workflow,
 };
 
 /// The gateway's settings, checked and complete.
@@ -157,7 +157,8 @@ fn resolve(mut file: File, mistakes: &mut Vec<String>) -> Option<Config> {
     let database = database(file.database_url.as_deref(), &data_dir, mistakes);
     let artifacts =
         file.artifacts.clone().unwrap_or_else(|| format!("file:{}", data_dir.join("artifacts").display()));
-    check_artifacts(&artifacts, mistakes);
+    check_artifacts("artifacts", &artifacts, mistakes);
+    check_sinks(&file.sinks, mistakes);
     mistakes.extend(scheduler_config(&file.scheduler).mistakes().iter().map(ToString::to_string));
     check_bounds(&file, mistakes);
     Some(Config { listen: listen.ok()?, data_dir, public_url, artifacts, database: database?, file })
@@ -228,9 +229,27 @@ fn database(url: Option<&str>, data_dir: &Path, mistakes: &mut Vec<String>) -> O
     }
 }
 
-fn check_artifacts(url: &str, mistakes: &mut Vec<String>) {
+fn check_sinks(sinks: &[SinkConfig], mistakes: &mut Vec<String>) {
+    let mut names = BTreeSet::new();
+    for (index, sink) in sinks.iter().enumerate() {
+        let is_allowed =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+        if !(1..=64).contains(&sink.name.len()) || !sink.name.bytes().all(is_allowed) {
+            mistakes.push(format!(
+                "sinks[{index}].name: \"{}\" is not 1 to 64 characters of a-z, 0-9, '-' and '_'",
+                sink.name
+            ));
+        }
+        if !names.insert(&sink.name) {
+            mistakes.push(format!("sinks[{index}]: \"{}\" is there twice", sink.name));
+        }
+        check_artifacts(&format!("sinks[{index}].url"), &sink.url, mistakes);
+    }
+}
+
+fn check_artifacts(name: &str, url: &str, mistakes: &mut Vec<String>) {
     if let Err(error) = Artifacts::check(url) {
-        mistakes.extend(error.problems.into_iter().map(|problem| format!("artifacts: {problem}")));
+        mistakes.extend(error.problems.into_iter().map(|problem| format!("{name}: {problem}")));
     }
 }
 
@@ -247,6 +266,13 @@ fn check_bounds(file: &File, mistakes: &mut Vec<String>) {
         ("engine.max_output_bytes", file.engine.max_output_bytes),
         ("runner.spool_max_bytes", file.runner.spool_max_bytes),
         ("runner.max_frame_bytes", file.runner.max_frame_bytes as u64),
+        ("runner.picture_threads", file.runner.picture_threads.unwrap_or(1) as u64),
+        ("runner.picture_memory_bytes", file.runner.picture_memory_bytes),
+        ("pictures.max_input_bytes", file.pictures.max_input_bytes),
+        ("pictures.max_pixels", file.pictures.max_pixels),
+        ("pictures.max_edge", u64::from(file.pictures.max_edge)),
+        ("pictures.max_frames", u64::from(file.pictures.max_frames)),
+        ("pictures.max_seconds", u64::from(file.pictures.max_seconds)),
         ("retention.jobs_seconds", file.retention.jobs_seconds),
         ("retention.deadline_seconds", file.retention.deadline_seconds),
         ("retention.events_seconds", file.retention.events_seconds),

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::file::{File, Instance};
+use super::file::File;
 
 /// Reads what can be read and notes what cannot.
 pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
@@ -24,11 +24,14 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
             ("scheduler", value) => file.scheduler = section("scheduler", value, mistakes),
             ("engine", value) => file.engine = section("engine", value, mistakes),
             ("runner", value) => file.runner = section("runner", value, mistakes),
+            ("pictures", value) => file.pictures = section("pictures", value, mistakes),
             ("nvml", value) => file.nvml = section("nvml", value, mistakes),
             ("retention", value) => file.retention = section("retention", value, mistakes),
+            ("instances", Value::Array(list)) => file.instances = tables("instances", list, mistakes),
+            ("sinks", Value::Array(list)) => file.sinks = tables("sinks", list, mistakes),
+            ("sinks", _) => mistakes.push("sinks: expected [[sinks]] tables".to_owned()),
             ("outside", value) => file.outside = section("outside", value, mistakes),
             ("webhooks", value) => file.webhooks = section("webhooks", value, mistakes),
-            ("instances", Value::Array(list)) => file.instances = instances(list, mistakes),
             ("instances", _) => mistakes.push("instances: expected [[instances]] tables".to_owned()),
             ("tls" | "listeners" | "runners" | "tenants", _) => {
                 mistakes.push(format!("{name}: not in this version"));
@@ -46,7 +49,9 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
         scheduler: file.scheduler,
         engine: file.engine,
         runner: file.runner,
+        pictures: file.pictures,
         nvml: file.nvml,
+        sinks: file.sinks,
         retention: file.retention,
         outside: file.outside,
         webhooks: file.webhooks,
@@ -55,11 +60,9 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
     }
 }
 
-fn instances(list: Vec<Value>, mistakes: &mut Vec<String>) -> Vec<Instance> {
-    list.into_iter()
-        .enumerate()
-        .map(|(index, value)| section(&format!("instances[{index}]"), value, mistakes))
-        .collect()
+fn tables<T: DeserializeOwned + Default>(name: &str, list: Vec<Value>, mistakes: &mut Vec<String>) -> Vec<T> {
+    let indexed = list.into_iter().enumerate();
+    indexed.map(|(index, value)| section(&format!("{name}[{index}]"), value, mistakes)).collect()
 }
 
 fn section<T: DeserializeOwned + Default>(name: &str, value: Value, mistakes: &mut Vec<String>) -> T {

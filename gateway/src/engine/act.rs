@@ -84,12 +84,10 @@ impl Engine {
     pub(super) fn grant(&self, attempt: Attempt) {
         let Some(note) = self.world.notes.get(attempt.job, attempt.number) else { return };
         let Some(link) = self.registry.link(note.instance).cloned() else { return };
-        let keys = note.keys(attempt.job);
-        if keys.is_empty() {
-            // After a rebuild the list is not known yet: the runner tells it before it asks.
-            return;
-        }
-        self.lanes.push(Lane::Job(attempt.job), Box::pin(self.hands.clone().grant(attempt, keys, link)));
+        // After a rebuild the list is not known yet: the runner tells it before it asks. What is to be made of the files
+        // is told when it is made.
+        let Some(wanted) = note.files.wanted(attempt).filter(|wanted| !wanted.is_empty()) else { return };
+        self.lanes.push(Lane::Job(attempt.job), Box::pin(self.hands.clone().grant(attempt, wanted, link)));
     }
 
     fn withdraw(&self, job: JobId, attempt: AttemptNo, instance: InstanceId) {
@@ -98,10 +96,10 @@ impl Engine {
         let prompt = names::prompt_id(self.cell, id, attempt.0);
         let command = Command::Withdraw { attempt: names::attempt(job, attempt), instance: name, prompt };
         self.command(Lane::Instance(instance), instance, command);
-        let keys = self.world.notes.get(id, attempt.0).map(|note| note.keys(id)).unwrap_or_default();
-        if !keys.is_empty() {
-            let keys = keys.into_iter().map(|(key, _)| key).collect();
-            self.lanes.push(Lane::Job(id), Box::pin(self.hands.clone().sweep(keys)));
+        let note = self.world.notes.get(id, attempt.0);
+        let objects = note.map(|note| note.files.objects(names::attempt(job, attempt))).unwrap_or_default();
+        if !objects.is_empty() {
+            self.lanes.push(Lane::Job(id), Box::pin(self.hands.clone().sweep(objects)));
         }
     }
 
@@ -190,9 +188,11 @@ impl Engine {
         self.world.provisional.remove(&job);
         self.hands.bodies.invalidate(&job);
         let lost = self.world.notes.close(job).into_iter().filter(|note| Some(note.number) != winner);
-        let keys: Vec<_> = lost.flat_map(|note| note.keys(job)).map(|(key, _)| key).collect();
-        if !keys.is_empty() {
-            self.lanes.push(Lane::Job(job), Box::pin(self.hands.clone().sweep(keys)));
+        let objects: Vec<_> =
+            lost.flat_map(|note| note.files.objects(Attempt { job, number: note.number })).collect();
+        if !objects.is_empty() {
+            self.lanes.push(Lane::Job(job), Box::pin(self.hands.clone().sweep(objects)));
         }
+        self.hands.deliveries.forget(job);
     }
 }

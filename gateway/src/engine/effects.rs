@@ -1,18 +1,24 @@
 //! One async function per effect that is more than a word to the board. Each may be repeated after a crash and is
 //! idempotent by (job, attempt, index); what it turned into comes back to the engine as a message of its own.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use moka::sync::Cache;
 use scheduler::AttemptEnd;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::outputs::Terms;
 use super::rejudge::Verdict;
-use crate::artifacts::{ArtifactError, Artifacts, Reach};
+use crate::artifacts::ArtifactError;
+use crate::delivery::{Delivery, Place};
 use crate::link::local::Sender;
-use crate::link::message::{Attempt, Command, Dispatch, Input, InstanceName, Secret, Signal, Ticket};
-use crate::store::{JobBody, PinnedInput, Store, StoreError};
+use crate::link::message::{Attempt, Command, Dispatch, Input, InstanceName, Making, Secret, Signal, Ticket};
+use crate::metrics::Metrics;
+use crate::sinks::Sinks;
+use crate::store::{JobBody, PinnedInput, Store, StoreError, StoredObject};
+use crate::ticket_desk::TicketDesk;
 use crate::workflow::Catalogue;
 
 /// What comes back from work that was started outside the loop.
@@ -33,7 +39,12 @@ pub(super) enum Returned {
 #[derive(Clone)]
 pub(super) struct Hands {
     pub(super) store: Arc<dyn Store>,
-    pub(super) artifacts: Artifacts,
+    pub(super) sinks: Sinks,
+    pub(super) desk: TicketDesk,
+    pub(super) deliveries: Deliveries,
+    pub(super) metrics: Metrics,
+    /// How long a job's files wait for tickets, from its acceptance.
+    pub(super) retention_ms: i64,
     pub(super) bodies: Bodies,
     pub(super) returned: mpsc::UnboundedSender<Returned>,
     pub(super) max_output_bytes: u64,
@@ -48,6 +59,33 @@ pub(super) fn bodies(bytes: u64) -> Bodies {
         .max_capacity(bytes)
         .weigher(|_, body: &Arc<JobBody>| u32::try_from(body.workflow.len() + 256).unwrap_or(u32::MAX))
         .build()
+}
+
+/// How the files of jobs that were sent to an instance are delivered: known before an instance can say a word of them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Deliveries(Arc<Mutex<HashMap<Uuid, Option<Arc<Delivery>>>>>);
+
+impl Deliveries {
+    fn inner(&self) -> MutexGuard<'_, HashMap<Uuid, Option<Arc<Delivery>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, job: Uuid, delivery: Option<Arc<Delivery>>) {
+        self.inner().insert(job, delivery);
+    }
+
+    pub(super) fn terms(&self, job: Uuid) -> Terms {
+        self.inner().get(&job).cloned().map_or(Terms::Unknown, Terms::from)
+    }
+
+    pub(super) fn forget(&self, job: Uuid) {
+        self.inner().remove(&job);
+    }
+
+    /// Forgets the others.
+    pub(super) fn retain(&self, is_open: impl Fn(Uuid) -> bool) {
+        self.inner().retain(|job, _| is_open(*job));
+    }
 }
 
 /// Where an attempt goes.
@@ -93,34 +131,18 @@ impl Hands {
         }
     }
 
-    /// Gives tickets for the files an attempt listed.
-    pub(super) async fn grant(self, attempt: Attempt, keys: Vec<(String, String)>, link: Sender<Command>) {
-        let mut tickets = Vec::with_capacity(keys.len());
-        for (key, content_type) in keys {
-            let ticket =
-                self.artifacts.upload_ticket(&key, &content_type, self.max_output_bytes, Reach::Here).await;
-            match ticket {
-                Ok(ticket) => tickets.push(ticket),
-                Err(error) => {
-                    // The runner asks again: its tickets did not come.
-                    tracing::warn!(%error, job = %attempt.job, "no upload ticket");
-                    return;
-                }
-            }
-        }
-        self.send(&link, attempt, Command::Grant { attempt, tickets }).await;
-    }
-
     /// Removes the objects of an attempt whose set does not count.
-    pub(super) async fn sweep(self, keys: Vec<String>) {
-        for key in keys {
-            if let Err(error) = self.artifacts.delete(&key).await {
-                tracing::warn!(%error, key, "an object that is not needed could not be deleted");
+    pub(super) async fn sweep(self, objects: Vec<StoredObject>) {
+        for object in objects {
+            // One that is not removed now is found by the sweep of what lost attempts left.
+            let Some(sink) = self.sinks.get(&object.place) else { continue };
+            if let Err(error) = sink.artifacts.delete(&object.key).await {
+                tracing::warn!(%error, key = object.key, "an object that is not needed could not be deleted");
             }
         }
     }
 
-    async fn send(&self, link: &Sender<Command>, attempt: Attempt, command: Command) {
+    pub(super) async fn send(&self, link: &Sender<Command>, attempt: Attempt, command: Command) {
         if link.send(command).await.is_err() {
             let lost =
                 Signal::Lost { end: AttemptEnd::Unreachable, message: "its runner is gone".to_owned() };
@@ -142,7 +164,7 @@ impl Hands {
         let _ = self.returned.send(returned);
     }
 
-    fn give_back(&self, attempt: Attempt, signal: Signal) {
+    pub(super) fn give_back(&self, attempt: Attempt, signal: Signal) {
         // The engine is gone only when the process is going away.
         let _ = self.returned.send(Returned::Signal(attempt, signal));
     }
@@ -151,6 +173,7 @@ impl Hands {
     async fn prepare(&self, target: Target, to_post: bool) -> Result<Dispatch, Unsendable> {
         let Target { attempt, prompt, name, partner_key, expected_ms, .. } = target;
         let body = self.body(attempt.job).await?;
+        self.deliveries.note(attempt.job, body.delivery.clone());
         if to_post && body.needs_partner_key && partner_key.is_none() {
             return Err(Unsendable::PartnerKeyLost);
         }
@@ -169,6 +192,7 @@ impl Hands {
             strict: body.strict,
             max_output_bytes: self.max_output_bytes,
             expected_ms,
+            making: body.delivery.as_deref().map(making),
         })
     }
 
@@ -185,7 +209,12 @@ impl Hands {
     }
 
     async fn input(&self, input: &PinnedInput) -> Result<Input, Unsendable> {
-        let source: Ticket = match self.artifacts.get_ticket(&input.object_key).await {
+        let place = input.sink.clone().map_or(Place::Own, Place::Sink);
+        let Some(sink) = self.sinks.get(&place) else {
+            let gone = format!("input {}: the sink that holds it is not configured any more", input.name);
+            return Err(Unsendable::Unreadable(gone));
+        };
+        let source: Ticket = match sink.artifacts.get_ticket(&input.object_key).await {
             Ok(ticket) => ticket,
             Err(ArtifactError::Unavailable(why)) => return Err(Unsendable::NotNow(why)),
             Err(error) => return Err(Unsendable::Unreadable(format!("input {}: {error}", input.name))),
@@ -199,6 +228,11 @@ impl Hands {
             source,
         })
     }
+}
+
+/// What a runner has to know of a delivery.
+fn making(delivery: &Delivery) -> Making {
+    Making { pictures: delivery.pictures.clone(), apart: delivery.place() != Place::Own }
 }
 
 fn extension(name: &str) -> String {

@@ -13,11 +13,13 @@ mod lanes;
 mod metering;
 mod names;
 mod notes;
+mod outputs;
 mod records;
 mod registry;
 mod rejudge;
 mod sort;
 mod stock;
+mod tickets;
 mod turn;
 mod world;
 
@@ -34,15 +36,16 @@ use uuid::Uuid;
 pub use board::{Board, LiveState, Watch};
 pub use clock::Clock;
 pub use handle::{EngineHandle, Readiness, SubmitError, Unavailable};
-pub(crate) use names::device_class;
+pub(crate) use names::{device_class, key_prefix};
 pub use rejudge::UNJUDGED;
 
-use crate::artifacts::Artifacts;
 use crate::fleet::FleetView;
 use crate::link::local::EngineEnd;
 use crate::link::message::{Command, Report, Secret};
 use crate::metrics::Metrics;
+use crate::sinks::Sinks;
 use crate::store::{Result, Store, StoreError};
+use crate::ticket_desk::TicketDesk;
 use crate::workflow::{Catalogue, Limits};
 use effects::{Hands, Returned};
 use handle::Input;
@@ -77,6 +80,8 @@ pub struct Settings {
     pub workflow: Limits,
     /// Input files that lie on every instance and may be named by anyone.
     pub shared_inputs: Arc<[String]>,
+    /// How long the files of a job wait for a caller's tickets, from its acceptance, milliseconds.
+    pub retention_ms: i64,
 }
 
 /// What the engine is made of.
@@ -84,7 +89,9 @@ pub struct Parts {
     /// Where jobs live.
     pub store: Arc<dyn Store>,
     /// Where bytes live.
-    pub artifacts: Artifacts,
+    pub sinks: Sinks,
+    /// Asks callers for tickets to their own buckets.
+    pub desk: TicketDesk,
     /// One link a host.
     pub links: Vec<EngineEnd>,
     /// What is counted.
@@ -137,7 +144,7 @@ impl Engine {
     /// # Errors
     /// The store cannot be read.
     pub async fn open(parts: Parts) -> Result<(Self, EngineHandle)> {
-        let Parts { store, artifacts, links, metrics, settings } = parts;
+        let Parts { store, sinks, desk, links, metrics, settings } = parts;
         let clock = Clock::anchored(store.latest_time().await?);
         let cell = store.cell();
         let known = store.instances().await?;
@@ -162,7 +169,11 @@ impl Engine {
         let fleet = Arc::new(ArcSwap::from_pointee(FleetView::default()));
         let hands = Hands {
             store: store.clone(),
-            artifacts,
+            sinks,
+            desk,
+            deliveries: effects::Deliveries::default(),
+            metrics: metrics.clone(),
+            retention_ms: settings.retention_ms,
             bodies: effects::bodies(settings.body_cache_bytes),
             returned: returned_tx,
             max_output_bytes: settings.max_output_bytes,
@@ -270,6 +281,8 @@ impl Engine {
     fn tidy(&mut self, now: Instant) {
         self.tidy_at = now + TIDY_EVERY;
         self.board.tidy();
+        let open = &self.world.scheduler;
+        self.hands.deliveries.retain(|job| open.state(names::job_id(job)).is_some());
         // Those whose bodies could not be read are tried again.
         self.knowledge += 1;
         let off = self.clock.off();

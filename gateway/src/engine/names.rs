@@ -10,22 +10,48 @@ pub(super) fn prompt_id(cell: Uuid, job: Uuid, attempt: u32) -> Uuid {
     derive("darkroom prompt", &[cell.as_bytes(), job.as_bytes(), &attempt.to_be_bytes()])
 }
 
-/// The asset id of an output file.
-#[must_use]
-pub(super) fn output_id(job: Uuid, attempt: u32, index: usize) -> Uuid {
-    derive("darkroom output", &[job.as_bytes(), &attempt.to_be_bytes(), &(index as u64).to_be_bytes()])
-}
-
 /// The row of an output's bytes.
 #[must_use]
 pub(super) fn blob_id(job: Uuid, attempt: u32, index: usize) -> Uuid {
     derive("darkroom blob", &[job.as_bytes(), &attempt.to_be_bytes(), &(index as u64).to_be_bytes()])
 }
 
+/// The row of the bytes of a file that was made of an original.
+#[must_use]
+pub(super) fn made_blob_id(job: Uuid, attempt: u32, of: usize, nth: usize) -> Uuid {
+    let (of, nth) = ((of as u64).to_be_bytes(), (nth as u64).to_be_bytes());
+    derive("darkroom made blob", &[job.as_bytes(), &attempt.to_be_bytes(), &of, &nth])
+}
+
+/// The id by which a variant of an output is fetched.
+#[must_use]
+pub(super) fn variant_id(job: Uuid, attempt: u32, of: usize, nth: usize) -> Uuid {
+    let (of, nth) = ((of as u64).to_be_bytes(), (nth as u64).to_be_bytes());
+    derive("darkroom variant", &[job.as_bytes(), &attempt.to_be_bytes(), &of, &nth])
+}
+
 /// Where an output's bytes go: job and attempt are in the key, so a late attempt cannot overwrite (DESIGN §4.13). 256
 /// folders hold them all: a folder of its own for each job would cost two more syncs than the file itself.
 #[must_use]
 pub(super) fn object_key(job: Uuid, attempt: u32, index: usize, name: &str) -> String {
+    format!("{}{index:04}{}", key_prefix(job, attempt), extension(name))
+}
+
+/// Where a file goes that was made of an original, the `nth` of that one; `name` has its extension.
+#[must_use]
+pub(super) fn made_key(job: Uuid, attempt: u32, of: usize, nth: usize, name: &str) -> String {
+    format!("{}{of:04}-{nth}{}", key_prefix(job, attempt), extension(name))
+}
+
+/// What the keys of all objects of an attempt begin with.
+#[must_use]
+pub(crate) fn key_prefix(job: Uuid, attempt: u32) -> String {
+    // The last byte of a UUIDv7 is random.
+    let [.., shelf] = job.into_bytes();
+    format!("outputs/{shelf:02x}/{job}-{attempt}-")
+}
+
+fn extension(name: &str) -> String {
     let extension: String = name
         .rsplit_once('.')
         .map_or("", |(_, extension)| extension)
@@ -34,10 +60,7 @@ pub(super) fn object_key(job: Uuid, attempt: u32, index: usize, name: &str) -> S
         .take(8)
         .collect::<String>()
         .to_ascii_lowercase();
-    let dot = if extension.is_empty() { "" } else { "." };
-    // The last byte of a UUIDv7 is random.
-    let [.., shelf] = job.into_bytes();
-    format!("outputs/{shelf:02x}/{job}-{attempt}-{index:04}{dot}{extension}")
+    if extension.is_empty() { extension } else { format!(".{extension}") }
 }
 
 /// Devices that run alike.
@@ -91,7 +114,8 @@ mod tests {
         assert_eq!(prompt_id(cell, job, 1), prompt_id(cell, job, 1));
         assert_ne!(prompt_id(cell, job, 1), prompt_id(cell, job, 2));
         assert_ne!(prompt_id(cell, job, 1), prompt_id(job, cell, 1));
-        assert_ne!(output_id(job, 1, 0), blob_id(job, 1, 0));
+        assert_ne!(attempt(job_id(job), AttemptNo(1)).output_id(0), blob_id(job, 1, 0));
+        assert_ne!(made_blob_id(job, 1, 0, 1), made_blob_id(job, 1, 1, 0));
         assert_eq!(prompt_id(cell, job, 1).to_string().len(), 36);
     }
 
@@ -101,5 +125,11 @@ mod tests {
         assert!(object_key(job, 1, 3, "a/b.PNG").ends_with("-1-0003.png"));
         assert!(object_key(job, 1, 0, "../../etc/passwd").ends_with("-1-0000.etcpassw"));
         assert!(object_key(job, 1, 0, "noext").ends_with("-1-0000"));
+    }
+
+    #[test]
+    fn what_was_made_of_an_original_has_a_key_beside_it() {
+        let key = made_key(Uuid::from_u128(2), 1, 3, 0, "x.webp");
+        assert!(key.starts_with(&key_prefix(Uuid::from_u128(2), 1)) && key.ends_with("-1-0003-0.webp"));
     }
 }

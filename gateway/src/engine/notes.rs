@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use scheduler::{Failure, InstanceId};
 use uuid::Uuid;
 
-use super::names;
-use crate::link::message::{Attempt, ListedFile, NodeError, Rejection, Signal, StoredFile};
-use crate::store::{JobError, NewOutput};
+use super::outputs::{Files, Terms};
+use crate::link::message::{Attempt, NodeError, Rejection, Signal};
+use crate::store::JobError;
 
 /// Notes on the attempts of open jobs.
 #[derive(Default)]
@@ -23,8 +23,7 @@ pub(super) struct Note {
     pub(super) number: u32,
     pub(super) instance: InstanceId,
     pub(super) prompt: Uuid,
-    files: Vec<ListedFile>,
-    stored: Vec<StoredFile>,
+    pub(super) files: Files,
     error: Option<JobError>,
     message: Option<String>,
     /// When its dispatch was handed to its lane; gone once it was answered.
@@ -51,8 +50,7 @@ impl Notes {
                 number,
                 instance,
                 prompt,
-                files: Vec::new(),
-                stored: Vec::new(),
+                files: Files::default(),
                 error: None,
                 message: None,
                 sent: None,
@@ -101,8 +99,14 @@ impl Notes {
         Some(scheduler::Signal::InputUnavailable)
     }
 
-    /// Keeps the payload of a signal and returns what the scheduler has to hear; `None`: nothing.
-    pub(super) fn take(&mut self, attempt: Attempt, signal: Signal) -> Option<scheduler::Signal> {
+    /// Keeps the payload of a signal and returns what the scheduler has to hear; `None`: nothing. `terms` are asked for
+    /// when files are listed.
+    pub(super) fn take(
+        &mut self,
+        attempt: Attempt,
+        signal: Signal,
+        terms: impl FnOnce() -> Terms,
+    ) -> Option<scheduler::Signal> {
         use scheduler::Signal as Heard;
         let note = self.get_mut(attempt)?;
         Some(match signal {
@@ -111,18 +115,27 @@ impl Notes {
             Signal::ContactLost => Heard::ContactLost,
             Signal::Stopped => Heard::Stopped,
             Signal::Executed { files } => {
-                note.files = files;
-                note.stored = Vec::new();
+                note.files.listed(files, terms());
                 Heard::Executed
             }
+            Signal::Made { files, .. } => {
+                if !note.files.made(files) {
+                    tracing::error!(job = %attempt.job, "a runner made something of files that it did not list");
+                }
+                return None;
+            }
             Signal::Stored { files } => {
-                if files.len() != note.files.len() {
-                    tracing::error!(job = %attempt.job, listed = note.files.len(), stored = files.len(),
-                        "a runner stored another number of files than it listed");
+                let count = files.len();
+                if !note.files.stored(files) {
+                    tracing::error!(job = %attempt.job, listed = note.files.len(), stored = count,
+                        "a runner stored another number of files than it listed and made");
                     return None;
                 }
-                note.stored = files;
                 Heard::Published
+            }
+            Signal::Undeliverable { code, message } => {
+                note.error = Some(JobError { code, message, ..JobError::default() });
+                Heard::Undeliverable
             }
             Signal::Invalid(rejection) => {
                 note.error = Some(rejected(rejection));
@@ -154,37 +167,6 @@ impl Notes {
 }
 
 impl Note {
-    /// Where the files of this attempt go, in the order of its list: key and media type.
-    pub(super) fn keys(&self, job: Uuid) -> Vec<(String, String)> {
-        self.files
-            .iter()
-            .enumerate()
-            .map(|(index, file)| {
-                (names::object_key(job, self.number, index, &file.name), file.content_type.clone())
-            })
-            .collect()
-    }
-
-    /// The outputs to be committed with the end of the job.
-    pub(super) fn outputs(&self, job: Uuid) -> Vec<NewOutput> {
-        self.files
-            .iter()
-            .zip(&self.stored)
-            .enumerate()
-            .map(|(index, (listed, stored))| NewOutput {
-                id: names::output_id(job, self.number, index),
-                blob: names::blob_id(job, self.number, index),
-                node_id: listed.node_id.clone(),
-                kind: listed.kind,
-                name: listed.name.clone(),
-                content_type: stored.content_type.clone(),
-                size_bytes: stored.size_bytes,
-                hash: stored.hash.clone(),
-                object_key: names::object_key(job, self.number, index, &listed.name),
-            })
-            .collect()
-    }
-
     pub(super) fn message(&self) -> Option<String> {
         self.message.clone()
     }
@@ -227,6 +209,9 @@ fn explain(failure: Failure, last: &str) -> (&'static str, String) {
             ),
         ),
         Failure::OutputTooLarge => ("output_too_large", format!("an output is over its bound: {last}")),
+        Failure::Undeliverable => {
+            ("undeliverable", format!("its outputs cannot be delivered as it asks: {last}"))
+        }
         Failure::OutOfMemory => {
             ("out_of_memory", format!("it needs more memory than any device of the fleet has: {last}"))
         }

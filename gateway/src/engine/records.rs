@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::names;
 use super::notes::{self, Notes};
+use crate::link::message::Attempt;
 use crate::store::{JobError, JobRecord};
 
 /// Turns what was decided at `now` into rows.
@@ -37,7 +38,9 @@ fn one(record: Record, notes: &mut Notes, cell: Uuid, now: i64) -> JobRecord {
                 outcome,
                 error: error(outcome, note.or_else(|| notes.newest(job)), notes.refusal(job)),
                 outputs: match (outcome, note) {
-                    (Outcome::Succeeded, Some(note)) => note.outputs(job),
+                    (Outcome::Succeeded, Some(note)) => {
+                        note.files.outputs(Attempt { job, number: note.number })
+                    }
                     _ => Vec::new(),
                 },
                 started_at: started_at.map(|at| at.0),

@@ -95,6 +95,8 @@ impl Engine {
             Signal::Progress(progress) => work.glimpses.push((attempt, Glimpse::Progress(progress.clone()))),
             Signal::Preview(preview) => work.glimpses.push((attempt, Glimpse::Preview(preview.clone()))),
             Signal::NeedTickets => self.grant(attempt),
+            Signal::Made { files, work } => self.metrics.pictures_made(files, *work),
+            Signal::Undeliverable { code, .. } => self.metrics.undeliverable(code),
             _ => {}
         }
         if matches!(
@@ -104,8 +106,13 @@ impl Engine {
         {
             self.metrics.dispatched(!matches!(signal, Signal::Lost { .. }), took);
         }
-        let heard = self.world.notes.take(attempt, signal);
+        let made = matches!(signal, Signal::Made { .. });
+        let deliveries = &self.hands.deliveries;
+        let heard = self.world.notes.take(attempt, signal, || deliveries.terms(attempt.job));
         work.hear(attempt, heard);
+        if made {
+            self.grant(attempt);
+        }
     }
 
     fn sort_returned(&mut self, returned: Returned, work: &mut Work) {

@@ -5,6 +5,7 @@
 //! over a table that cannot miss one.
 
 mod body;
+mod delivery;
 mod door;
 mod error;
 mod listing;

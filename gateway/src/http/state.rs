@@ -12,7 +12,9 @@ use crate::engine::EngineHandle;
 use crate::metrics::Metrics;
 use crate::outbox::TenantWebhook;
 use crate::outside::Outside;
+use crate::sinks::Sinks;
 use crate::tenant::{Caller, Tenants};
+use crate::ticket_desk::TicketDesk;
 use crate::workflow;
 
 /// What the composition root hands to [`super::router`].
@@ -20,8 +22,12 @@ use crate::workflow;
 pub struct State {
     /// Everything that decides.
     pub engine: EngineHandle,
-    /// Bytes.
+    /// The gateway's own store.
     pub artifacts: Artifacts,
+    /// Every store that outputs may be in.
+    pub sinks: Sinks,
+    /// Asks callers for tickets to their own buckets.
+    pub desk: TicketDesk,
     /// Who may call.
     pub tenants: Tenants,
     /// What is counted.

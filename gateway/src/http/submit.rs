@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use tracing::warn;
 use uuid::Uuid;
 
+use super::delivery::{self, Asked};
 use super::error::{ApiError, ErrorKind};
 use super::state::Shared;
 use super::time::millis;
@@ -44,6 +45,8 @@ pub(super) struct Wanted {
     pub(super) finish_within: Option<Duration>,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) partner_key: Option<Secret>,
+    /// What is asked of its deliveries.
+    pub(super) delivery: Asked,
     /// Who is told of its events, and of which; `None`: whoever the tenant has for all its jobs.
     pub(super) webhook: Option<(String, Vec<EventKind>)>,
     /// BLAKE3 of what a repeat under the same idempotency key must equal.
@@ -68,6 +71,9 @@ pub(super) fn judge(app: &Shared, text: &str) -> Result<Judged, ApiError> {
 }
 
 /// Makes the job.
+///
+/// # Errors
+/// What it asks of its deliveries is not allowed.
 pub(super) fn job(
     app: &Shared,
     caller: &Caller,
@@ -76,6 +82,7 @@ pub(super) fn job(
     key: Option<(String, Option<StoredResponse>)>,
     (id, now): (Uuid, i64),
 ) -> Result<NewJob, ApiError> {
+    let delivery = delivery::settle(app, caller, face, wanted.delivery)?;
     let webhook = webhook(app, caller, wanted.webhook)?;
     let after = |wait: Duration| now.saturating_add(millis(wait));
     let idempotency = key.map(|(key, response)| IdempotencyKey {
@@ -109,6 +116,7 @@ pub(super) fn job(
             inputs: Vec::new(),
             strict: true,
             needs_partner_key: wanted.partner_key.is_some(),
+            delivery,
         },
         references: wanted.judged.references,
         labels: wanted.labels,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use super::files::*;
 pub use super::ticket::{Secret, Ticket};
 
 /// The version of this message set; the two ends compare it in the handshake.
@@ -35,6 +36,19 @@ pub struct Attempt {
     pub job: Uuid,
     /// Which try, from 1.
     pub number: u32,
+}
+
+impl Attempt {
+    /// The id of the output that the file of this index becomes: the same for whoever derives it.
+    #[must_use]
+    pub fn output_id(self, index: usize) -> Uuid {
+        let mut hasher = blake3::Hasher::new_derive_key("darkroom output");
+        hasher.update(self.job.as_bytes()).update(&self.number.to_be_bytes());
+        hasher.update(&(index as u64).to_be_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
 }
 
 /// The name of an instance, unique within the fleet: its configured name or its URL.
@@ -76,12 +90,17 @@ pub enum Command {
         /// Its id at ComfyUI.
         prompt: Uuid,
     },
-    /// Tickets for the files that the attempt listed, in the order of the list. Sent again when asked again.
+    /// Tickets for the files that the attempt listed, in the order of the list, then for what was made of them, in the
+    /// order it was told. Sent again when asked again.
     Grant {
         /// Which attempt.
         attempt: Attempt,
         /// One a file, by the file's index.
         tickets: Vec<Ticket>,
+        /// What the owner of a bucket calls the objects, by the file's index: returned with the file that was stored by
+        /// that ticket. Empty where all the stores are the gateway's.
+        #[serde(default)]
+        receipts: Vec<Option<Receipt>>,
     },
     /// The outputs are committed: spool, rewritten files and memory of the attempt may go.
     Settle {
@@ -128,6 +147,9 @@ pub struct Dispatch {
     pub max_output_bytes: u64,
     /// Predicted load and run time together, milliseconds: the measure of "hangs".
     pub expected_ms: u64,
+    /// What is to be made of the files; `None`: they are delivered as they are.
+    #[serde(default)]
+    pub making: Option<Making>,
 }
 
 /// A file that a workflow refers to.
@@ -324,12 +346,27 @@ pub enum Signal {
         /// In ComfyUI's order; the index in this list is the file's index.
         files: Vec<ListedFile>,
     },
-    /// Asks for (fresh) tickets for the files it listed.
+    /// What was made of the listed files lies in the spool, to be stored as well. Comes after [`Signal::Executed`] for
+    /// a dispatch that says what to make; only then there are tickets.
+    Made {
+        /// Of those files of which anything was made or found out, in the order of the list.
+        files: Vec<MadeOf>,
+        /// What it cost.
+        work: PictureWork,
+    },
+    /// Asks for (fresh) tickets for the files it listed and made.
     NeedTickets,
-    /// All files are stored; in the order of the list.
+    /// All files are stored; in the order of the tickets.
     Stored {
-        /// One a listed file.
+        /// One a listed file, then one a made file.
         files: Vec<StoredFile>,
+    },
+    /// What the job asks for cannot be made of its files: the same everywhere, and no fault of the device.
+    Undeliverable {
+        /// Stable code (`docs/ERRORS.md`).
+        code: String,
+        /// Which file and why, in words.
+        message: String,
     },
     /// ComfyUI refused the graph: its own answer.
     Invalid(Rejection),
@@ -384,48 +421,6 @@ pub struct Preview {
     pub content_type: String,
     /// The picture.
     pub bytes: bytes::Bytes,
-}
-
-/// A file that an attempt produced.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ListedFile {
-    /// The node that made it.
-    pub node_id: String,
-    /// What it is.
-    pub kind: OutputKind,
-    /// Its name in the caller's eyes: our prefix taken off, folders kept (`portraits/ComfyUI_00001_.png`).
-    pub name: String,
-    /// Media type, by extension.
-    pub content_type: String,
-}
-
-/// What an output is (CONTRACT §3: closed).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutputKind {
-    /// A picture.
-    Image,
-    /// A moving picture.
-    Video,
-    /// Sound.
-    Audio,
-    /// Text.
-    Text,
-    /// Anything else.
-    File,
-    /// A latent.
-    Latent,
-}
-
-/// What became of a listed file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StoredFile {
-    /// Length, bytes.
-    pub size_bytes: u64,
-    /// BLAKE3 of the bytes, lower-case hex.
-    pub hash: String,
-    /// Media type, sniffed from the bytes where they tell, else by extension.
-    pub content_type: String,
 }
 
 /// ComfyUI's 400.

@@ -1,5 +1,6 @@
 //! The link: the only way between the engine and the runners.
 
+mod files;
 pub mod local;
 pub mod message;
 pub mod ticket;

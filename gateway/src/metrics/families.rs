@@ -48,6 +48,10 @@ pub(super) struct Families {
     pub(super) turn_events: Histogram,
     pub(super) store_failures: IntCounter,
     pub(super) orphans: IntCounter,
+    pub(super) picture_seconds: HistogramVec,
+    pub(super) deliverables: IntCounterVec,
+    pub(super) undeliverable: IntCounterVec,
+    pub(super) ticket_requests: IntCounterVec,
     pub(super) webhooks: IntCounterVec,
     pub(super) webhooks_pending: IntGauge,
     pub(super) webhooks_oldest: IntGauge,
@@ -123,6 +127,21 @@ const ENDS: &[&str] = &[
     "drained",
 ];
 
+pub(super) const TYPES: &[&str] = &["png", "jpeg", "webp", "other"];
+pub(super) const UNDELIVERABLE: &[&str] = &[
+    "label_unsupported",
+    "label_impossible",
+    "label_failed",
+    "picture_damaged",
+    "picture_too_large",
+    "picture_unsupported",
+    "picture_timeout",
+    "picture_failed",
+    "tickets_refused",
+    "other",
+];
+const ASKED: &[&str] = &["granted", "refused", "unreachable", "status", "wrong"];
+
 impl Families {
     pub(super) fn new() -> Self {
         let mut register = Register { registry: Registry::new(), described: Vec::new() };
@@ -189,6 +208,30 @@ impl Families {
             orphans: r.counter(
                 "gateway_orphans_total",
                 "Prompts with our mark that belonged to no open attempt and were withdrawn.",
+            ),
+            picture_seconds: r.histograms(
+                "gateway_picture_seconds",
+                "Work on the pictures of an attempt: waiting for a thread and memory, and making.",
+                LATENCY,
+                &["step"],
+            ),
+            deliverables: r.counters(
+                "gateway_deliverables_total",
+                "Files made of originals or sent to another store than them.",
+                &["type"],
+                TYPES,
+            ),
+            undeliverable: r.counters(
+                "gateway_undeliverable_total",
+                "Attempts whose files could not be delivered as asked; labels that failed are among them.",
+                &["code"],
+                UNDELIVERABLE,
+            ),
+            ticket_requests: r.counters(
+                "gateway_ticket_requests_total",
+                "Requests for tickets to callers' own buckets.",
+                &["result"],
+                ASKED,
             ),
             webhooks: r.counters(
                 "gateway_webhook_deliveries_total",

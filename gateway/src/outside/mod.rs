@@ -77,6 +77,7 @@ pub struct Outside(Arc<Inner>);
 struct Inner {
     client: reqwest::Client,
     rules: Arc<Rules>,
+    resolver: Arc<Guarded>,
     destinations: Destinations,
     timeout: Duration,
     max_answer_bytes: usize,
@@ -155,6 +156,7 @@ impl Outside {
         resolver: Arc<dyn reqwest::dns::Resolve>,
     ) -> Result<Self, OpenError> {
         let rules = Arc::new(Rules::new(settings).map_err(OpenError::Entry)?);
+        let resolver = Arc::new(Guarded::new(rules.clone(), resolver));
         let timeout = Duration::from_secs(settings.timeout_seconds);
         let client = reqwest::Client::builder()
             .redirect(Policy::none())
@@ -164,11 +166,12 @@ impl Outside {
             .connect_timeout(timeout)
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(settings.per_destination)
-            .dns_resolver(Arc::new(Guarded::new(rules.clone(), resolver)))
+            .dns_resolver(resolver.clone())
             .build()?;
         Ok(Self(Arc::new(Inner {
             client,
             rules,
+            resolver,
             destinations: Destinations::new(settings.per_destination),
             timeout,
             max_answer_bytes: settings.max_answer_bytes,
@@ -189,6 +192,12 @@ impl Outside {
         let url = rules::read(url)?;
         self.0.rules.check(&url)?;
         Ok(url)
+    }
+
+    /// The resolver of this client, for another one that speaks to URLs that callers name.
+    #[must_use]
+    pub fn resolver(&self) -> Arc<dyn reqwest::dns::Resolve> {
+        self.0.resolver.clone()
     }
 
     /// Sends a request; returns with the head of the answer, whatever its status. A redirect is such an answer.

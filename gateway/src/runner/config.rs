@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::nvml::Nvml;
 use crate::link::ticket::Desk;
+use crate::outside::Outside;
+use crate::pictures::Limits;
 
 /// Settings of one host's runner.
 #[derive(Debug, Clone)]
@@ -31,12 +33,20 @@ pub struct Config {
     pub max_png_text_bytes: usize,
     /// How many files are fetched or written at the same time.
     pub max_deliveries: usize,
+    /// How many pictures are worked on at the same time.
+    pub picture_threads: usize,
+    /// Bound of what decoding takes altogether, bytes; a picture that takes more has it for itself.
+    pub picture_memory_bytes: u64,
+    /// Bounds of one picture that is worked on.
+    pub picture_limits: Limits,
     /// Pauses and deadlines.
     pub times: Times,
     /// Readings of the host's devices, forwarded as they change; `None` where nobody reads them.
     pub nvml: Option<Arc<Nvml>>,
     /// Answers about uploads in pieces, where the artifact store is in this process; elsewhere tickets name a URL.
     pub desk: Option<Arc<dyn Desk>>,
+    /// What buckets that callers name are held to; `None`: to nothing, for a host that no such tickets come to.
+    pub outside: Option<Outside>,
     /// Base URL of a metadata server that gives notice before the host is taken away; `None`: nobody does.
     pub spot_notice: Option<String>,
 }
@@ -56,12 +66,21 @@ impl Config {
             max_catalogue_bytes: 64 << 20,
             max_png_text_bytes: 16 << 20,
             max_deliveries: 16,
+            picture_threads: picture_threads(),
+            picture_memory_bytes: 1 << 30,
+            picture_limits: Limits::default(),
             times: Times::default(),
             nvml: None,
             desk: None,
+            outside: None,
             spot_notice: None,
         }
     }
+}
+
+/// Half of the cores, so that the pictures of one job never hold up the prompts of others.
+fn picture_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
 }
 
 /// Pauses and deadlines of a runner.

@@ -13,6 +13,7 @@ use super::comfy::{Comfy, http};
 use super::config::Config;
 use super::instance::{self, Handle, Homes, Host};
 use super::outputs::deliver::bucket_client;
+use super::outputs::process::Processor;
 use super::outputs::spool::{Level, Spool};
 use super::outputs::upload;
 use super::spot;
@@ -34,6 +35,12 @@ pub(super) fn start(
         lanes: Arc::new(Semaphore::new(config.max_deliveries.max(1))),
         bucket: bucket_client(&config)?,
         uploads: upload::client(&config)?,
+        outside_uploads: upload::outside_client(&config)?,
+        processor: Processor::new(
+            config.picture_threads,
+            config.picture_memory_bytes,
+            config.picture_limits.clone(),
+        ),
         catalogues: Arc::default(),
         homes: Arc::default(),
         reports: link.reports.clone(),

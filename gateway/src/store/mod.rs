@@ -110,8 +110,12 @@ pub trait Store: Send + Sync + 'static {
     /// Revokes a key by its id or its prefix; `false` when there is none.
     fn revoke_key(&self, id: String, at: i64) -> BoxFuture<'_, Result<bool>>;
 
-    /// Housekeeping: forgets what is past its time and returns object keys whose bytes may go now.
+    /// Housekeeping: forgets what is past its time and returns the bytes that may go now. They come again after some
+    /// minutes unless they are told to be gone.
     fn sweep(&self, now: i64, limit: u32) -> BoxFuture<'_, Result<Swept>>;
+
+    /// These rows of [`Swept::residue`] are removed from the stores.
+    fn cleared(&self, residue: Vec<i64>) -> BoxFuture<'_, Result<()>>;
 
     /// Events of jobs, and their way to receivers.
     fn outbox(&self) -> &dyn Outbox;

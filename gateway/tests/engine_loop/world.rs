@@ -13,8 +13,10 @@ use gateway::link::message::{
     Attempt, Command, Dispatch, InstanceFacts, ListedFile, OutputKind, Report, Signal, StoredFile,
 };
 use gateway::metrics::Metrics;
+use gateway::outside::Outside;
 use gateway::store::sqlite::SqliteStore;
 use gateway::store::*;
+use gateway::ticket_desk::TicketDesk;
 use gateway::workflow::Limits;
 use scheduler::{Class, FamilyId, Requirement, Shape, ShapeId};
 use tokio::task::JoinHandle;
@@ -40,6 +42,7 @@ pub fn settings() -> Settings {
         inbox: 64,
         workflow: Limits::default(),
         shared_inputs: Arc::new([]),
+        retention_ms: 1_000_000,
     }
 }
 
@@ -68,7 +71,8 @@ impl World {
             .unwrap();
         let parts = Parts {
             store: flaky.clone(),
-            artifacts,
+            sinks: artifacts.into(),
+            desk: TicketDesk::new(Outside::open(&Default::default()).unwrap(), Box::new(|_| Vec::new())),
             links: vec![engine_end],
             metrics: Metrics::default(),
             settings,
@@ -158,7 +162,7 @@ impl World {
         self.tell(attempt, Signal::Executed { files: vec![picture()] }).await;
         let tickets = loop {
             match self.next().await {
-                Command::Grant { attempt: granted, tickets } if granted == attempt => break tickets,
+                Command::Grant { attempt: granted, tickets, .. } if granted == attempt => break tickets,
                 Command::Dispatch(_) => {}
                 other => panic!("expected tickets, got {other:?}"),
             }
@@ -223,7 +227,7 @@ pub fn picture() -> ListedFile {
 }
 
 pub fn stored() -> StoredFile {
-    StoredFile { size_bytes: 5, hash: "ab".repeat(32), content_type: "image/png".into() }
+    StoredFile { size_bytes: 5, hash: "ab".repeat(32), content_type: "image/png".into(), receipt: None }
 }
 
 pub fn job() -> NewJob {
@@ -253,6 +257,7 @@ pub fn job() -> NewJob {
             inputs: Vec::new(),
             strict: true,
             needs_partner_key: false,
+            delivery: None,
         },
         references: Vec::new(),
         labels: Default::default(),

@@ -42,8 +42,8 @@ fn settle_text(text: &mut String, name: &str, base: &str) {
         *text = format!("blake3:{}", "0".repeat(64));
     }
     if name == "object_key" {
-        assert!(text.starts_with("outputs/") && text.ends_with("-1-0000.png"), "{text}");
-        *text = format!("outputs/01/{ID}-1-0000.png");
+        assert!(text.starts_with("outputs/") && text.ends_with("-1-0000-0.png"), "{text}");
+        *text = format!("outputs/01/{ID}-1-0000-0.png");
     }
     if name == "instance" {
         *text = "http://127.0.0.1:8188".into();

@@ -3,6 +3,7 @@
 
 mod assets;
 mod contract;
+mod deliveries;
 mod doors;
 mod events;
 mod feed;

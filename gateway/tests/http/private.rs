@@ -56,7 +56,7 @@ async fn a_bad_body_is_a_problem_that_names_the_fault() {
             400,
             "invalid_request",
         ),
-        (json!({"workflow": workflow, "ticket_url": "https://x.example"}), 422, "unsupported"),
+        (json!({"workflow": workflow, "ticket_url": "https://x.example"}), 422, "signing_key_missing"),
         (json!({"class": "batch"}), 400, "invalid_request"),
         (json!({"workflow": {"1": {"class_type": "No", "inputs": {}}}}), 422, "invalid_workflow"),
     ] {

@@ -7,9 +7,12 @@ use gateway::artifacts::Artifacts;
 use gateway::engine::{Engine, Parts, Settings};
 use gateway::http::{Doors, Limits, Need, RouteInfo, State, route_table};
 use gateway::metrics::Metrics;
+use gateway::outside::Outside;
+use gateway::sinks::Sinks;
 use gateway::store::sqlite::SqliteStore;
 use gateway::store::{Scope, Store};
 use gateway::tenant::Tenants;
+use gateway::ticket_desk::TicketDesk;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -28,10 +31,15 @@ async fn table() -> Vec<RouteInfo> {
         inbox: 1,
         workflow: gateway::workflow::Limits::default(),
         shared_inputs: Arc::new([]),
+        retention_ms: 1,
     };
+    let sinks = Sinks::from(artifacts.clone());
+    let outside = Outside::open(&Default::default()).unwrap();
+    let desk = TicketDesk::new(outside, Box::new(|_| Vec::new()));
     let parts = Parts {
         store: store.clone(),
-        artifacts: artifacts.clone(),
+        sinks: sinks.clone(),
+        desk: desk.clone(),
         links: vec![],
         metrics: Metrics::new(),
         settings,
@@ -40,6 +48,8 @@ async fn table() -> Vec<RouteInfo> {
     route_table(State {
         engine,
         artifacts,
+        sinks,
+        desk,
         tenants: Tenants::open(store).await.unwrap(),
         metrics: Metrics::new(),
         limits: Limits::default(),

@@ -6,6 +6,7 @@ use comfyui_sim::{Config as SimConfig, Simulator};
 use gateway::app::App;
 use gateway::config::Config;
 use gateway::store::Scope;
+use gateway::store::sqlite::SqliteStore;
 use gateway::tenant::KeyRequest;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -32,7 +33,11 @@ impl World {
 
     /// A gateway over these simulators, with more configuration (TOML).
     pub async fn with(sims: Vec<SimConfig>, toml: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::with_settings(sims, toml, &json!({}), tempfile::tempdir().unwrap()).await
+    }
+
+    /// The same with settings of the tenant that everybody is by the open door.
+    pub async fn with_settings(sims: Vec<SimConfig>, toml: &str, settings: &Value, folder: TempDir) -> Self {
         let mut started = Vec::new();
         for sim in sims {
             started.push(Simulator::start(sim).await.unwrap());
@@ -46,6 +51,12 @@ impl World {
             _ => None,
         });
         std::fs::create_dir_all(folder.path().join("data")).unwrap();
+        if settings != &json!({}) {
+            let file = folder.path().join("data/gateway.sqlite3");
+            drop(SqliteStore::open(&file).unwrap());
+            let database = rusqlite::Connection::open(&file).unwrap();
+            database.execute("UPDATE tenants SET settings = ?1", [settings.to_string()]).unwrap();
+        }
         let app = App::start(config.unwrap()).await.unwrap();
         let base = format!("http://{}", app.address());
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();

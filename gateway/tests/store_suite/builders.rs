@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use gateway::link::message::OutputKind;
 use gateway::store::{
-    AssetAnswer, AssetCall, AssetRow, Face, IdempotencyKey, Inserted, JobBody, JobPlan, JobRecord, Named,
-    NewAsset, NewJob, NewOutput, NewRecord, Reference, Result, Store,
+    AssetAnswer, AssetCall, AssetRow, Face, IdempotencyKey, Inserted, JobBody, JobPlan, JobRecord, Left,
+    Named, NewAsset, NewJob, NewOutput, NewRecord, Reference, Result, Store, Swept,
 };
 use scheduler::{Class, FamilyId, ModelId, ModelKind, ModelUse, Outcome, Part, Requirement, Shape, ShapeId};
 use uuid::Uuid;
@@ -55,6 +55,7 @@ pub fn new_job() -> NewJob {
             inputs: Vec::new(),
             strict: true,
             needs_partner_key: false,
+            delivery: None,
         },
         references: Vec::new(),
         labels: BTreeMap::new(),
@@ -112,6 +113,7 @@ pub fn output(name: &str, hash: String) -> NewOutput {
         size_bytes: 11,
         hash,
         object_key: format!("outputs/{blob}"),
+        made: None,
     }
 }
 
@@ -162,11 +164,20 @@ pub async fn mint(store: &dyn Store, asset: NewAsset) -> (AssetRow, bool, bool) 
 /// The parts of a [`AssetAnswer::Minted`].
 pub fn minted(answer: AssetAnswer) -> (AssetRow, bool, bool) {
     match answer {
-        AssetAnswer::Minted { asset, fresh, keep } => (asset, fresh, keep),
+        AssetAnswer::Minted { asset, fresh, keep } => (*asset, fresh, keep),
         other => panic!("not minted: {other:?}"),
     }
 }
 
 pub async fn delete(store: &dyn Store, id: Uuid, now: i64) -> AssetAnswer {
     call(store, AssetCall::Delete { tenant: 1, id, now }).await
+}
+
+/// The keys of the objects that a sweep wants removed.
+pub fn objects(swept: &Swept) -> Vec<String> {
+    let objects = swept.residue.iter().filter_map(|residue| match &residue.what {
+        Left::Object(object) => Some(object.key.clone()),
+        Left::Attempt { .. } => None,
+    });
+    objects.collect()
 }

@@ -2,6 +2,7 @@
 
 pub mod assets;
 pub mod builders;
+pub mod deliverables;
 pub mod housekeeping;
 pub mod jobs;
 pub mod outbox;

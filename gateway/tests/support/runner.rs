@@ -172,7 +172,7 @@ impl World {
     pub async fn grant(&self, attempt: Attempt, files: usize) {
         let path = |index| self.place(attempt, index);
         let tickets = (0..files).map(|index| Ticket::File { path: path(index) }).collect();
-        self.command(Command::Grant { attempt, tickets }).await;
+        self.command(Command::Grant { attempt, tickets, receipts: Vec::new() }).await;
     }
 
     /// Waits for the files, has them stored in files, and settles.
@@ -230,6 +230,7 @@ pub fn dispatch(workflow: &Value) -> Dispatch {
         strict: true,
         max_output_bytes: 64 << 20,
         expected_ms: 1_000,
+        making: None,
     }
 }
 

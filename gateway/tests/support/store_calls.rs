@@ -23,6 +23,7 @@ macro_rules! store_calls {
             put_key(key: NewKey) -> KeyRow;
             revoke_key(id: String, at: i64) -> bool;
             sweep(now: i64, limit: u32) -> Swept;
+            cleared(residue: Vec<i64>) -> ();
             ping() -> ();
         }
     };

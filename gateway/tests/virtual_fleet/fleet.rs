@@ -9,8 +9,10 @@ use gateway::engine::{Engine, EngineHandle, Parts, Settings};
 use gateway::link::local::{self, EngineEnd, RunnerEnd, Sender};
 use gateway::link::message::{Attempt, Command, ListedFile, OutputKind, Report, Signal, StoredFile};
 use gateway::metrics::Metrics;
+use gateway::outside::Outside;
 use gateway::store::sqlite::{Options, SqliteStore};
 use gateway::store::{Face, JobBody, NewJob, StoredState};
+use gateway::ticket_desk::TicketDesk;
 use gateway::workflow::Limits;
 use scheduler::AttemptEnd;
 use scheduler::simulate::{
@@ -171,7 +173,7 @@ impl<'s> Fleet<'s> {
     async fn obey(&mut self, node: NodeIx, command: Command) {
         match command {
             Command::Dispatch(dispatch) => self.start(node, dispatch.attempt).await,
-            Command::Grant { attempt, tickets } => {
+            Command::Grant { attempt, tickets, .. } => {
                 let files = tickets.iter().map(|_| stored()).collect();
                 self.tell(node, attempt, Signal::Stored { files }).await;
             }
@@ -208,6 +210,7 @@ impl<'s> Fleet<'s> {
                 inputs: Vec::new(),
                 strict: true,
                 needs_partner_key: false,
+                delivery: None,
             },
             references: Vec::new(),
             labels: std::collections::BTreeMap::default(),
@@ -310,7 +313,8 @@ fn parts(setting: &Setting, folder: &tempfile::TempDir, links: Vec<EngineEnd>) -
     let artifacts = Artifacts::open(&format!("file:{}", folder.path().join("artifacts").display())).unwrap();
     Parts {
         store: Arc::new(Awaited(store)),
-        artifacts,
+        sinks: artifacts.into(),
+        desk: TicketDesk::new(Outside::open(&Default::default()).unwrap(), Box::new(|_| Vec::new())),
         links,
         metrics: Metrics::default(),
         settings: Settings {
@@ -321,6 +325,7 @@ fn parts(setting: &Setting, folder: &tempfile::TempDir, links: Vec<EngineEnd>) -
             inbox: 64,
             workflow: Limits::default(),
             shared_inputs: Arc::new([]),
+            retention_ms: 1_000_000,
         },
     }
 }
@@ -335,5 +340,5 @@ fn picture() -> ListedFile {
 }
 
 fn stored() -> StoredFile {
-    StoredFile { size_bytes: 5, hash: "ab".repeat(32), content_type: "image/png".into() }
+    StoredFile { size_bytes: 5, hash: "ab".repeat(32), content_type: "image/png".into(), receipt: None }
 }

@@ -20,10 +20,11 @@ fn a_graph_that_comfyui_refuses_fails_at_once() {
 }
 
 #[test]
-fn a_node_error_an_oversized_output_and_a_missing_input_fail_with_their_names() {
+fn what_fails_everywhere_fails_with_its_name() {
     for (signal, failure) in [
         (Signal::NodeFailed, Failure::NodeError),
         (Signal::OutputTooLarge, Failure::OutputTooLarge),
+        (Signal::Undeliverable, Failure::Undeliverable),
         (Signal::InputUnavailable, Failure::InputUnavailable),
     ] {
         let mut world = World::with(&[T4]);

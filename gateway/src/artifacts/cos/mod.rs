@@ -21,6 +21,7 @@ use self::sign::Keys;
 use super::http::{client, words};
 use super::key::Key;
 use super::sums::{Sums, Verdict};
+use super::xml::ObjectList;
 use super::{ArtifactError, Download, OpenError};
 use crate::link::message::{Secret, Ticket};
 
@@ -122,6 +123,20 @@ impl Bucket {
             Ok(_) | Err(CosError::Missing) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The keys that begin like this, at most so many.
+    pub(super) async fn list(&self, beginning: Key<'_>, limit: usize) -> Result<Vec<String>, ArtifactError> {
+        let call = Call::new(Method::GET, "")
+            .query("prefix", self.cos.key(beginning.as_str()))
+            .query("max-keys", limit);
+        let text = self.cos.text(&call).await?;
+        let page: ObjectList =
+            quick_xml::de::from_str(&text).map_err(|error| unavailable(&error.to_string()))?;
+        let prefix = &self.cos.place().prefix;
+        let keys =
+            page.objects.into_iter().filter_map(|object| Some(object.key.strip_prefix(prefix)?.to_owned()));
+        Ok(keys.collect())
     }
 
     /// Writes a small object, always the same one.

@@ -10,9 +10,10 @@ use uuid::Uuid;
 
 use super::super::time::at;
 use super::super::view::Seen;
+use crate::delivery::Place;
 use crate::fleet::FleetView;
-use crate::link::message::{OutputKind, Progress};
-use crate::store::{JobError, OutputRow};
+use crate::link::message::{OutputKind, Progress, Receipt};
+use crate::store::{JobError, OutputRow, VariantRow};
 
 /// The word for a phase.
 pub(super) fn status(phase: Phase) -> &'static str {
@@ -71,8 +72,39 @@ struct Output<'a> {
     content_type: &'a str,
     size_bytes: u64,
     hash: String,
-    object_key: &'a str,
-    url: String,
+    #[serde(flatten)]
+    at: At<'a>,
+    width: Option<u32>,
+    height: Option<u32>,
+    placeholder: Option<&'a str>,
+    variants: Vec<Variant<'a>>,
+}
+
+/// A further file of an output.
+#[derive(Debug, Serialize)]
+struct Variant<'a> {
+    name: &'a str,
+    content_type: &'a str,
+    size_bytes: u64,
+    hash: String,
+    #[serde(flatten)]
+    at: At<'a>,
+    width: Option<u32>,
+    height: Option<u32>,
+}
+
+/// Where a file is.
+#[derive(Debug, Serialize)]
+struct At<'a> {
+    /// The named sink that holds it; null: the gateway's own store, or a bucket of the caller's.
+    sink: Option<&'a str>,
+    /// Its key there; in a bucket of the caller's as its ticket said, if it did.
+    object_key: Option<&'a str>,
+    /// What its ticket said beside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<&'a RawValue>,
+    /// Where to fetch it; null in a bucket of the caller's.
+    url: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -135,8 +167,46 @@ fn output<'a>(row: &'a OutputRow, base: &str) -> Output<'a> {
         content_type: &row.content_type,
         size_bytes: row.size_bytes,
         hash: format!("blake3:{}", row.hash),
-        object_key: &row.object_key,
-        url: format!("{base}/api/v2/assets/{}/content", row.id),
+        at: whereabouts(row.id, &row.place, &row.object_key, row.receipt.as_ref(), base),
+        width: row.size.map(|(width, _)| width),
+        height: row.size.map(|(_, height)| height),
+        placeholder: row.placeholder.as_deref(),
+        variants: row.variants.iter().map(|row| variant(row, base)).collect(),
+    }
+}
+
+fn variant<'a>(row: &'a VariantRow, base: &str) -> Variant<'a> {
+    Variant {
+        name: &row.name,
+        content_type: &row.content_type,
+        size_bytes: row.size_bytes,
+        hash: format!("blake3:{}", row.hash),
+        at: whereabouts(row.id, &row.place, &row.object_key, row.receipt.as_ref(), base),
+        width: row.size.map(|(width, _)| width),
+        height: row.size.map(|(_, height)| height),
+    }
+}
+
+fn whereabouts<'a>(
+    id: Uuid,
+    place: &'a Place,
+    object_key: &'a str,
+    receipt: Option<&'a Receipt>,
+    base: &str,
+) -> At<'a> {
+    match place {
+        Place::Own | Place::Sink(_) => At {
+            sink: place.sink(),
+            object_key: Some(object_key),
+            meta: None,
+            url: Some(format!("{base}/api/v2/assets/{id}/content")),
+        },
+        Place::Caller => At {
+            sink: None,
+            object_key: receipt.and_then(|receipt| receipt.key.as_deref()),
+            meta: receipt.and_then(|receipt| serde_json::from_str(receipt.meta.as_deref()?).ok()),
+            url: None,
+        },
     }
 }
 

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use scheduler::Class;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::super::delivery::Asked;
 use super::super::error::ApiError;
 use super::super::state::Shared;
 use super::super::submit::{self, Wanted};
+use crate::link::message::Secret;
+use crate::pictures::Choice;
 use crate::store::EventKind;
 
 /// Longest wait that may be asked for.
@@ -36,7 +38,9 @@ struct Body<'a> {
     #[serde(borrow)]
     extra_pnginfo: Option<&'a RawValue>,
     webhook: Option<Webhook>,
-    ticket_url: Option<IgnoredAny>,
+    pictures: Option<Choice>,
+    sink: Option<String>,
+    ticket_url: Option<Secret>,
 }
 
 /// Who is told of the job's events: `url`, and which events (none named: its end).
@@ -52,9 +56,6 @@ struct Webhook {
 pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
     let body: Body<'_> = serde_json::from_slice(bytes)
         .map_err(|error| ApiError::invalid(format!("the body is not as expected: {error}")))?;
-    if body.ticket_url.is_some() {
-        return Err(ApiError::refused("unsupported", "ticket_url is not supported yet"));
-    }
     let text = body.workflow.ok_or_else(|| ApiError::invalid("workflow is missing"))?.get();
     let labels = body.labels.unwrap_or_default();
     submit::check_labels(&labels).map_err(|reason| ApiError::refused("labels_invalid", reason))?;
@@ -74,6 +75,7 @@ pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
         due_within,
         labels,
         partner_key: None,
+        delivery: Asked { pictures: body.pictures, sink: body.sink, ticket_url: body.ticket_url },
         webhook: body.webhook.map(|webhook| (webhook.url, webhook.events)),
         body_hash: *blake3::hash(bytes).as_bytes(),
     })

@@ -39,8 +39,10 @@ pub(super) async fn content(
         describe(response.headers_mut(), &asset, &etag);
         return Ok(response);
     }
+    let sink = app.sinks.get(&asset.place).ok_or_else(unavailable)?;
     if method == Method::GET
-        && let Some((url, _)) = app.artifacts.signed_url(&asset.object_key, SIGNED_FOR).await?
+        && sink.redirect
+        && let Some((url, _)) = sink.artifacts.signed_url(&asset.object_key, SIGNED_FOR).await?
     {
         return redirect(&url);
     }
@@ -48,7 +50,7 @@ pub(super) async fn content(
     let mut response = if method == Method::HEAD {
         Response::new(Body::empty())
     } else {
-        let download = app.artifacts.download(&asset.object_key, range.clone()).await?;
+        let download = sink.artifacts.download(&asset.object_key, range.clone()).await?;
         Response::new(Body::from_stream(download.stream.map_err(std::io::Error::other)))
     };
     describe(response.headers_mut(), &asset, &etag);
@@ -61,6 +63,15 @@ pub(super) async fn content(
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)
+}
+
+/// It went to a bucket of the caller's by ticket, or to a store that is not configured any more.
+fn unavailable() -> ApiError {
+    ApiError::new(
+        ErrorKind::NotFound,
+        "output_unavailable",
+        "the file is in no store that this gateway reads",
+    )
 }
 
 fn redirect(url: &str) -> Result<Response, ApiError> {

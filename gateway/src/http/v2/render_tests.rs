@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::delivery::Place;
 use crate::http::view::tests::{ACCEPTED, live, row};
 use crate::store::{JobRow, StoredState};
 
@@ -103,6 +104,11 @@ fn an_output_has_its_size_its_hash_and_an_absolute_url() {
         size_bytes: 12,
         hash: "ab".repeat(32),
         object_key: "secret/place".into(),
+        place: Place::Own,
+        receipt: None,
+        size: None,
+        placeholder: None,
+        variants: Vec::new(),
     };
     let rendered = serde_json::to_value(output(&output_row, "job", BASE, ACCEPTED)).unwrap();
     assert_eq!(rendered["type"], "image");

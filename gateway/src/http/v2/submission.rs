@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::super::delivery::Asked;
 use super::super::error::ApiError;
 use super::super::state::Shared;
 use super::super::submit::{self, Wanted};
@@ -56,6 +57,7 @@ pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
         finish_within: None,
         labels,
         partner_key,
+        delivery: Asked::default(),
         webhook: None,
         // Keys are single-use here, so nothing is ever compared; and extra_data stays out of it (CONTRACT §2).
         body_hash: *blake3::hash(text.as_bytes()).as_bytes(),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::link::message::{Attempt, Ticket};
+use crate::link::message::{Attempt, Receipt, Ticket};
 use crate::runner::comfy::wire::{FrameEvent, Picture};
 
 /// Frames that may wait for an attempt; more are dropped, since history tells the truth anyway.
@@ -31,10 +31,25 @@ pub(super) enum Hint {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Orders {
     /// Tickets, and how often they were granted.
-    pub tickets: Option<(u64, Arc<Vec<Ticket>>)>,
+    pub tickets: Option<(u64, Arc<Tickets>)>,
     pub settled: bool,
     /// How often it was asked what became of it.
     pub recalls: u64,
+}
+
+/// Tickets of one grant.
+#[derive(Debug, Default)]
+pub(super) struct Tickets {
+    pub tickets: Vec<Ticket>,
+    /// What came with them; empty: nothing.
+    pub receipts: Vec<Option<Receipt>>,
+}
+
+impl Tickets {
+    /// What came with the ticket of a file.
+    pub(super) fn receipt(&self, index: usize) -> Option<&Receipt> {
+        self.receipts.get(index)?.as_ref()
+    }
 }
 
 /// An attempt's letter box.
@@ -62,7 +77,7 @@ impl Slot {
         (Arc::new(slot), receiver)
     }
 
-    pub(super) fn grant(&self, tickets: Vec<Ticket>) {
+    pub(super) fn grant(&self, tickets: Tickets) {
         self.orders.send_modify(|orders| {
             let times = orders.tickets.as_ref().map_or(0, |(times, _)| *times);
             orders.tickets = Some((times + 1, Arc::new(tickets)));

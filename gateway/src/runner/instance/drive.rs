@@ -126,25 +126,25 @@ impl Driver {
     }
 
     async fn run(&mut self, origin: Origin) -> Result<(), Stop> {
-        let items = match origin {
+        let (items, made) = match origin {
             Origin::Fresh => {
                 self.submit().await?;
-                self.follow_to_items().await?
+                (self.follow_to_items().await?, None)
             }
             Origin::Known { maybe_in_flight } => match self.shared.host.spool.recall(self.attempt).await {
                 Some(manifest) => {
                     self.slot.note_done();
                     self.prepare(&stage::expected(&self.dispatch.inputs))?;
-                    self.prompt = manifest.prompt;
-                    manifest.files
+                    self.prompt.clone_from(&manifest.prompt);
+                    self.usable(manifest).await
                 }
                 None => {
                     self.adopt(maybe_in_flight).await?;
-                    self.follow_to_items().await?
+                    (self.follow_to_items().await?, None)
                 }
             },
         };
-        self.hand_over(items).await
+        self.hand_over(items, made).await
     }
 
     async fn follow_to_items(&mut self) -> Result<Vec<Item>, Stop> {
@@ -162,7 +162,7 @@ impl Driver {
     }
 
     pub(super) async fn remember(&self, items: &[Item]) {
-        let manifest = Manifest { prompt: self.prompt.clone(), files: items.to_vec() };
+        let manifest = Manifest { prompt: self.prompt.clone(), files: items.to_vec(), made: None };
         if let Err(error) = self.shared.host.spool.remember(self.attempt, &manifest).await {
             tracing::warn!(%error, job = %self.attempt.job, "manifest not written");
         }

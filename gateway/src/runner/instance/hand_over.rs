@@ -10,12 +10,14 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use scheduler::AttemptEnd;
 
+use super::board::Tickets;
 use super::drive::{Driver, Stop};
-use crate::link::message::{NodeError, Signal, Ticket};
+use crate::link::message::{MadeOf, NodeError, PictureWork, Signal, Ticket};
 use crate::runner::outputs::deliver::{Courier, DeliveryError};
 use crate::runner::outputs::ledger::Ledger;
+use crate::runner::outputs::list::Source;
 use crate::runner::outputs::sink::{Lasts, sync_folders};
-use crate::runner::outputs::spool::Item;
+use crate::runner::outputs::spool::{Item, Manifest};
 
 /// Files of one attempt under way at the same time.
 const AT_ONCE: usize = 4;
@@ -34,7 +36,8 @@ struct Errand {
     courier: Courier,
     ledger: Ledger,
     files: usize,
-    listed: Signal,
+    /// What is told to whoever has lost the list.
+    told: Vec<Signal>,
 }
 
 /// How far the engine's orders were followed.
@@ -47,11 +50,16 @@ struct Followed {
 
 impl Driver {
     /// Returns when the files are stored and settled.
-    pub(super) async fn hand_over(&mut self, items: Vec<Item>) -> Result<(), Stop> {
-        let errand = self.errand(items);
+    pub(super) async fn hand_over(
+        &mut self,
+        items: Vec<Item>,
+        made: Option<Vec<MadeOf>>,
+    ) -> Result<(), Stop> {
+        let mut errand = self.errand(items, made);
         let (first, longest) = errand.courier.times.upload_backoff;
         let mut followed = Followed { grants: 0, recalls: self.orders.borrow().recalls, pause: first };
-        self.tell(errand.listed.clone()).await;
+        self.tell_all(&errand).await;
+        self.make(&mut errand, &mut followed).await?;
         while errand.ledger.all_stored().await.is_none() {
             let tickets = self.next_tickets(&errand, &mut followed).await?;
             let delivery = self.deliver(&errand, &tickets).boxed();
@@ -70,7 +78,44 @@ impl Driver {
         self.stay_stored(&errand, &mut followed).await
     }
 
-    fn errand(&self, items: Vec<Item>) -> Errand {
+    async fn tell_all(&self, errand: &Errand) {
+        for signal in &errand.told {
+            self.tell(signal.clone()).await;
+        }
+    }
+
+    /// Makes of the files what the job wants, unless an earlier process did. Only then tickets are of use.
+    async fn make(&mut self, errand: &mut Errand, followed: &mut Followed) -> Result<(), Stop> {
+        let Some(making) = self.dispatch.making.clone() else { return Ok(()) };
+        if errand.told.iter().any(|signal| matches!(signal, Signal::Made { .. })) {
+            return Ok(());
+        }
+        let processor = self.shared.host.processor.clone();
+        let work = errand.courier.make_all(&errand.ledger, &making, &processor).boxed();
+        let batch = self.meanwhile(errand, &mut followed.recalls, work).await?.map_err(over)?;
+        let signal = Signal::Made { files: batch.made, work: batch.work };
+        errand.files = errand.ledger.len().await;
+        errand.told.push(signal.clone());
+        self.tell(signal).await;
+        Ok(())
+    }
+
+    /// What an earlier process noted, without what it made if any of that is not there any more: it is made again.
+    pub(super) async fn usable(&self, manifest: Manifest) -> (Vec<Item>, Option<Vec<MadeOf>>) {
+        let Manifest { mut files, made, .. } = manifest;
+        for item in files.iter().filter(|item| item.stored.is_none()) {
+            let Some(spooled) = item.spooled.as_ref().filter(|_| item.found.source == Source::Made) else {
+                continue;
+            };
+            if !self.shared.host.spool.has(self.attempt, &spooled.file).await {
+                files.retain(|item| item.found.source != Source::Made);
+                return (files, None);
+            }
+        }
+        (files, made)
+    }
+
+    fn errand(&self, items: Vec<Item>, made: Option<Vec<MadeOf>>) -> Errand {
         let host = &self.shared.host;
         let courier = Courier {
             comfy: self.shared.comfy.clone(),
@@ -79,17 +124,27 @@ impl Driver {
             original: self.original.clone(),
             max_output_bytes: self.dispatch.max_output_bytes,
             max_png_text_bytes: host.config.max_png_text_bytes,
-            local_lasts: if items.len() == 1 { Lasts::Placed } else { Lasts::Bytes },
+            local_lasts: if items.len() == 1 && self.dispatch.making.is_none() {
+                Lasts::Placed
+            } else {
+                Lasts::Bytes
+            },
             lanes: host.lanes.clone(),
             uploads: host.uploads.clone(),
+            outside_uploads: host.outside_uploads.clone(),
             desk: host.config.desk.clone(),
             times: host.config.times.clone(),
         };
+        let listed = items.iter().filter(|item| item.found.source != Source::Made);
+        let mut told =
+            vec![Signal::Executed { files: listed.map(|item| item.found.listed.clone()).collect() }];
+        // what it cost was told when it was made
+        told.extend(made.clone().map(|files| Signal::Made { files, work: PictureWork::default() }));
         Errand {
             courier,
             files: items.len(),
-            listed: Signal::Executed { files: items.iter().map(|item| item.found.listed.clone()).collect() },
-            ledger: Ledger::new(host.spool.clone(), self.attempt, self.prompt.clone(), items),
+            told,
+            ledger: Ledger::new(host.spool.clone(), self.attempt, self.prompt.clone(), items, made),
         }
     }
 
@@ -105,7 +160,7 @@ impl Driver {
             loop {
                 let asked = orders.borrow_and_update().recalls;
                 if asked > *recalls {
-                    self.tell(errand.listed.clone()).await;
+                    self.tell_all(errand).await;
                     *recalls = asked;
                 }
                 if orders.changed().await.is_err() {
@@ -123,11 +178,7 @@ impl Driver {
     }
 
     /// Waits for tickets that were not used yet. Meanwhile what ComfyUI could lose is spooled.
-    async fn next_tickets(
-        &mut self,
-        errand: &Errand,
-        followed: &mut Followed,
-    ) -> Result<Arc<Vec<Ticket>>, Stop> {
+    async fn next_tickets(&mut self, errand: &Errand, followed: &mut Followed) -> Result<Arc<Tickets>, Stop> {
         let times = &errand.courier.times;
         let mut pause = times.spool_after;
         let (mut kept, mut mistaken) = (false, false);
@@ -138,14 +189,14 @@ impl Driver {
             }
             if let Some((count, tickets)) = orders.tickets.filter(|(count, _)| *count > followed.grants) {
                 followed.grants = count;
-                if tickets.len() == errand.files {
+                if tickets.tickets.len() == errand.files {
                     return Ok(tickets);
                 }
-                tracing::error!(job = %self.attempt.job, tickets = tickets.len(), files = errand.files, "tickets do not match");
+                tracing::error!(job = %self.attempt.job, tickets = tickets.tickets.len(), files = errand.files, "tickets do not match");
                 mistaken = true;
             }
             if std::mem::replace(&mut followed.recalls, orders.recalls) < orders.recalls {
-                self.tell(errand.listed.clone()).await;
+                self.tell_all(errand).await;
             }
             let mut orders = self.orders.clone();
             let changed = self.unless_withdrawn(tokio::time::timeout(pause, orders.changed())).await?;
@@ -158,7 +209,7 @@ impl Driver {
             pause = times.ticket_retry;
             if std::mem::take(&mut mistaken) {
                 // whoever grants another number does not know the list
-                self.tell(errand.listed.clone()).await;
+                self.tell_all(errand).await;
             }
             self.tell(Signal::NeedTickets).await;
         }
@@ -185,7 +236,8 @@ impl Driver {
         Ok(())
     }
 
-    async fn deliver(&self, errand: &Errand, tickets: &[Ticket]) -> Result<Round, Stop> {
+    async fn deliver(&self, errand: &Errand, given: &Tickets) -> Result<Round, Stop> {
+        let tickets = &given.tickets;
         if tickets.iter().any(|ticket| !is_file(ticket)) {
             // a bucket may be away for hours
             self.keep(errand).await?;
@@ -193,7 +245,9 @@ impl Driver {
         // what lies in the spool goes first: the others may have to wait for its room
         let (first, then) = errand.ledger.spooled_first().await;
         let in_order = first.into_iter().chain(then).filter_map(|index| Some((index, tickets.get(index)?)));
-        let deliver = |(index, ticket)| errand.courier.deliver(index, &errand.ledger, ticket).boxed();
+        let deliver = |(index, ticket)| {
+            errand.courier.deliver(index, &errand.ledger, ticket, given.receipt(index)).boxed()
+        };
         let deliveries: Vec<_> = in_order.map(deliver).collect();
         let results: Vec<Result<(), DeliveryError>> =
             stream::iter(deliveries).buffer_unordered(AT_ONCE).collect().await;
@@ -233,7 +287,7 @@ impl Driver {
                 return Ok(());
             }
             if std::mem::replace(&mut followed.recalls, orders.recalls) < orders.recalls {
-                self.tell(errand.listed.clone()).await;
+                self.tell_all(errand).await;
             }
             self.tell(stored.clone()).await;
             let mut orders = self.orders.clone();
@@ -266,6 +320,9 @@ fn over(error: DeliveryError) -> Stop {
         DeliveryError::Gone(message) => Stop::lost(AttemptEnd::OutputsGone, message),
         DeliveryError::Unservable { node, message } => {
             Stop::Over(Signal::NodeFailed(NodeError { node_id: Some(node), message, ..NodeError::default() }))
+        }
+        DeliveryError::Undeliverable { code, message } => {
+            Stop::Over(Signal::Undeliverable { code: code.to_owned(), message })
         }
         DeliveryError::TooLarge(message) | DeliveryError::NeverFits(message) => {
             Stop::Over(Signal::OutputTooLarge { message })

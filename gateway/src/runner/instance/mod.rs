@@ -91,8 +91,8 @@ impl Instance {
                 Some(slot) => slot.withdraw_unless_done(),
                 None => self.remove(attempt, prompt),
             },
-            Command::Grant { attempt, tickets } => match self.shared.board.slot(attempt) {
-                Some(slot) => slot.grant(tickets),
+            Command::Grant { attempt, tickets, receipts } => match self.shared.board.slot(attempt) {
+                Some(slot) => slot.grant(board::Tickets { tickets, receipts }),
                 None => tracing::debug!(job = %attempt.job, "tickets for an attempt that is not here"),
             },
             Command::Settle { attempt } => match self.shared.board.slot(attempt) {

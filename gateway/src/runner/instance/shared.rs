@@ -15,6 +15,7 @@ use crate::runner::catalogues::Catalogues;
 use crate::runner::comfy::Comfy;
 use crate::runner::comfy::wire::{Queue, QueueItem};
 use crate::runner::config::{Config, InstanceConfig};
+use crate::runner::outputs::process::Processor;
 use crate::runner::outputs::spool::Spool;
 
 /// Strays remembered as reported, at most; then some may be reported again.
@@ -29,9 +30,12 @@ pub(crate) struct Host {
     pub cell: watch::Receiver<Option<Uuid>>,
     pub spool: Arc<Spool>,
     pub lanes: Arc<Semaphore>,
+    pub processor: Processor,
     pub bucket: reqwest::Client,
     /// For files on their way to buckets.
     pub uploads: reqwest::Client,
+    /// For buckets of callers.
+    pub outside_uploads: reqwest::Client,
     pub catalogues: Arc<Catalogues>,
     pub homes: Arc<Homes>,
 }

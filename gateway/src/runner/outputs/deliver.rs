@@ -14,7 +14,7 @@ use super::png::Restorer;
 use super::sink::{FileSink, Lasts, SinkError};
 use super::spool::{Full, Item, Spool, Spooled};
 use super::upload::{self, UploadError};
-use crate::link::message::{Attempt, StoredFile, Ticket};
+use crate::link::message::{Attempt, Receipt, StoredFile, Ticket};
 use crate::link::ticket::Desk;
 use crate::runner::comfy::http::FileRef;
 use crate::runner::comfy::{Comfy, ComfyError};
@@ -22,7 +22,7 @@ use crate::runner::config::{Config, Times};
 use crate::workflow::Original;
 
 /// How often a file that broke off is fetched again before its set counts as gone.
-const FETCHES: u32 = 4;
+pub(super) const FETCHES: u32 = 4;
 
 /// How much of a file passes from one buffer to the next at a time, bytes.
 const PIECE_BYTES: usize = 16 << 10;
@@ -54,6 +54,9 @@ pub(crate) enum DeliveryError {
     /// It is larger than the whole spool.
     #[error("{0}")]
     NeverFits(String),
+    /// What the job wants of it cannot be made.
+    #[error("{message}")]
+    Undeliverable { code: &'static str, message: String },
 }
 
 /// Moves the files of one attempt.
@@ -71,6 +74,8 @@ pub(crate) struct Courier {
     pub lanes: Arc<Semaphore>,
     /// From [`upload::client`].
     pub uploads: reqwest::Client,
+    /// For buckets of callers.
+    pub outside_uploads: reqwest::Client,
     /// Answers about uploads in pieces, where it is in this process.
     pub desk: Option<Arc<dyn Desk>>,
     pub times: Times,
@@ -104,19 +109,29 @@ impl Courier {
         index: usize,
         ledger: &Ledger,
         ticket: &Ticket,
+        receipt: Option<&Receipt>,
     ) -> Result<(), DeliveryError> {
+        let with_receipt = |facts| StoredFile { receipt: receipt.cloned(), ..facts };
         let Some(item) = ledger.item(index).await.filter(|item| item.stored.is_none()) else {
             return Ok(());
         };
         match ticket {
             Ticket::File { path } => {
                 let place = Place { path: path.to_owned(), lasts: self.local_lasts, counted: false };
-                ledger.placed(index, self.fetch(&item, &place).await?).await;
+                ledger.placed(index, with_receipt(self.fetch(&item, &place).await?)).await;
             }
             Ticket::Http { .. } | Ticket::Form { .. } | Ticket::BySize { .. } => {
-                let spooled = self.spool_when_room(index, ledger).await?;
-                self.to_bucket(&spooled, ticket).await?;
-                ledger.uploaded(index, spooled.facts).await;
+                let facts = match self.spool_when_room(index, ledger).await {
+                    Ok(spooled) => {
+                        self.to_bucket(&spooled, ticket, receipt.is_some()).await?;
+                        spooled.facts
+                    }
+                    Err(DeliveryError::NeverFits(_)) => {
+                        self.pass_by(&item, ticket, receipt.is_some()).await?
+                    }
+                    Err(error) => return Err(error),
+                };
+                ledger.uploaded(index, with_receipt(facts)).await;
             }
         }
         Ok(())
@@ -142,19 +157,23 @@ impl Courier {
                 let facts = self.fetch(&item, &Place { path, lasts: Lasts::Perhaps, counted: true }).await?;
                 Spooled { file, facts }
             }
+            Source::Made => return Err(gone(&item)),
         };
         ledger.spooled(index, spooled.clone()).await;
         Ok(Some(spooled))
     }
 
     /// Waits for room. Of those who found none only one tries at a time: many half files must not keep each other out.
-    async fn spool_when_room(&self, index: usize, ledger: &Ledger) -> Result<Spooled, DeliveryError> {
+    pub(super) async fn spool_when_room(
+        &self,
+        index: usize,
+        ledger: &Ledger,
+    ) -> Result<Spooled, DeliveryError> {
         let mut turn = None;
         loop {
             match self.spool(index, ledger).await {
                 Ok(Some(spooled)) => return Ok(spooled),
                 Ok(None) => return Err(DeliveryError::Gone("the file is stored already".into())),
-                Err(DeliveryError::NeverFits(message)) => return Err(DeliveryError::TooLarge(message)),
                 Err(DeliveryError::Full) if turn.is_none() => turn = Some(self.spool.turn().await),
                 Err(DeliveryError::Full) => self.wait_for_room().await,
                 Err(error) => return Err(error),
@@ -194,7 +213,7 @@ impl Courier {
         }
     }
 
-    async fn wait_for_room(&self) {
+    pub(super) async fn wait_for_room(&self) {
         let mut level = self.spool.level();
         let _ = level.wait_for(|level| !level.full).await;
         // room for some is not room for all who wait
@@ -217,29 +236,44 @@ impl Courier {
             (None, Source::Frame(file, _)) => pour.take_file(&self.spooled_path(file)).await?,
             (None, Source::Text(text)) => pour.write(text.as_bytes()).await?,
             (None, Source::View(file)) => pour.take_view(&self.comfy, file).await?,
+            (None, Source::Made) => return Err(PourError::Read(io::ErrorKind::NotFound.into())),
         }
         pour.finish(place.lasts, &item.found.listed.content_type).await
     }
 
-    fn spooled_path(&self, file: &str) -> PathBuf {
+    pub(super) fn spooled_path(&self, file: &str) -> PathBuf {
         self.spool.folder(self.attempt).join(file)
     }
 
-    async fn to_bucket(&self, spooled: &Spooled, ticket: &Ticket) -> Result<(), DeliveryError> {
+    async fn to_bucket(
+        &self,
+        spooled: &Spooled,
+        ticket: &Ticket,
+        is_callers: bool,
+    ) -> Result<(), DeliveryError> {
         let path = self.spooled_path(&spooled.file);
-        let means = upload::Means {
-            http: &self.uploads,
+        Ok(upload::put(self.means(is_callers), ticket, &path, spooled.facts.size_bytes).await?)
+    }
+
+    /// A receipt comes with tickets of callers only.
+    pub(super) fn means(&self, is_callers: bool) -> upload::Means<'_> {
+        upload::Means {
+            http: if is_callers { &self.outside_uploads } else { &self.uploads },
             desk: self.desk.as_deref(),
             lanes: &self.lanes,
             times: &self.times,
-        };
-        let sent = upload::put(means, ticket, &path, spooled.facts.size_bytes).await;
-        sent.map_err(|error| match error {
-            UploadError::Expired => DeliveryError::Expired,
-            UploadError::Refused(reason) => DeliveryError::Refused(reason),
-            UploadError::Unreadable(error) => DeliveryError::Gone(format!("a file left the spool: {error}")),
-            UploadError::Retry(reason) => DeliveryError::Host(reason),
-        })
+        }
+    }
+}
+
+impl From<UploadError> for DeliveryError {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::Expired => Self::Expired,
+            UploadError::Refused(reason) => Self::Refused(reason),
+            UploadError::Unreadable(error) => Self::Gone(format!("a file left the spool: {error}")),
+            UploadError::Retry(reason) => Self::Host(reason),
+        }
     }
 }
 
@@ -343,13 +377,18 @@ impl Drop for Room<'_> {
     }
 }
 
+/// A file that lies nowhere but in the spool, and is not there any more.
+fn gone(item: &Item) -> DeliveryError {
+    DeliveryError::Gone(format!("{} left the spool", item.found.listed.name))
+}
+
 /// Whether asking again will be answered the same.
-fn is_refusal(error: &ComfyError) -> bool {
+pub(super) fn is_refusal(error: &ComfyError) -> bool {
     matches!(error, ComfyError::Status { status, .. } if status.is_client_error())
 }
 
 /// What it means that a listed file does not come: ComfyUI answers 400 and 403 to names that it will never serve.
-fn unfetched(item: &Item, error: &ComfyError) -> DeliveryError {
+pub(super) fn unfetched(item: &Item, error: &ComfyError) -> DeliveryError {
     let listed = &item.found.listed;
     let name = &listed.name;
     match error {
@@ -365,7 +404,7 @@ fn unfetched(item: &Item, error: &ComfyError) -> DeliveryError {
 }
 
 /// An error with its causes.
-fn words(error: &dyn std::error::Error) -> String {
+pub(super) fn words(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", words(source)),
         None => error.to_string(),

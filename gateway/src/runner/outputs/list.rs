@@ -28,6 +28,8 @@ pub(crate) enum Source {
     Frame(String, StoredFile),
     /// A `text` output: these are its bytes.
     Text(String),
+    /// Made of another file, and nowhere but in the spool.
+    Made,
 }
 
 /// A picture that came over the socket and lies in the spool.

@@ -4,8 +4,11 @@
 pub(super) mod deliver;
 pub(super) mod ledger;
 pub(super) mod list;
+pub(super) mod make;
 pub(super) mod media;
+pub(super) mod pass_by;
 pub(super) mod png;
+pub(super) mod process;
 pub(super) mod sink;
 pub(super) mod spool;
 pub(super) mod upload;

@@ -10,16 +10,22 @@ use tokio::sync::{Mutex, MutexGuard, watch};
 
 use super::list::Found;
 use super::sink::blocking;
-use crate::link::message::{Attempt, StoredFile};
+use crate::link::message::{Attempt, MadeOf, StoredFile};
 
 const MANIFEST: &str = "manifest.json";
+/// What the names of files begin with that were made of others.
+pub(crate) const MADE: &str = "made-";
 
 /// What the spool knows of an attempt whose prompt has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     /// Its id at ComfyUI.
     pub prompt: String,
+    /// The files that were listed, then those that were made of them.
     pub files: Vec<Item>,
+    /// What was made; `None`: nothing yet.
+    #[serde(default)]
+    pub made: Option<Vec<MadeOf>>,
 }
 
 /// One listed file.
@@ -140,6 +146,35 @@ impl Spool {
         }
     }
 
+    /// Whether a file of an attempt is there.
+    pub(crate) async fn has(&self, attempt: Attempt, file: &str) -> bool {
+        let path = self.folder(attempt).join(file);
+        tokio::fs::try_exists(path).await.unwrap_or(false)
+    }
+
+    /// Drops what earlier work on an attempt's pictures left, finished or not.
+    pub(crate) async fn drop_made(&self, attempt: Attempt) {
+        let folder = self.folder(attempt);
+        let dropped = blocking(move || {
+            let mut size = 0;
+            for entry in std::fs::read_dir(folder)? {
+                let entry = entry?;
+                if entry.file_name().to_string_lossy().starts_with(MADE) {
+                    size += entry.metadata()?.len();
+                    std::fs::remove_file(entry.path())?;
+                }
+            }
+            Ok(size)
+        })
+        .await;
+        match dropped {
+            Ok(0) => {}
+            Ok(size) => self.give_back(size),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(%error, job = %attempt.job, "made files not removed"),
+        }
+    }
+
     /// Drops all that is held of an attempt.
     pub(crate) async fn drop_attempt(&self, attempt: Attempt) {
         let folder = self.folder(attempt);
@@ -238,7 +273,7 @@ mod tests {
     #[tokio::test]
     async fn manifests_and_bytes_survive_and_the_forgotten_goes() {
         let dir = tempfile::tempdir().unwrap();
-        let manifest = Manifest { prompt: "p".into(), files: Vec::new() };
+        let manifest = Manifest { prompt: "p".into(), files: Vec::new(), made: None };
         let spool = Spool::open(dir.path(), 1000, LONG).unwrap();
         spool.remember(attempt(), &manifest).await.unwrap();
         std::fs::write(spool.folder(attempt()).join("file-0"), [0; 960]).unwrap();

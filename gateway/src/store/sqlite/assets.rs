@@ -4,9 +4,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::blobs::{self, NewBlob};
-use super::codec;
 use super::error::StoreFault;
 use super::writer::Writer;
+use super::{codec, outputs};
+use crate::delivery::Place;
 use crate::store::{AssetAnswer, AssetCall, AssetRow, NewAsset, NewRecord, Result, StoreError};
 
 /// Answers one call.
@@ -33,7 +34,9 @@ fn mint(connection: &Connection, asset: NewAsset) -> Result<AssetAnswer> {
         let (asset, fresh) = record_on(connection, &record, held, &hash)?;
         return Ok(AssetAnswer::Minted { asset, fresh, keep: false });
     }
-    let new = NewBlob { id: blob, tenant: record.tenant, hash: &hash, size_bytes, object_key: &object_key };
+    let place = &Place::Own;
+    let new =
+        NewBlob { id: blob, tenant: record.tenant, hash: &hash, size_bytes, object_key: &object_key, place };
     let seq = blobs::write(connection, &new)?;
     let (asset, fresh) = record_on(connection, &record, seq, &hash)?;
     Ok(AssetAnswer::Minted { asset, fresh, keep: true })
@@ -48,7 +51,12 @@ fn from_hash(connection: &Connection, record: &NewRecord, hash: &str) -> Result<
 }
 
 /// The identical record there is, its life extended, or else a new one.
-fn record_on(connection: &Connection, record: &NewRecord, blob: i64, hash: &str) -> Result<(AssetRow, bool)> {
+fn record_on(
+    connection: &Connection,
+    record: &NewRecord,
+    blob: i64,
+    hash: &str,
+) -> Result<(Box<AssetRow>, bool)> {
     let minted: i64 = connection
         .prepare_cached(
             "SELECT coalesce(max(minted), 0) + 1 FROM assets WHERE tenant = ?1 AND file_path = ?2",
@@ -66,7 +74,7 @@ fn record_on(connection: &Connection, record: &NewRecord, blob: i64, hash: &str)
     };
     let row = read(connection, record.tenant, id)?
         .ok_or_else(|| StoreError::Damaged(format!("asset {id} is not there after its write")))?;
-    Ok((row, identical.is_none()))
+    Ok((Box::new(row), identical.is_none()))
 }
 
 fn extend_identical(
@@ -131,15 +139,12 @@ fn delete(connection: &Connection, tenant: u32, id: Uuid, now: i64) -> Result<As
             .and_then(|mut select| select.exists(params![id.as_bytes(), tenant, now]))
             .or_fault()
     };
-    let delete = if in_table(
+    let is_record = in_table(
         "SELECT 1 FROM assets WHERE id = ?1 AND tenant = ?2 AND (expires_at IS NULL OR expires_at > ?3)",
-    )? {
-        "DELETE FROM assets WHERE id = ?1 RETURNING blob"
-    } else if in_table("SELECT 1 FROM outputs WHERE id = ?1 AND tenant = ?2 AND ?3 = ?3")? {
-        "DELETE FROM outputs WHERE id = ?1 RETURNING blob"
-    } else {
+    )?;
+    if !is_record && !in_table("SELECT 1 FROM outputs WHERE id = ?1 AND tenant = ?2 AND ?3 = ?3")? {
         return Ok(AssetAnswer::NotFound);
-    };
+    }
     let is_pinned = connection
         .prepare_cached("SELECT 1 FROM pins WHERE asset = ?1")
         .and_then(|mut select| select.exists([id.as_bytes()]))
@@ -147,8 +152,12 @@ fn delete(connection: &Connection, tenant: u32, id: Uuid, now: i64) -> Result<As
     if is_pinned {
         return Ok(AssetAnswer::InUse);
     }
+    if !is_record {
+        outputs::forget(connection, id, now)?;
+        return Ok(AssetAnswer::Deleted);
+    }
     let blob: i64 = connection
-        .prepare_cached(delete)
+        .prepare_cached("DELETE FROM assets WHERE id = ?1 RETURNING blob")
         .and_then(|mut delete| delete.query_row([id.as_bytes()], |row| row.get(0)))
         .or_fault()?;
     blobs::mark_if_unheld(connection, blob, now)?;
@@ -156,19 +165,26 @@ fn delete(connection: &Connection, tenant: u32, id: Uuid, now: i64) -> Result<As
 }
 
 const RECORD: &str = "SELECT a.id, a.tenant, b.hash, b.size_bytes, a.content_type, a.file_path, b.object_key,
-        a.created_at, a.expires_at, NULL
+        a.created_at, a.expires_at, NULL, b.sink
      FROM assets a JOIN blobs b ON b.seq = a.blob WHERE a.id = ?1 AND a.tenant = ?2";
 const OUTPUT: &str = "SELECT o.id, o.tenant, b.hash, b.size_bytes, o.content_type, o.name, b.object_key,
-        j.ended_at, j.expires_at, j.public_id
+        j.ended_at, j.expires_at, j.public_id, b.sink
      FROM outputs o JOIN jobs j ON j.seq = o.job JOIN blobs b ON b.seq = o.blob
      WHERE o.id = ?1 AND o.tenant = ?2";
+const VARIANT: &str = "SELECT v.id, v.tenant, b.hash, b.size_bytes, v.content_type, v.name, b.object_key,
+        j.ended_at, j.expires_at, j.public_id, b.sink
+     FROM variants v JOIN outputs o ON o.seq = v.output JOIN jobs j ON j.seq = o.job JOIN blobs b ON b.seq = v.blob
+     WHERE v.id = ?1 AND v.tenant = ?2";
 
-/// An asset record or an output, past its time or not.
+/// An asset record, an output or a variant of one, past its time or not.
 pub(super) fn read(connection: &Connection, tenant: u32, id: Uuid) -> Result<Option<AssetRow>> {
-    match read_from(connection, RECORD, tenant, id)? {
-        None => read_from(connection, OUTPUT, tenant, id),
-        found => Ok(found),
+    for sql in [RECORD, OUTPUT, VARIANT] {
+        let found = read_from(connection, sql, tenant, id)?;
+        if found.is_some() {
+            return Ok(found);
+        }
     }
+    Ok(None)
 }
 
 fn read_from(connection: &Connection, sql: &str, tenant: u32, id: Uuid) -> Result<Option<AssetRow>> {
@@ -187,6 +203,7 @@ fn read_from(connection: &Connection, sql: &str, tenant: u32, id: Uuid) -> Resul
                 created_at: row.get(7)?,
                 expires_at: row.get(8)?,
                 job: row.get(9)?,
+                place: Place::from_column(row.get::<_, Option<String>>(10)?.as_deref()),
             })
         })
         .optional()

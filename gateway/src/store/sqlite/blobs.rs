@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::codec;
 use super::error::StoreFault;
+use crate::delivery::Place;
 use crate::store::Result;
 
 /// A row of bytes to be made.
@@ -15,13 +16,14 @@ pub(super) struct NewBlob<'a> {
     pub(super) hash: &'a str,
     pub(super) size_bytes: u64,
     pub(super) object_key: &'a str,
+    pub(super) place: &'a Place,
 }
 
 /// Writes a row and returns its number.
 pub(super) fn write(connection: &Connection, blob: &NewBlob<'_>) -> Result<i64> {
     connection
         .prepare_cached(
-            "INSERT INTO blobs (id, tenant, hash, size_bytes, object_key) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO blobs (id, tenant, hash, size_bytes, object_key, sink) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )
         .or_fault()?
         .execute(params![
@@ -29,7 +31,8 @@ pub(super) fn write(connection: &Connection, blob: &NewBlob<'_>) -> Result<i64> 
             blob.tenant,
             blob.hash,
             codec::length(blob.size_bytes)?,
-            blob.object_key
+            blob.object_key,
+            blob.place.column()
         ])
         .or_fault()?;
     Ok(connection.last_insert_rowid())
@@ -51,6 +54,8 @@ pub(super) fn mark_if_unheld(connection: &Connection, blob: i64, now: i64) -> Re
             "UPDATE blobs SET unheld_at = ?2 WHERE seq = ?1 AND unheld_at IS NULL
                 AND NOT EXISTS (SELECT 1 FROM assets WHERE blob = ?1)
                 AND NOT EXISTS (SELECT 1 FROM outputs WHERE blob = ?1)
+                AND NOT EXISTS (SELECT 1 FROM outputs WHERE original = ?1)
+                AND NOT EXISTS (SELECT 1 FROM variants WHERE blob = ?1)
                 AND NOT EXISTS (SELECT 1 FROM pins WHERE blob = ?1)",
         )
         .and_then(|mut update| update.execute([blob, now]))
@@ -58,17 +63,19 @@ pub(super) fn mark_if_unheld(connection: &Connection, blob: i64, now: i64) -> Re
     Ok(())
 }
 
-/// Bytes of the tenant with this hash, whoever holds them: the oldest row.
+/// Bytes of the tenant with this hash in the gateway's own store, whatever holds them: the oldest row.
 pub(super) fn by_hash(connection: &Connection, tenant: u32, hash: &str) -> Result<Option<i64>> {
     connection
-        .prepare_cached("SELECT seq FROM blobs WHERE tenant = ?1 AND hash = ?2 ORDER BY seq LIMIT 1")
+        .prepare_cached(
+            "SELECT seq FROM blobs WHERE tenant = ?1 AND hash = ?2 AND sink IS NULL ORDER BY seq LIMIT 1",
+        )
         .or_fault()?
         .query_row(params![tenant, hash], |row| row.get(0))
         .optional()
         .or_fault()
 }
 
-/// Bytes with this hash that the tenant may make a record of: held by an unexpired record or by an output of a
+/// Bytes with this hash, in a store of the gateway's, that the tenant may make a record of: held by an unexpired record or by an output of a
 /// retained job, or promised to somebody who asked a moment ago. With the time until which they are safe
 /// ([`i64::MAX`]: no end known).
 pub(super) fn mintable(
@@ -83,8 +90,10 @@ pub(super) fn mintable(
                 coalesce((SELECT max(coalesce(a.expires_at, 9223372036854775807)) FROM assets a
                     WHERE a.blob = b.seq), 0),
                 coalesce((SELECT max(j.expires_at) FROM outputs o JOIN jobs j ON j.seq = o.job
-                    WHERE o.blob = b.seq AND j.tombstone_until IS NULL), 0)) AS safe_until
-             FROM blobs b WHERE b.tenant = ?1 AND b.hash = ?2 ORDER BY safe_until DESC LIMIT 1",
+                    WHERE o.blob = b.seq AND j.tombstone_until IS NULL), 0),
+                coalesce((SELECT max(j.expires_at) FROM outputs o JOIN jobs j ON j.seq = o.job
+                    WHERE o.original = b.seq AND j.tombstone_until IS NULL), 0)) AS safe_until
+             FROM blobs b WHERE b.tenant = ?1 AND b.hash = ?2 AND b.sink IS NOT '' ORDER BY safe_until DESC LIMIT 1",
         )
         .or_fault()?
         .query_row(params![tenant, hash], |row| Ok((row.get(0)?, row.get(1)?)))

@@ -93,9 +93,9 @@ fn write_job(connection: &Connection, job: &NewJob) -> Result<i64> {
             "INSERT INTO jobs (id, public_id, tenant, face, state, revision, class, weight, concurrency,
                 sort_order, accepted_at, start_deadline, deadline, retention_ms, expires_at, attempt, placed_at,
                 faults, losses, cancel_requested, provisional, shape, family, prior_run_ms, prior_vram_mib, parts,
-                models, labels, due_at)
+                models, labels, due_at, delivery)
              VALUES (?1, ?2, ?3, ?4, 0, 1, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, 0, 0, 0, 0, ?14, ?15, ?16,
-                ?17, ?18, ?19, ?20, ?21, ?22)",
+                ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
         )
         .or_fault()?
         .execute(params![
@@ -121,6 +121,7 @@ fn write_job(connection: &Connection, job: &NewJob) -> Result<i64> {
             codec::models_bytes(&plan.requirement),
             codec::labels_text(&job.labels)?,
             plan.due_at,
+            job.body.delivery.as_deref().map(codec::json).transpose()?,
         ])
         .or_fault()?;
     let seq = connection.last_insert_rowid();
@@ -216,21 +217,24 @@ fn as_written(names: &Named) -> String {
 }
 
 const ASSET_BY_ID: &str =
-    "SELECT b.seq, a.id, b.id, b.hash, b.size_bytes, a.content_type, a.file_path, b.object_key
+    "SELECT b.seq, a.id, b.id, b.hash, b.size_bytes, a.content_type, a.file_path, b.object_key, b.sink
      FROM assets a JOIN blobs b ON b.seq = a.blob
      WHERE a.id = ?2 AND a.tenant = ?1 AND (a.expires_at IS NULL OR a.expires_at > ?3)";
 const ASSET_BY_NAME: &str =
-    "SELECT b.seq, a.id, b.id, b.hash, b.size_bytes, a.content_type, a.file_path, b.object_key
+    "SELECT b.seq, a.id, b.id, b.hash, b.size_bytes, a.content_type, a.file_path, b.object_key, b.sink
      FROM assets a JOIN blobs b ON b.seq = a.blob
      WHERE a.tenant = ?1 AND a.file_path = ?2 AND (a.expires_at IS NULL OR a.expires_at > ?3)
      ORDER BY a.minted DESC LIMIT 1";
+/// Chaining reads the original, whatever stands for it (DESIGN §4.14).
 const OUTPUT_BY_ID: &str =
-    "SELECT b.seq, o.id, b.id, b.hash, b.size_bytes, o.content_type, o.name, b.object_key
-     FROM outputs o JOIN jobs j ON j.seq = o.job JOIN blobs b ON b.seq = o.blob
+    "SELECT b.seq, o.id, b.id, b.hash, b.size_bytes, coalesce(o.original_type, o.content_type),
+        coalesce(o.original_name, o.name), b.object_key, b.sink
+     FROM outputs o JOIN jobs j ON j.seq = o.job JOIN blobs b ON b.seq = coalesce(o.original, o.blob)
      WHERE o.id = ?2 AND o.tenant = ?1 AND j.state = 3 AND j.expires_at > ?3";
 const OUTPUT_BY_NAME: &str =
-    "SELECT b.seq, o.id, b.id, b.hash, b.size_bytes, o.content_type, o.name, b.object_key
-     FROM outputs o JOIN jobs j ON j.seq = o.job JOIN blobs b ON b.seq = o.blob
+    "SELECT b.seq, o.id, b.id, b.hash, b.size_bytes, coalesce(o.original_type, o.content_type),
+        coalesce(o.original_name, o.name), b.object_key, b.sink
+     FROM outputs o JOIN jobs j ON j.seq = o.job JOIN blobs b ON b.seq = coalesce(o.original, o.blob)
      WHERE o.tenant = ?1 AND o.name = ?2 AND j.state = 3 AND j.expires_at > ?3
      ORDER BY o.seq DESC LIMIT 1";
 
@@ -268,6 +272,7 @@ fn query(
                     content_type: row.get(5)?,
                     name: row.get(6)?,
                     object_key: row.get(7)?,
+                    sink: row.get::<_, Option<String>>(8)?.filter(|sink| !sink.is_empty()).map(Into::into),
                 },
             })
         })

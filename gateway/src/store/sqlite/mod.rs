@@ -15,9 +15,11 @@ mod naming;
 mod open;
 mod outbox;
 mod outbox_calls;
+mod outputs;
 mod reader;
 mod reads;
 mod records;
+mod residue;
 mod schema;
 mod sweep;
 mod tenants;
@@ -210,7 +212,7 @@ impl Store for SqliteStore {
     }
 
     fn outputs(&self, job: Uuid) -> BoxFuture<'_, Result<Vec<OutputRow>>> {
-        Box::pin(self.readers.call(move |connection| reads::outputs(connection, job)))
+        Box::pin(self.readers.call(move |connection| outputs::of_job(connection, job)))
     }
 
     fn job_with_outputs(&self, job: Uuid) -> BoxFuture<'_, Result<Option<JobWithOutputs>>> {
@@ -271,6 +273,10 @@ impl Store for SqliteStore {
 
     fn sweep(&self, now: i64, limit: u32) -> BoxFuture<'_, Result<Swept>> {
         Box::pin(self.alone(move |writer| sweep::sweep(writer, now, limit)))
+    }
+
+    fn cleared(&self, residue: Vec<i64>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.alone(move |writer| residue::cleared(&writer.connection, &residue)))
     }
 
     fn outbox(&self) -> &dyn Outbox {

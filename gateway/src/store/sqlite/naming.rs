@@ -50,6 +50,17 @@ fn own_name(
     Some(format!("{prefix}_{own:0DIGITS$}_{extension}"))
 }
 
+/// `name` with the number that turned `given` into `own`: two files of one output differ in their extension only.
+pub(super) fn renamed(name: &str, given: &str, own: &str) -> String {
+    let number = parse(own).filter(|_| parse(given).is_some());
+    match (parse(name), number) {
+        (Some(Numbered { prefix, extension, .. }), Some(Numbered { number, .. })) => {
+            format!("{prefix}_{number:0DIGITS$}_{extension}")
+        }
+        _ => name.to_owned(),
+    }
+}
+
 /// Takes the next `count` numbers of the tenant's prefix and returns the first.
 fn reserve(connection: &Connection, tenant: u32, prefix: &str, count: usize) -> Result<u64> {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
@@ -89,5 +100,11 @@ mod tests {
         {
             assert_eq!(parse(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn the_original_shares_the_number_of_what_stands_for_it() {
+        assert_eq!(renamed("a/x_00007_.png", "a/x_00007_.webp", "a/x_00001_.webp"), "a/x_00001_.png");
+        assert_eq!(renamed("photo.png", "photo.webp", "photo.webp"), "photo.png");
     }
 }

@@ -1,15 +1,16 @@
 //! Questions about jobs.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use scheduler::{FamilyId, Shape, ShapeId};
 use uuid::Uuid;
 
 use super::codec::{self, Requirements};
 use super::error::StoreFault;
-use super::insert;
+use super::{insert, outputs};
 use crate::store::{
-    Face, JobBody, JobPlan, JobRow, JobWithOutputs, ListQuery, OpenJob, OutputRow, Replay, Result,
-    StoredState,
+    Face, JobBody, JobPlan, JobRow, JobWithOutputs, ListQuery, OpenJob, Replay, Result, StoredState,
 };
 
 const JOB: &str =
@@ -30,7 +31,8 @@ pub(super) fn job(connection: &Connection, id: Uuid) -> Result<Option<JobRow>> {
 /// A job and, once it has succeeded, its outputs.
 pub(super) fn job_with_outputs(connection: &Connection, id: Uuid) -> Result<Option<JobWithOutputs>> {
     let Some(row) = job(connection, id)? else { return Ok(None) };
-    let outputs = if row.state == StoredState::Succeeded { outputs(connection, id)? } else { Vec::new() };
+    let outputs =
+        if row.state == StoredState::Succeeded { outputs::of_job(connection, id)? } else { Vec::new() };
     Ok(Some((row, outputs)))
 }
 
@@ -147,50 +149,25 @@ fn open_job(row: &Row<'_>, requirements: &mut Requirements) -> Result<OpenJob> {
     })
 }
 
-/// The outputs of a job, in server order.
-pub(super) fn outputs(connection: &Connection, job: Uuid) -> Result<Vec<OutputRow>> {
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT o.id, o.node_id, o.kind, o.name, o.content_type, b.size_bytes, b.hash, b.object_key
-             FROM jobs j JOIN outputs o ON o.job = j.seq JOIN blobs b ON b.seq = o.blob
-             WHERE j.id = ?1 ORDER BY o.seq",
-        )
-        .or_fault()?;
-    let mut rows = statement.query([job.as_bytes()]).or_fault()?;
-    let mut outputs = Vec::new();
-    while let Some(row) = rows.next().or_fault()? {
-        outputs.push(OutputRow {
-            id: Uuid::from_bytes(row.get(0).or_fault()?),
-            job,
-            node_id: row.get(1).or_fault()?,
-            kind: codec::from_word(row.get(2).or_fault()?)?,
-            name: row.get(3).or_fault()?,
-            content_type: row.get(4).or_fault()?,
-            size_bytes: row.get::<_, i64>(5).or_fault()?.unsigned_abs(),
-            hash: row.get(6).or_fault()?,
-            object_key: row.get(7).or_fault()?,
-        });
-    }
-    Ok(outputs)
-}
-
 /// What was submitted, with its references resolved.
 pub(super) fn body(connection: &Connection, job: Uuid) -> Result<Option<JobBody>> {
     let mut statement = connection
         .prepare_cached(
-            "SELECT b.workflow, b.extra_pnginfo, b.inputs, b.strict, b.needs_partner_key
+            "SELECT b.workflow, b.extra_pnginfo, b.inputs, b.strict, b.needs_partner_key, j.delivery
              FROM jobs j JOIN job_bodies b ON b.job = j.seq WHERE j.id = ?1",
         )
         .or_fault()?;
     let mut rows = statement.query([job.as_bytes()]).or_fault()?;
     let Some(row) = rows.next().or_fault()? else { return Ok(None) };
     let inputs: Option<String> = row.get(2).or_fault()?;
+    let delivery: Option<String> = row.get(5).or_fault()?;
     Ok(Some(JobBody {
         workflow: row.get(0).or_fault()?,
         extra_pnginfo: row.get(1).or_fault()?,
         inputs: inputs.as_deref().map_or_else(|| Ok(Vec::new()), codec::from_json)?,
         strict: row.get(3).or_fault()?,
         needs_partner_key: row.get(4).or_fault()?,
+        delivery: delivery.as_deref().map(codec::from_json).transpose()?.map(Arc::new),
     }))
 }
 

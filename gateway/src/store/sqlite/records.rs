@@ -4,12 +4,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 use scheduler::{AttemptEnd, Learned, Outcome, Requirement, Shape};
 use uuid::Uuid;
 
-use super::blobs::{self, NewBlob};
 use super::error::StoreFault;
 use super::events::{self, TOUCHED, Touched};
 use super::writer::Writer;
-use super::{codec, naming};
-use crate::store::{EventKind, JobError, JobRecord, NewOutput, Result, StoreError};
+use super::{blobs, codec, outputs, residue};
+use crate::store::{EventKind, JobError, JobRecord, NewOutput, Result, StoreError, StoredState};
 
 /// Writes one record.
 ///
@@ -184,56 +183,28 @@ fn ended(writer: &mut Writer, job: Uuid, end: End) -> Result<()> {
         .prepare_cached(
             "UPDATE jobs SET revision = revision + 1, state = ?2, error = ?3, started_at = ?4, ended_at = ?5,
                 expires_at = ?5 + retention_ms WHERE id = ?1 AND state < 3
-             RETURNING seq, tenant, revision, webhook_events",
+             RETURNING seq, tenant, revision, webhook_events, attempt",
         )
         .or_fault()?
-        .query_row(
-            params![job.as_bytes(), codec::state_code(state), error, end.started_at, end.at],
-            Touched::read,
-        )
+        .query_row(params![job.as_bytes(), codec::state_code(state), error, end.started_at, end.at], |row| {
+            Ok((Touched::read(row)?, row.get(4)?))
+        })
         .optional()
         .or_fault()?;
-    let touched = row.ok_or_else(|| not_open(job))?;
+    let (touched, last): (Touched, u32) = row.ok_or_else(|| not_open(job))?;
     let (seq, tenant) = (touched.seq, touched.tenant);
     if let Some(attempt) = end.attempt {
         let message = end.error.as_ref().map(|error| error.message.as_str());
         close_attempt(connection, seq, attempt, &codec::word(state)?, message, end.at)?;
     }
-    write_outputs(connection, seq, tenant, end.outputs)?;
+    let winner = end.attempt.filter(|_| state == StoredState::Succeeded);
+    // nearly always the first attempt wins, and leaves nothing
+    if last > u32::from(winner.is_some()) {
+        residue::of_attempts(connection, seq, winner, end.at)?;
+    }
+    outputs::write(connection, seq, tenant, end.outputs)?;
     release_pins(connection, seq, end.at)?;
     events::write(writer, job, &touched, events::kind_of_end(end.outcome), end.at).map(drop)
-}
-
-fn write_outputs(connection: &Connection, job: i64, tenant: u32, outputs: Vec<NewOutput>) -> Result<()> {
-    let names = naming::own_names(connection, tenant, outputs.iter().map(|output| output.name.as_str()))?;
-    for (output, name) in outputs.into_iter().zip(names) {
-        let blob = NewBlob {
-            id: output.blob,
-            tenant,
-            hash: &output.hash,
-            size_bytes: output.size_bytes,
-            object_key: &output.object_key,
-        };
-        let blob = blobs::write(connection, &blob)?;
-        connection
-            .prepare_cached(
-                "INSERT INTO outputs (id, job, tenant, node_id, kind, name, content_type, blob)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )
-            .or_fault()?
-            .execute(params![
-                output.id.as_bytes(),
-                job,
-                tenant,
-                output.node_id,
-                codec::word(output.kind)?,
-                name,
-                output.content_type,
-                blob
-            ])
-            .or_fault()?;
-    }
-    Ok(())
 }
 
 /// Lets go of what the job was to read.

@@ -14,7 +14,9 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_family.sql"),
     include_str!("../migrations/0003_due.sql"),
+    include_str!("../migrations/0004_deliverables.sql"),
     include_str!("../migrations/0007_outbox.sql"),
+    include_str!("../migrations/0008_tenants.sql"),
 ];
 
 /// The schema version this program writes.

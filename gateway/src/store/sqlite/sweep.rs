@@ -4,8 +4,9 @@ use rusqlite::{Connection, params};
 
 use super::error::StoreFault;
 use super::writer::Writer;
-use super::{blobs, records};
-use crate::store::{Result, Swept};
+use super::{blobs, outputs, records, residue};
+use crate::delivery::Place;
+use crate::store::{Result, StoredObject, Swept};
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -34,20 +35,15 @@ pub(super) fn sweep(writer: &mut Writer, now: i64, limit: u32) -> Result<Swept> 
     forget_tombstones(connection, now, limit)?;
     swept.assets = expire_assets(connection, now, limit)?;
     swept.keys = forget_keys(connection, now, limit)?;
-    swept.object_keys = free_blobs(connection, now, limit)?;
+    free_blobs(connection, now, limit)?;
+    swept.residue = residue::due(connection, now, limit)?;
     forget_catalogues(connection, now, limit)?;
     Ok(swept)
 }
 
 /// Makes a job a tombstone: only its ids and times stay.
 fn bury(connection: &Connection, job: i64, now: i64) -> Result<()> {
-    let blobs: Vec<i64> = connection
-        .prepare_cached("DELETE FROM outputs WHERE job = ?1 RETURNING blob")
-        .and_then(|mut delete| delete.query_map([job], |row| row.get(0))?.collect())
-        .or_fault()?;
-    for blob in blobs {
-        blobs::mark_if_unheld(connection, blob, now)?;
-    }
+    outputs::forget_job(connection, job, now)?;
     records::forget_labels(connection, job)?;
     for delete in ["DELETE FROM job_bodies WHERE job = ?1", "DELETE FROM attempts WHERE job = ?1"] {
         connection.prepare_cached(delete).and_then(|mut delete| delete.execute([job])).or_fault()?;
@@ -55,7 +51,7 @@ fn bury(connection: &Connection, job: i64, now: i64) -> Result<()> {
     connection
         .prepare_cached(
             "UPDATE jobs SET revision = revision + 1, state = 6, tombstone_until = ?2, parts = x'', models = x'',
-                labels = NULL, error = NULL WHERE seq = ?1",
+                labels = NULL, error = NULL, delivery = NULL WHERE seq = ?1",
         )
         .and_then(|mut update| update.execute(params![job, now.saturating_add(TOMBSTONE_FOR_MS)]))
         .or_fault()?;
@@ -97,19 +93,27 @@ fn forget_keys(connection: &Connection, now: i64, limit: u32) -> Result<u64> {
     Ok(forgotten as u64)
 }
 
-fn free_blobs(connection: &Connection, now: i64, limit: u32) -> Result<Vec<String>> {
-    connection
+/// Rows of bytes that nothing holds go; the bytes themselves once that is durable. A caller's bucket is not ours to tidy.
+fn free_blobs(connection: &Connection, now: i64, limit: u32) -> Result<()> {
+    let freed: Vec<StoredObject> = connection
         .prepare_cached(
             "DELETE FROM blobs WHERE seq IN
                 (SELECT seq FROM blobs WHERE unheld_at <= ?1 AND held_until <= ?2 LIMIT ?3)
-             RETURNING object_key",
+             RETURNING object_key, sink",
         )
         .and_then(|mut delete| {
             delete
-                .query_map([now.saturating_sub(UNHELD_FOR_MS), now, i64::from(limit)], |row| row.get(0))?
+                .query_map([now.saturating_sub(UNHELD_FOR_MS), now, i64::from(limit)], |row| {
+                    let sink: Option<String> = row.get(1)?;
+                    Ok(StoredObject { key: row.get(0)?, place: Place::from_column(sink.as_deref()) })
+                })?
                 .collect()
         })
-        .or_fault()
+        .or_fault()?;
+    freed
+        .iter()
+        .filter(|object| object.place != Place::Caller)
+        .try_for_each(|object| residue::of_object(connection, object, now))
 }
 
 fn forget_catalogues(connection: &Connection, now: i64, limit: u32) -> Result<()> {

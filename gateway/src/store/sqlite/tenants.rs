@@ -1,5 +1,7 @@
 //! Tenants and their keys. Written by the command line too, while a gateway serves.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, Row, params};
 
 use super::codec;
@@ -8,7 +10,7 @@ use crate::store::{KeyRow, NewKey, Result, StoreError, TenantRow};
 
 const KEY: &str =
     "SELECT k.id, k.hash, k.prefix, k.scope, k.created_at, k.revoked_at, t.id, t.name, t.weight,
-        t.concurrency FROM keys k JOIN tenants t ON t.id = k.tenant";
+        t.concurrency, t.settings FROM keys k JOIN tenants t ON t.id = k.tenant";
 
 /// Writes a key, and its tenant if there is none of that name. An existing tenant stays as it is.
 pub(super) fn put_key(connection: &Connection, key: &NewKey) -> Result<KeyRow> {
@@ -47,10 +49,15 @@ pub(super) fn keys(connection: &Connection) -> Result<Vec<KeyRow>> {
 
 /// All tenants.
 pub(super) fn tenants(connection: &Connection) -> Result<Vec<TenantRow>> {
-    connection
-        .prepare_cached("SELECT id, name, weight, concurrency FROM tenants ORDER BY id")
-        .and_then(|mut select| select.query_map([], |row| tenant(row, 0))?.collect())
-        .or_fault()
+    let mut statement = connection
+        .prepare_cached("SELECT id, name, weight, concurrency, settings FROM tenants ORDER BY id")
+        .or_fault()?;
+    let mut rows = statement.query([]).or_fault()?;
+    let mut tenants = Vec::new();
+    while let Some(row) = rows.next().or_fault()? {
+        tenants.push(tenant(row, 0)?);
+    }
+    Ok(tenants)
 }
 
 fn select(connection: &Connection, sql: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<KeyRow>> {
@@ -63,7 +70,7 @@ fn select(connection: &Connection, sql: &str, values: &[&dyn rusqlite::ToSql]) -
             id: row.get(0).or_fault()?,
             hash: row.get(1).or_fault()?,
             prefix: row.get(2).or_fault()?,
-            tenant: tenant(row, 6).or_fault()?,
+            tenant: tenant(row, 6)?,
             scope: codec::from_word(scope)?,
             created_at: row.get(4).or_fault()?,
             revoked_at: row.get(5).or_fault()?,
@@ -72,11 +79,13 @@ fn select(connection: &Connection, sql: &str, values: &[&dyn rusqlite::ToSql]) -
     Ok(keys)
 }
 
-fn tenant(row: &Row<'_>, at: usize) -> rusqlite::Result<TenantRow> {
+fn tenant(row: &Row<'_>, at: usize) -> Result<TenantRow> {
+    let settings: Option<String> = row.get(at + 4).or_fault()?;
     Ok(TenantRow {
-        id: row.get(at)?,
-        name: row.get(at + 1)?,
-        weight: row.get(at + 2)?,
-        concurrency: row.get(at + 3)?,
+        id: row.get(at).or_fault()?,
+        name: row.get(at + 1).or_fault()?,
+        weight: row.get(at + 2).or_fault()?,
+        concurrency: row.get(at + 3).or_fault()?,
+        settings: settings.as_deref().map_or_else(|| Ok(Arc::default()), codec::from_json)?,
     })
 }

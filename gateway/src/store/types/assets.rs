@@ -2,6 +2,8 @@
 
 use uuid::Uuid;
 
+use crate::delivery::Place;
+
 /// A call about assets, decided inside a turn.
 #[derive(Debug, Clone)]
 pub enum AssetCall {
@@ -66,7 +68,7 @@ pub enum AssetAnswer {
     /// dedup hit leaves it unused and its bytes may go).
     Minted {
         /// The record.
-        asset: AssetRow,
+        asset: Box<AssetRow>,
         /// Newly made, rather than an identical one that existed.
         fresh: bool,
         /// The uploaded object is in use.
@@ -82,7 +84,7 @@ pub enum AssetAnswer {
     InUse,
 }
 
-/// An asset record or an output, as read.
+/// An asset record, an output or a variant of one, as read.
 #[derive(Debug, Clone)]
 pub struct AssetRow {
     /// Its id.
@@ -99,6 +101,8 @@ pub struct AssetRow {
     pub file_path: String,
     /// Where the bytes are.
     pub object_key: String,
+    /// Which store holds them.
+    pub place: Place,
     /// Milliseconds since the epoch.
     pub created_at: i64,
     /// Milliseconds since the epoch; `None`: kept.

@@ -7,6 +7,8 @@ use scheduler::Class;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::delivery::Delivery;
+
 /// Which door a job came by: ids and idempotency keys are unique per tenant and face.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -102,6 +104,8 @@ pub struct JobBody {
     pub strict: bool,
     /// It came with a partner key, which is never stored (DESIGN §9): without it in memory the job cannot run.
     pub needs_partner_key: bool,
+    /// What becomes of its files; `None`: the originals are all that is delivered.
+    pub delivery: Option<Arc<Delivery>>,
 }
 
 impl JobBody {
@@ -149,6 +153,9 @@ pub struct PinnedInput {
     pub name: String,
     /// Where the bytes are in the artifact store.
     pub object_key: String,
+    /// The sink that holds them; `None`: the gateway's own store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sink: Option<Arc<str>>,
 }
 
 /// What became of a submission in its turn.

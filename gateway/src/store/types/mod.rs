@@ -7,6 +7,7 @@ mod outbox;
 mod people;
 mod records;
 mod rows;
+mod settings;
 
 pub use assets::*;
 pub use fleet::*;
@@ -15,12 +16,45 @@ pub use outbox::*;
 pub use people::*;
 pub use records::*;
 pub use rows::*;
+pub use settings::*;
+
+/// An object and the store it is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredObject {
+    /// Which store.
+    pub place: crate::delivery::Place,
+    /// Its key there.
+    pub key: String,
+}
+
+/// Bytes to be removed from the stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Residue {
+    /// Its row.
+    pub id: i64,
+    /// Which bytes.
+    pub what: Left,
+}
+
+/// What is left in the stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Left {
+    /// One object.
+    Object(StoredObject),
+    /// Whatever an attempt stored that did not win, in whatever store.
+    Attempt {
+        /// Its job.
+        job: uuid::Uuid,
+        /// Its number.
+        number: u32,
+    },
+}
 
 /// What a sweep found.
 #[derive(Debug, Clone, Default)]
 pub struct Swept {
-    /// Objects without rows now; their bytes may go.
-    pub object_keys: Vec<String>,
+    /// Bytes that nothing names any more: to be removed, then told to [`super::Store::cleared`].
+    pub residue: Vec<Residue>,
     /// Jobs forgotten.
     pub jobs: u64,
     /// Idempotency keys forgotten.

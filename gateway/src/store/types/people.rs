@@ -1,6 +1,10 @@
 //! Tenants and their keys.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+
+use super::TenantSettings;
 
 /// Who pays.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +17,8 @@ pub struct TenantRow {
     pub weight: u32,
     /// Most attempts on devices at once; `u32::MAX`: no bound.
     pub concurrency: u32,
+    /// Everything else that is its own.
+    pub settings: Arc<TenantSettings>,
 }
 
 /// What a key may do. Ordered: each includes the ones before.

@@ -6,7 +6,8 @@ use scheduler::{AttemptEnd, Class, Learned, Outcome};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::link::message::OutputKind;
+use crate::delivery::Place;
+use crate::link::message::{OutputKind, Receipt};
 
 /// A decided fact about a job, with its payload.
 #[derive(Debug, Clone)]
@@ -109,7 +110,7 @@ pub struct JobError {
     pub node_errors: Option<String>,
 }
 
-/// An output file that is in the artifact store.
+/// An output whose files are stored: what callers see of it is its primary deliverable, or the original itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewOutput {
     /// Its asset id.
@@ -131,4 +132,65 @@ pub struct NewOutput {
     pub hash: String,
     /// Where the bytes are in the artifact store.
     pub object_key: String,
+    /// What was made of it; `None`: the original is all there is, in the gateway's own store.
+    pub made: Option<Box<NewMade>>,
+}
+
+/// What an output has beside its original in the gateway's own store.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NewMade {
+    /// Which store holds the primary deliverable.
+    pub place: Place,
+    /// What the owner of that store calls it, for [`Place::Caller`].
+    pub receipt: Option<Receipt>,
+    /// Width and height of the primary deliverable, pixels.
+    pub size: Option<(u32, u32)>,
+    /// A few characters that stand for the picture until it is loaded.
+    pub placeholder: Option<String>,
+    /// The original, where another file is the primary deliverable.
+    pub original: Option<NewOriginal>,
+    /// Further files.
+    pub variants: Vec<NewVariant>,
+}
+
+/// An original that another file stands for; in the gateway's own store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewOriginal {
+    /// The row of its bytes.
+    pub blob: Uuid,
+    /// Its name, with the number of [`NewOutput::name`].
+    pub name: String,
+    /// Media type.
+    pub content_type: String,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// BLAKE3, lower-case hex.
+    pub hash: String,
+    /// Where the bytes are.
+    pub object_key: String,
+}
+
+/// A further file of an output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewVariant {
+    /// The id it is fetched by.
+    pub id: Uuid,
+    /// The row of its bytes.
+    pub blob: Uuid,
+    /// Its name in the job's policy.
+    pub name: String,
+    /// Media type.
+    pub content_type: String,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// BLAKE3, lower-case hex.
+    pub hash: String,
+    /// Width and height, pixels.
+    pub size: Option<(u32, u32)>,
+    /// Which store holds it.
+    pub place: Place,
+    /// Where the bytes are there.
+    pub object_key: String,
+    /// What the owner of that store calls it, for [`Place::Caller`].
+    pub receipt: Option<Receipt>,
 }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Face, JobError, JobPlan};
-use crate::link::message::OutputKind;
+use crate::delivery::Place;
+use crate::link::message::{OutputKind, Receipt};
 
 /// A job that must be taken up again.
 #[derive(Debug, Clone)]
@@ -129,6 +130,39 @@ pub struct OutputRow {
     pub hash: String,
     /// Where the bytes are.
     pub object_key: String,
+    /// Which store holds them.
+    pub place: Place,
+    /// What the owner of that store calls it, for [`Place::Caller`].
+    pub receipt: Option<Receipt>,
+    /// Width and height of the picture, pixels, where known.
+    pub size: Option<(u32, u32)>,
+    /// A few characters that stand for the picture until it is loaded.
+    pub placeholder: Option<String>,
+    /// Further files.
+    pub variants: Vec<VariantRow>,
+}
+
+/// A further file of an output, as read.
+#[derive(Debug, Clone)]
+pub struct VariantRow {
+    /// The id it is fetched by.
+    pub id: Uuid,
+    /// Its name in the job's policy.
+    pub name: String,
+    /// Media type.
+    pub content_type: String,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// BLAKE3, lower-case hex.
+    pub hash: String,
+    /// Width and height, pixels, where known.
+    pub size: Option<(u32, u32)>,
+    /// Which store holds it.
+    pub place: Place,
+    /// Where the bytes are there.
+    pub object_key: String,
+    /// What the owner of that store calls it, for [`Place::Caller`].
+    pub receipt: Option<Receipt>,
 }
 
 /// Which jobs to list.

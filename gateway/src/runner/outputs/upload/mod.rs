@@ -9,18 +9,17 @@ mod parts;
 mod record;
 mod reply;
 mod session;
-#[cfg_attr(not(test), expect(dead_code, reason = "deliveries that pass the spool by come to it"))]
 mod stream;
 mod whole;
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
 use tokio::sync::Semaphore;
 
-#[cfg_attr(not(test), expect(unused_imports, reason = "deliveries that pass the spool by come to it"))]
 pub(crate) use self::stream::{StreamError, stream};
 use crate::link::message::Ticket;
 use crate::link::ticket::{Answer, Ask, Desk, DeskError, Pieces};
@@ -238,14 +237,27 @@ fn jittered(pause: Duration) -> Duration {
     pause + pause * share / 510
 }
 
-/// The client for uploads: its waits are bounded by progress, which a time-out of requests does not see.
+/// The client for uploads to stores of ours: its waits are bounded by progress, which a time-out of requests does not
+/// see.
 pub(crate) fn client(config: &Config) -> Result<Client, reqwest::Error> {
+    client_by(config, Arc::new(crate::names::Names))
+}
+
+/// The same for buckets of callers: names that callers choose lead only where outside URLs may lead.
+pub(crate) fn outside_client(config: &Config) -> Result<Client, reqwest::Error> {
+    match &config.outside {
+        Some(outside) => client_by(config, outside.resolver()),
+        None => client(config),
+    }
+}
+
+fn client_by(config: &Config, resolver: Arc<dyn reqwest::dns::Resolve>) -> Result<Client, reqwest::Error> {
     let builder = || {
         Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .tcp_nodelay(true)
-            .dns_resolver(std::sync::Arc::new(crate::names::Names))
+            .dns_resolver(resolver.clone())
             .connect_timeout(config.times.connect_timeout)
             .pool_max_idle_per_host(8)
     };
