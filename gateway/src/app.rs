@@ -189,6 +189,7 @@ fn http_state(
             max_asset_bytes: file.http.max_asset_bytes,
             workflow: limits(config),
             max_streams_per_key: file.http.max_streams_per_key,
+            max_batch_jobs: file.http.max_batch_jobs,
             request_timeout: Duration::from_secs(file.http.request_timeout_seconds),
             default_deadline: Duration::from_secs(file.retention.deadline_seconds),
             ..http::Limits::default()

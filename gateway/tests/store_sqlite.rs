@@ -40,6 +40,10 @@ suite! {
         asking_for_a_hash_waits_for_the_open_turn references_are_resolved_and_pinned_at_acceptance
         the_newest_upload_under_a_name_is_meant missing_references_are_all_named_and_nothing_stays
         a_refused_job_lets_go_of_its_pins an_output_is_read_as_an_asset_of_its_job;
+    lists:
+        what_a_job_was_submitted_with_is_read_back filters_combine_and_every_driver_keeps_the_order
+        a_rare_combination_is_looked_for_so_far_and_no_further many_jobs_are_read_by_their_public_ids_at_once
+        a_retry_reads_the_bytes_of_the_first_time;
     housekeeping:
         a_job_past_its_retention_is_a_tombstone_for_a_day a_tombstone_does_not_hide_a_newer_job_of_its_id
         open_jobs_are_never_swept bytes_go_an_hour_after_the_last_record any_use_saves_bytes_that_were_to_go
@@ -68,6 +72,30 @@ async fn a_store_opened_again_has_its_cell_and_its_jobs() {
     assert_eq!(store.cell(), cell);
     assert_eq!(store.latest_time().await.unwrap(), T0);
     assert!(store.job(id).await.unwrap().is_some());
+}
+
+#[test]
+fn each_filter_of_a_list_is_driven_by_an_index_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    drop(SqliteStore::open(&path).unwrap());
+    let database = rusqlite::Connection::open(&path).unwrap();
+    let plan = |condition: &str| -> String {
+        let sql = format!(
+            "EXPLAIN QUERY PLAN SELECT id FROM jobs WHERE jobs.tenant = 1 AND jobs.tombstone_until IS NULL
+             AND jobs.id < x'ff' AND {condition} ORDER BY jobs.id DESC LIMIT 5"
+        );
+        database.query_row(&sql, [], |row| row.get(3)).unwrap()
+    };
+    for (condition, index) in [
+        ("jobs.state = 4", "jobs_by_state"),
+        ("jobs.on_behalf_of = 'x' AND +jobs.state = 4", "jobs_by_user"),
+        ("jobs.template = 'x'", "jobs_by_template"),
+        ("jobs.batch = x'00'", "jobs_by_batch"),
+    ] {
+        let plan = plan(condition);
+        assert!(plan.contains(index) && plan.contains("id<?"), "{condition}: {plan}");
+    }
 }
 
 #[tokio::test]

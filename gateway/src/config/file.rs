@@ -115,6 +115,8 @@ section! {
         max_asset_bytes: u64 = 100 << 20,
         /// Event streams of one key at once.
         max_streams_per_key: usize = 10_000,
+        /// Jobs of one request that is about many: a batch, a cancellation, a question for statuses.
+        max_batch_jobs: usize = 100,
         /// How long a request may take, seconds (uploads and streams have their own clocks).
         request_timeout_seconds: u64 = 30,
         /// Web origins that may call from a browser.

@@ -242,6 +242,7 @@ fn check_bounds(file: &File, mistakes: &mut Vec<String>) {
         ("http.max_body_bytes", file.http.max_body_bytes as u64),
         ("http.max_asset_bytes", file.http.max_asset_bytes),
         ("http.max_streams_per_key", file.http.max_streams_per_key as u64),
+        ("http.max_batch_jobs", file.http.max_batch_jobs as u64),
         ("workflow.max_bytes", file.workflow.max_bytes as u64),
         ("workflow.max_nodes", file.workflow.max_nodes as u64),
         ("workflow.max_chain", file.workflow.max_chain as u64),

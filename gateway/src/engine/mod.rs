@@ -5,6 +5,7 @@
 //! and everything is read again from the store.
 
 mod act;
+mod batch;
 pub mod board;
 pub mod clock;
 mod effects;
@@ -33,7 +34,7 @@ use uuid::Uuid;
 
 pub use board::{Board, LiveState, Watch};
 pub use clock::Clock;
-pub use handle::{EngineHandle, Readiness, SubmitError, Unavailable};
+pub use handle::{EngineHandle, Readiness, SubmitAllError, SubmitError, Unavailable};
 pub(crate) use names::device_class;
 pub use rejudge::UNJUDGED;
 

@@ -1,9 +1,10 @@
 //! What every handler may reach, and the bounds they keep.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +52,8 @@ pub struct Limits {
     pub workflow: workflow::Limits,
     /// Event streams of one key.
     pub max_streams_per_key: usize,
+    /// Jobs of one request that is about many.
+    pub max_batch_jobs: usize,
     /// How long a request may take, reading its body included; uploads and streams excepted.
     pub request_timeout: Duration,
     /// How long an upload may pause.
@@ -67,6 +70,7 @@ impl Default for Limits {
             max_asset_bytes: 100 << 20,
             workflow: workflow::Limits::default(),
             max_streams_per_key: 10_000,
+            max_batch_jobs: 100,
             request_timeout: Duration::from_secs(30),
             upload_idle_timeout: Duration::from_secs(30),
             default_deadline: Duration::from_secs(24 * 3600),
@@ -93,6 +97,8 @@ pub(super) struct Shared {
     pub(super) bodies: Arc<Semaphore>,
     /// Streams that ask the engine for a queue position at the same time.
     pub(super) askers: Semaphore,
+    /// The OpenAPI document, once the routes are known.
+    document: OnceLock<Bytes>,
 }
 
 /// What handlers take.
@@ -108,8 +114,19 @@ impl Shared {
             streams: Streams::default(),
             bodies: Arc::new(Semaphore::new(permits)),
             askers: Semaphore::new(MAX_ASKERS),
+            document: OnceLock::new(),
             state,
         }
+    }
+
+    /// Keeps the OpenAPI document.
+    pub(super) fn document(&self, text: String) {
+        let _ = self.document.set(text.into()); // A second one is the same.
+    }
+
+    /// The OpenAPI document, JSON text.
+    pub(super) fn documented(&self) -> Bytes {
+        self.document.get().cloned().unwrap_or_default()
     }
 }
 

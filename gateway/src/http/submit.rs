@@ -9,12 +9,13 @@ use scheduler::{Class, RefusalReason};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::body::INLINE_BYTES;
 use super::error::{ApiError, ErrorKind};
 use super::state::Shared;
 use super::time::millis;
 use crate::engine::SubmitError;
 use crate::link::message::Secret;
-use crate::store::{Face, IdempotencyKey, JobBody, JobPlan, NewJob, StoredResponse};
+use crate::store::{Face, IdempotencyKey, JobBody, JobPlan, NewJob, StoredResponse, TemplateUse};
 use crate::tenant::Caller;
 use crate::workflow::{self, Graph, Judged, Malformed, NodeProblem, Refused};
 
@@ -42,6 +43,9 @@ pub(super) struct Wanted {
     pub(super) due_within: Option<Duration>,
     pub(super) finish_within: Option<Duration>,
     pub(super) labels: BTreeMap<String, String>,
+    /// Opaque key of the person it is done for.
+    pub(super) user: Option<Arc<str>>,
+    pub(super) template: Option<TemplateUse>,
     pub(super) partner_key: Option<Secret>,
     /// BLAKE3 of what a repeat under the same idempotency key must equal.
     pub(super) body_hash: [u8; 32],
@@ -62,6 +66,16 @@ pub(super) fn judge(app: &Shared, text: &str) -> Result<Judged, ApiError> {
         return Err(missing_assets(&judged.malformed_references));
     }
     Ok(judged)
+}
+
+/// Judges a workflow, off the request threads when it is large.
+pub(super) async fn judge_apart(app: &Arc<Shared>, text: &Arc<str>) -> Result<Judged, ApiError> {
+    if text.len() <= INLINE_BYTES {
+        return judge(app, text);
+    }
+    let (app, text) = (app.clone(), text.clone());
+    let judged = tokio::task::spawn_blocking(move || judge(&app, &text)).await;
+    judged.map_err(|error| ApiError::internal(&error))?
 }
 
 /// Makes the job.
@@ -108,6 +122,10 @@ pub(super) fn job(
         },
         references: wanted.judged.references,
         labels: wanted.labels,
+        user: wanted.user,
+        template: wanted.template,
+        retry_of: None,
+        batch: None,
         accepted_at: now,
         retention_ms: millis(app.retention),
     }
@@ -291,7 +309,7 @@ mod tests {
         };
         let failure = of_refused(&refused);
         assert_eq!(failure.code(), "invalid_workflow");
-        let details = serde_json::to_value(failure.details_value().unwrap()).unwrap();
+        let details = serde_json::to_value(failure.particulars().unwrap()).unwrap();
         assert_eq!(details["node_errors"]["4"][0]["field"], "ckpt_name");
         assert_eq!(details["node_errors"]["4"][0]["reason"], "value_not_in_list");
         assert_eq!(

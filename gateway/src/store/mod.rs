@@ -83,7 +83,10 @@ pub trait Store: Send + Sync + 'static {
     fn body(&self, job: Uuid) -> BoxFuture<'_, Result<Option<JobBody>>>;
 
     /// Jobs of a tenant, newest first.
-    fn list(&self, query: ListQuery) -> BoxFuture<'_, Result<Vec<JobRow>>>;
+    fn list(&self, query: ListQuery) -> BoxFuture<'_, Result<Listed>>;
+
+    /// The jobs of these public ids, in no order; unknown ids have none.
+    fn jobs_by_public_ids(&self, tenant: u32, ids: Vec<String>) -> BoxFuture<'_, Result<Vec<JobRow>>>;
 
     /// The job and the stored first answer under an idempotency key of a face, if the key is alive.
     fn replay(&self, tenant: u32, face: Face, key: String) -> BoxFuture<'_, Result<Option<Replay>>>;

@@ -256,6 +256,10 @@ pub fn job() -> NewJob {
         },
         references: Vec::new(),
         labels: Default::default(),
+        user: None,
+        template: None,
+        retry_of: None,
+        batch: None,
         accepted_at: i64::try_from(id.as_u128() >> 80).unwrap(),
         retention_ms: 1_000_000,
     }

@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
 mod assets;
+mod batches;
 mod contract;
 mod doors;
 mod events;
 mod private;
+mod v1_events;
+mod v1_jobs;
 mod v2;
 mod walk;
 mod world;

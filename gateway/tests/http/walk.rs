@@ -57,12 +57,16 @@ fn foreign(route: &RouteInfo) -> Option<StatusCode> {
     let status = match (route.method.as_str(), route.path) {
         ("GET", "/livez" | "/readyz" | "/api/v2/health" | "/" | "/console") => StatusCode::OK,
         ("GET", "/console/console.js" | "/console/console.css" | "/metrics" | "/v1/fleet") => StatusCode::OK,
+        ("GET", "/openapi.json") => StatusCode::OK,
         ("GET", "/api/v2/jobs" | "/v1/jobs") => StatusCode::OK,
         ("POST", "/api/v2/jobs" | "/v1/jobs" | "/api/v2/assets/from-hash") => StatusCode::BAD_REQUEST,
         ("POST", "/api/v2/assets") => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ("POST", "/v1/jobs/status" | "/v1/jobs/cancel" | "/v1/batches") => StatusCode::BAD_REQUEST,
+        ("POST", "/v1/jobs/{id}/class") => StatusCode::BAD_REQUEST,
         ("POST", "/v1/drain") => StatusCode::ACCEPTED,
         ("GET", "/api/v2/jobs/{id}" | "/api/v2/jobs/{id}/workflow" | "/api/v2/jobs/{id}/events")
-        | ("GET", "/v1/jobs/{id}" | "/v1/jobs/{id}/explain")
+        | ("GET", "/v1/jobs/{id}" | "/v1/jobs/{id}/explain" | "/v1/jobs/{id}/events" | "/v1/batches/{id}")
+        | ("POST", "/v1/jobs/{id}/retry")
         | ("POST", "/api/v2/jobs/{id}/cancel" | "/v1/jobs/{id}/cancel")
         | ("HEAD", "/api/v2/assets/by-hash/{hash}")
         | ("GET" | "DELETE", "/api/v2/assets/{id}")

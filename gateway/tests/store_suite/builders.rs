@@ -58,6 +58,10 @@ pub fn new_job() -> NewJob {
         },
         references: Vec::new(),
         labels: BTreeMap::new(),
+        user: None,
+        template: None,
+        retry_of: None,
+        batch: None,
         accepted_at: T0,
         retention_ms: DAY,
     }

@@ -4,4 +4,5 @@ pub mod assets;
 pub mod builders;
 pub mod housekeeping;
 pub mod jobs;
+pub mod lists;
 pub mod people;

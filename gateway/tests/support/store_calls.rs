@@ -14,7 +14,8 @@ macro_rules! store_calls {
             outputs(job: Uuid) -> Vec<OutputRow>;
             job_with_outputs(job: Uuid) -> Option<JobWithOutputs>;
             body(job: Uuid) -> Option<JobBody>;
-            list(query: ListQuery) -> Vec<JobRow>;
+            list(query: ListQuery) -> Listed;
+            jobs_by_public_ids(tenant: u32, ids: Vec<String>) -> Vec<JobRow>;
             replay(tenant: u32, face: Face, key: String) -> Option<Replay>;
             asset(tenant: u32, id: Uuid) -> Option<AssetRow>;
             holds(tenant: u32, hash: String) -> bool;

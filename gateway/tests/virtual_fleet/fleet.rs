@@ -211,6 +211,10 @@ impl<'s> Fleet<'s> {
             },
             references: Vec::new(),
             labels: std::collections::BTreeMap::default(),
+            user: None,
+            template: None,
+            retry_of: None,
+            batch: None,
             accepted_at: self.engine.now(),
             retention_ms: 1_000_000_000,
         };

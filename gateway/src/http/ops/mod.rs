@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::error::{ApiError, AsItIs};
+use super::openapi;
 use super::respond::json;
 use super::routes::{Need, Routes};
 use super::state::App;
@@ -21,6 +22,7 @@ pub(super) fn add(routes: &mut Routes) {
     routes.add(Method::GET, "/readyz", Need::Nothing, readyz);
     routes.add(Method::GET, "/metrics", Need::Scope(Scope::Metrics), metrics);
     routes.add(Method::GET, "/", Need::Door, home);
+    routes.api(Need::Door, utoipa_axum::routes!(openapi::serve));
     console::add(routes);
 }
 

@@ -6,13 +6,54 @@ use jiff::Timestamp;
 use scheduler::{Class, InstanceId, Phase};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::super::time::at;
-use super::super::view::Seen;
+use super::super::view::{Outlook, Seen};
 use crate::fleet::FleetView;
 use crate::link::message::{OutputKind, Progress};
-use crate::store::{JobError, OutputRow};
+use crate::store::{JobError, OutputRow, TemplateUse};
+
+/// Where a job stands.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "its words are documented; `status` writes them")]
+pub(super) enum JobStatus {
+    /// It waits.
+    Queued,
+    /// It was given to an instance and has not started there.
+    Dispatching,
+    /// It runs.
+    Running,
+    /// Contact to its instance is lost; it is being looked up.
+    InDoubt,
+    /// It is done; its outputs are being stored.
+    Collecting,
+    /// It is being stopped.
+    Canceling,
+    /// It ended well.
+    Succeeded,
+    /// It ended with an error.
+    Failed,
+    /// It was canceled.
+    Canceled,
+    /// A deadline passed, or it is past its retention.
+    Expired,
+}
+
+/// Service level.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "its words are documented; `scheduler::Class` writes them")]
+pub(super) enum ServiceClass {
+    /// Runs when nobody else wants the device.
+    Batch,
+    /// The default.
+    Normal,
+    /// Somebody is looking at the screen.
+    Interactive,
+}
 
 /// The word for a phase.
 pub(super) fn status(phase: Phase) -> &'static str {
@@ -31,37 +72,69 @@ pub(super) fn status(phase: Phase) -> &'static str {
 }
 
 /// A job.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Job<'a> {
     id: &'a str,
+    #[schema(value_type = JobStatus)]
     status: &'static str,
+    #[schema(value_type = ServiceClass)]
     class: Class,
+    /// Counts up with each change that is on disk.
     revision: u64,
     created_at: Timestamp,
     started_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
+    /// It must have been executed by then.
     deadline: Timestamp,
+    /// When it is wanted; a late job still runs.
+    due_at: Option<Timestamp>,
+    /// The opaque key of the person it is done for.
+    user: Option<&'a str>,
+    template: Option<Template<'a>>,
+    /// The ended job that it repeats.
+    retry_of: Option<&'a str>,
+    batch: Option<Uuid>,
     attempt: u32,
+    /// Times its instance died, hung or ran out of memory under it.
     faults: u32,
+    /// Attempts lost through no fault of its own.
     losses: u32,
     instance: Option<&'a str>,
     labels: &'a BTreeMap<String, String>,
+    /// Jobs before it, while it waits and where that can be told quickly.
     position: Option<u64>,
+    predicted_start: Option<Timestamp>,
+    predicted_end: Option<Timestamp>,
     progress: Option<&'a Progress>,
     outputs: Vec<Output<'a>>,
     error: Option<Error<'a>>,
     urls: Urls,
 }
 
-#[derive(Debug, Serialize)]
+/// The template a job was made from.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JobTemplate)]
+struct Template<'a> {
+    name: &'a str,
+    version: u32,
+    /// The seeds it runs with, by parameter.
+    seeds: &'a BTreeMap<String, u64>,
+}
+
+/// Paths of a job.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JobUrls)]
 struct Urls {
     #[serde(rename = "self")]
     itself: String,
     cancel: String,
+    events: String,
     explain: String,
 }
 
-#[derive(Debug, Serialize)]
+/// An output of a job.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JobOutput)]
 struct Output<'a> {
     id: Uuid,
     node_id: &'a str,
@@ -70,14 +143,19 @@ struct Output<'a> {
     kind: OutputKind,
     content_type: &'a str,
     size_bytes: u64,
+    /// `blake3:` and 64 hex digits.
     hash: String,
     object_key: &'a str,
     url: String,
 }
 
-#[derive(Debug, Serialize)]
+/// Why a job failed.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JobError)]
 struct Error<'a> {
+    /// Stable, for programs.
     code: &'a str,
+    /// For people.
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     node_id: Option<&'a str>,
@@ -86,13 +164,14 @@ struct Error<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     traceback: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     node_errors: Option<&'a RawValue>,
 }
 
-/// Renders a job. `position` is the number of jobs before it; `base` the base of absolute URLs.
+/// Renders a job; `base` is the base of absolute URLs.
 pub(super) fn job<'a>(
     seen: &'a Seen,
-    position: Option<u64>,
+    outlook: Outlook,
     outputs: &'a [OutputRow],
     base: &str,
     fleet: &'a FleetView,
@@ -108,17 +187,33 @@ pub(super) fn job<'a>(
         started_at: seen.started_at().map(at),
         ended_at: row.ended_at.map(at),
         deadline: at(row.deadline),
+        due_at: row.due_at.map(at),
+        user: row.user.as_deref(),
+        template: row.template.as_ref().map(template),
+        retry_of: row.retry_of.as_deref(),
+        batch: row.batch,
         attempt: row.attempt,
         faults: row.faults,
         losses: row.losses,
         instance: seen.instance().or_else(|| placed_on(seen, fleet)),
         labels: &row.labels,
-        position,
+        position: outlook.position,
+        predicted_start: outlook.predicted_start.map(at),
+        predicted_end: outlook.predicted_end.map(at),
         progress: seen.progress(),
         outputs: outputs.iter().map(|row| output(row, base)).collect(),
         error: error(seen),
-        urls: Urls { cancel: format!("{itself}/cancel"), explain: format!("{itself}/explain"), itself },
+        urls: Urls {
+            cancel: format!("{itself}/cancel"),
+            events: format!("{itself}/events"),
+            explain: format!("{itself}/explain"),
+            itself,
+        },
     }
+}
+
+fn template(used: &TemplateUse) -> Template<'_> {
+    Template { name: &used.name, version: used.version, seeds: &used.seeds }
 }
 
 /// Where its last attempt was placed, for a job that nothing more is known of.

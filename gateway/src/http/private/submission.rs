@@ -1,16 +1,19 @@
 //! The body of `POST /v1/jobs`. Unknown members are refused by name: a typo must not become a silent default.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use scheduler::Class;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::super::error::ApiError;
 use super::super::state::Shared;
 use super::super::submit::{self, Wanted};
+use super::render::ServiceClass;
 
 /// Longest wait that may be asked for.
 const MAX_WITHIN_SECONDS: u64 = 30 * 24 * 3600;
@@ -20,28 +23,75 @@ const MAX_PNGINFO_DEPTH: usize = 64;
 
 const MAX_PNGINFO_BYTES: usize = 1 << 20;
 
-#[derive(Deserialize)]
+/// Longest `user`.
+const MAX_USER_BYTES: usize = 128;
+
+/// A job as it is asked for.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Body<'a> {
+#[schema(as = JobSubmission)]
+pub(super) struct Body<'a> {
+    /// The graph in ComfyUI's API format.
     #[serde(borrow)]
+    #[schema(value_type = Option<Object>)]
     workflow: Option<&'a RawValue>,
+    /// Service level; `normal` where it is left out.
+    #[schema(value_type = Option<ServiceClass>)]
     class: Option<Class>,
+    /// It must have started by then, or it expires.
+    #[schema(minimum = 1, maximum = 2_592_000)]
     start_within_seconds: Option<u64>,
+    /// It must have been executed by then, or it expires.
+    #[schema(minimum = 1, maximum = 2_592_000)]
     finish_within_seconds: Option<u64>,
+    /// When it is wanted: it runs sooner for it, and still runs when it is late.
+    #[schema(minimum = 1, maximum = 2_592_000)]
     due_within_seconds: Option<u64>,
+    /// The person it is done for: an opaque key, never sent to ComfyUI.
+    #[schema(max_length = 128)]
+    user: Option<String>,
+    /// At most 16 names and values of the caller's own.
     #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
+    /// The caller's order among its own jobs; lower runs first.
     order: Option<i64>,
+    /// What the editor puts into files, an object.
     #[serde(borrow)]
+    #[schema(value_type = Option<Object>)]
     extra_pnginfo: Option<&'a RawValue>,
+    #[schema(ignore)]
     webhook_url: Option<IgnoredAny>,
+    #[schema(ignore)]
     ticket_url: Option<IgnoredAny>,
 }
 
-/// Reads and judges a submission.
-pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
-    let body: Body<'_> = serde_json::from_slice(bytes)
-        .map_err(|error| ApiError::invalid(format!("the body is not as expected: {error}")))?;
+/// A submission that was read, and whose workflow was not judged yet.
+pub(super) struct Asked {
+    workflow: Arc<str>,
+    class: Class,
+    start_within: Option<Duration>,
+    finish_within: Option<Duration>,
+    due_within: Option<Duration>,
+    user: Option<Arc<str>>,
+    labels: BTreeMap<String, String>,
+    order: Option<i64>,
+    extra_pnginfo: Option<Arc<str>>,
+    body_hash: [u8; 32],
+}
+
+/// Reads a submission.
+pub(super) fn read(_: &Shared, bytes: &[u8]) -> Result<Asked, ApiError> {
+    let body: Body<'_> = serde_json::from_slice(bytes).map_err(|error| malformed(&error))?;
+    ask(body, *blake3::hash(bytes).as_bytes())
+}
+
+/// What serde says of a body that is not as expected.
+pub(super) fn malformed(error: &serde_json::Error) -> ApiError {
+    ApiError::invalid(format!("the body is not as expected: {error}"))
+}
+
+/// Checks all of a submission that can be checked without the fleet.
+pub(super) fn ask(body: Body<'_>, body_hash: [u8; 32]) -> Result<Asked, ApiError> {
     for (name, given) in [("webhook_url", &body.webhook_url), ("ticket_url", &body.ticket_url)] {
         if given.is_some() {
             return Err(ApiError::refused("unsupported", format!("{name} is not supported yet")));
@@ -50,23 +100,37 @@ pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
     let text = body.workflow.ok_or_else(|| ApiError::invalid("workflow is missing"))?.get();
     let labels = body.labels.unwrap_or_default();
     submit::check_labels(&labels).map_err(|reason| ApiError::refused("labels_invalid", reason))?;
-    let start_within = within("start_within_seconds", body.start_within_seconds)?;
-    let finish_within = within("finish_within_seconds", body.finish_within_seconds)?;
-    let due_within = within("due_within_seconds", body.due_within_seconds)?;
-    let extra_pnginfo = body.extra_pnginfo.map(pnginfo).transpose()?;
-    let judged = submit::judge(app, text)?;
-    Ok(Wanted {
+    Ok(Asked {
         workflow: text.into(),
-        judged,
-        extra_pnginfo: extra_pnginfo.map(Into::into),
         class: body.class.unwrap_or_default(),
-        order: body.order,
-        start_within,
-        finish_within,
-        due_within,
+        start_within: within("start_within_seconds", body.start_within_seconds)?,
+        finish_within: within("finish_within_seconds", body.finish_within_seconds)?,
+        due_within: within("due_within_seconds", body.due_within_seconds)?,
+        user: body.user.map(user).transpose()?,
         labels,
+        order: body.order,
+        extra_pnginfo: body.extra_pnginfo.map(pnginfo).transpose()?.map(Into::into),
+        body_hash,
+    })
+}
+
+/// Judges what was asked for against the fleet.
+pub(super) async fn judge(app: &Arc<Shared>, asked: Asked) -> Result<Wanted, ApiError> {
+    let judged = submit::judge_apart(app, &asked.workflow).await?;
+    Ok(Wanted {
+        workflow: asked.workflow,
+        judged,
+        extra_pnginfo: asked.extra_pnginfo,
+        class: asked.class,
+        order: asked.order,
+        start_within: asked.start_within,
+        finish_within: asked.finish_within,
+        due_within: asked.due_within,
+        labels: asked.labels,
+        user: asked.user,
+        template: None,
         partner_key: None,
-        body_hash: *blake3::hash(bytes).as_bytes(),
+        body_hash: asked.body_hash,
     })
 }
 
@@ -77,6 +141,15 @@ fn within(name: &str, seconds: Option<u64>) -> Result<Option<Duration>, ApiError
         }
         seconds => Ok(seconds.map(Duration::from_secs)),
     }
+}
+
+fn user(user: String) -> Result<Arc<str>, ApiError> {
+    if user.is_empty() || user.len() > MAX_USER_BYTES || user.chars().any(char::is_control) {
+        return Err(ApiError::invalid(format!(
+            "user must be 1 to {MAX_USER_BYTES} bytes without control characters"
+        )));
+    }
+    Ok(user.into())
 }
 
 fn pnginfo(info: &RawValue) -> Result<&str, ApiError> {

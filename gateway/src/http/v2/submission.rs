@@ -55,6 +55,8 @@ pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
         due_within: None,
         finish_within: None,
         labels,
+        user: None,
+        template: None,
         partner_key,
         // Keys are single-use here, so nothing is ever compared; and extra_data stays out of it (CONTRACT §2).
         body_hash: *blake3::hash(text.as_bytes()).as_bytes(),

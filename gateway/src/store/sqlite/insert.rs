@@ -83,9 +83,9 @@ fn write_job(connection: &Connection, job: &NewJob) -> Result<i64> {
             "INSERT INTO jobs (id, public_id, tenant, face, state, revision, class, weight, concurrency,
                 sort_order, accepted_at, start_deadline, deadline, retention_ms, expires_at, attempt, placed_at,
                 faults, losses, cancel_requested, provisional, shape, family, prior_run_ms, prior_vram_mib, parts,
-                models, labels, due_at)
+                models, labels, due_at, on_behalf_of, template, template_version, seeds, retry_of, batch)
              VALUES (?1, ?2, ?3, ?4, 0, 1, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, 0, 0, 0, 0, ?14, ?15, ?16,
-                ?17, ?18, ?19, ?20, ?21, ?22)",
+                ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)",
         )
         .or_fault()?
         .execute(params![
@@ -111,6 +111,12 @@ fn write_job(connection: &Connection, job: &NewJob) -> Result<i64> {
             codec::models_bytes(&plan.requirement),
             codec::labels_text(&job.labels)?,
             plan.due_at,
+            job.user,
+            job.template.as_ref().map(|template| &template.name),
+            job.template.as_ref().map(|template| template.version),
+            job.template.as_ref().map(|template| codec::json(&template.seeds)).transpose()?,
+            job.retry_of,
+            job.batch.map(Uuid::into_bytes),
         ])
         .or_fault()?;
     let seq = connection.last_insert_rowid();
@@ -202,6 +208,7 @@ fn as_written(names: &Named) -> String {
         Named::Asset(id) => id.to_string(),
         Named::Upload(name) => name.clone(),
         Named::Output(name) => format!("{name} [output]"),
+        Named::Again(input) => input.name.clone(),
     }
 }
 
@@ -233,7 +240,20 @@ fn look_up(connection: &Connection, job: &NewJob, reference: &Reference) -> Resu
             None => find(OUTPUT_BY_ID, id.as_bytes()),
             held => Ok(held),
         },
+        Named::Again(input) => again(connection, job, input, &reference.pointer),
     }
+}
+
+/// Bytes are there as long as their row is, whatever became of the record that once named them.
+fn again(connection: &Connection, job: &NewJob, input: &PinnedInput, pointer: &str) -> Result<Option<Held>> {
+    let blob: Option<i64> = connection
+        .prepare_cached("SELECT seq FROM blobs WHERE id = ?1 AND tenant = ?2")
+        .or_fault()?
+        .query_row(params![input.blob.as_bytes(), job.tenant], |row| row.get(0))
+        .optional()
+        .or_fault()?;
+    let input = PinnedInput { pointer: pointer.to_owned(), ..input.clone() };
+    Ok(blob.map(|blob| Held { blob, asset: input.blob, input }))
 }
 
 fn query(

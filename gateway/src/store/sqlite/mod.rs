@@ -10,6 +10,7 @@ mod codec;
 mod error;
 mod fleet;
 mod insert;
+mod lists;
 mod naming;
 mod open;
 mod reader;
@@ -35,8 +36,8 @@ use self::reader::Readers;
 use self::turn::SqliteTurn;
 use self::writer::{SeenTime, Writer, WriterHandle};
 use super::{
-    AssetRow, Face, JobBody, JobRow, JobWithOutputs, KeyRow, KnownInstance, ListQuery, NewKey, OpenJob,
-    OutputRow, Replay, Result, Store, StoreError, Swept, TenantRow, Turn,
+    AssetRow, Face, JobBody, JobRow, JobWithOutputs, KeyRow, KnownInstance, ListQuery, Listed, NewKey,
+    OpenJob, OutputRow, Replay, Result, Store, StoreError, Swept, TenantRow, Turn,
 };
 
 /// How long bytes stay mintable after somebody asked whether they are held.
@@ -215,8 +216,12 @@ impl Store for SqliteStore {
         Box::pin(self.readers.call(move |connection| reads::body(connection, job)))
     }
 
-    fn list(&self, query: ListQuery) -> BoxFuture<'_, Result<Vec<JobRow>>> {
-        Box::pin(self.readers.call(move |connection| reads::list(connection, &query)))
+    fn list(&self, query: ListQuery) -> BoxFuture<'_, Result<Listed>> {
+        Box::pin(self.readers.call(move |connection| lists::list(connection, &query)))
+    }
+
+    fn jobs_by_public_ids(&self, tenant: u32, ids: Vec<String>) -> BoxFuture<'_, Result<Vec<JobRow>>> {
+        Box::pin(self.readers.call(move |connection| reads::jobs_by_public_ids(connection, tenant, &ids)))
     }
 
     fn replay(&self, tenant: u32, face: Face, key: String) -> BoxFuture<'_, Result<Option<Replay>>> {

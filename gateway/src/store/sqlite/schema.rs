@@ -14,6 +14,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_family.sql"),
     include_str!("../migrations/0003_due.sql"),
+    include_str!("../migrations/0005_templates.sql"),
 ];
 
 /// The schema version this program writes.

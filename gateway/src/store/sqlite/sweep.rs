@@ -55,7 +55,7 @@ fn bury(connection: &Connection, job: i64, now: i64) -> Result<()> {
     connection
         .prepare_cached(
             "UPDATE jobs SET revision = revision + 1, state = 6, tombstone_until = ?2, parts = x'', models = x'',
-                labels = NULL, error = NULL WHERE seq = ?1",
+                labels = NULL, error = NULL, on_behalf_of = NULL, template = NULL, seeds = NULL WHERE seq = ?1",
         )
         .and_then(|mut update| update.execute(params![job, now.saturating_add(TOMBSTONE_FOR_MS)]))
         .or_fault()?;

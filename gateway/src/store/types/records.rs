@@ -88,6 +88,22 @@ pub enum JobRecord {
     Learned(Learned),
 }
 
+impl JobRecord {
+    /// The job whose row gets a newer revision by it.
+    #[must_use]
+    pub fn changes(&self) -> Option<Uuid> {
+        match self {
+            Self::Placed { job, .. }
+            | Self::AttemptEnded { job, .. }
+            | Self::CancelIntended { job }
+            | Self::ClassChanged { job, .. }
+            | Self::Respecified { job, .. }
+            | Self::Ended { job, .. } => Some(*job),
+            Self::Refused { .. } | Self::Learned(_) => None,
+        }
+    }
+}
+
 /// A failure in the words of every face.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct JobError {
