@@ -157,6 +157,7 @@ fn settings(config: &Config) -> Settings {
         inbox: config.file.engine.inbox,
         workflow: limits(config),
         shared_inputs: config.file.workflow.shared_inputs.clone().into(),
+        prices: config.prices(),
     }
 }
 
@@ -190,6 +191,8 @@ fn http_state(
             workflow: limits(config),
             max_streams_per_key: file.http.max_streams_per_key,
             max_batch_jobs: file.http.max_batch_jobs,
+            max_templates: (file.templates.max_names, file.templates.max_versions),
+            max_meta_bytes: file.templates.max_meta_bytes,
             request_timeout: Duration::from_secs(file.http.request_timeout_seconds),
             default_deadline: Duration::from_secs(file.retention.deadline_seconds),
             ..http::Limits::default()
@@ -200,6 +203,7 @@ fn http_state(
         },
         public_url: config.public_url.clone(),
         shared_inputs: file.workflow.shared_inputs.clone().into(),
+        prices: config.prices(),
         retention: Duration::from_secs(file.retention.jobs_seconds),
         closing: closing.clone(),
     }

@@ -48,6 +48,12 @@ suite! {
         a_job_past_its_retention_is_a_tombstone_for_a_day a_tombstone_does_not_hide_a_newer_job_of_its_id
         open_jobs_are_never_swept bytes_go_an_hour_after_the_last_record any_use_saves_bytes_that_were_to_go
         pinned_bytes_outlive_their_record dead_keys_are_forgotten a_sweep_is_bounded;
+    templates:
+        versions_count_up_and_the_same_contents_make_none a_disabled_version_makes_room_for_the_one_before
+        a_tenants_own_template_wins_over_everybodys;
+    usage:
+        the_sums_of_usage_are_the_sums_of_the_jobs_by_every_key usage_outlives_its_jobs_and_ends_after_years
+        a_day_counts_so_many_people_by_name_and_the_others_together;
     people:
         a_key_makes_its_tenant_once a_key_is_revoked_by_id_or_prefix_and_stays_revoked;
 }

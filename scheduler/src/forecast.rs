@@ -23,6 +23,8 @@ pub struct Forecast {
     pub predicted_start: Option<Timestamp>,
     /// Predicted end, likewise.
     pub predicted_end: Option<Timestamp>,
+    /// The door would not let it in now.
+    pub refusal: Option<Refusal>,
 }
 
 /// What a job costs on one class of devices.
@@ -54,7 +56,8 @@ impl Scheduler {
         let (predicted_start, predicted_end) = self.forecast_times(now, spec.class, &kind, &instances);
         let classes = self.class_costs(&kind, &instances);
         instances.truncate(MOST_VERDICTS);
-        Forecast { instances, classes, predicted_start, predicted_end }
+        let refusal = self.would_refuse(spec.tenant, 1);
+        Forecast { instances, classes, predicted_start, predicted_end, refusal }
     }
 
     /// Whether the door would refuse the last of so many jobs of a tenant, submitted together.

@@ -51,6 +51,10 @@ section! {
         runner: Runner = Runner::default(),
         /// Readings of the GPUs.
         nvml: Nvml = Nvml::default(),
+        /// Stored workflows.
+        templates: Templates = Templates::default(),
+        /// What GPU time costs.
+        prices: Prices = Prices::default(),
         /// How long things are kept.
         retention: Retention = Retention::default(),
     }
@@ -207,6 +211,30 @@ section! {
         enabled: bool = true,
         /// The library; unset: `libnvidia-ml.so.1`.
         library: Option<PathBuf> = None,
+    }
+}
+
+section! {
+    /// Stored workflows.
+    Templates {
+        /// Names of one tenant.
+        max_names: u32 = 1_000,
+        /// Versions of one name.
+        max_versions: u32 = 1_000,
+        /// What a template carries for people, bytes of JSON.
+        max_meta_bytes: usize = 16 << 10,
+    }
+}
+
+section! {
+    /// What GPU time costs, in millionths of the currency.
+    Prices {
+        /// Code of the currency (ISO 4217).
+        currency: String = "CNY".to_owned(),
+        /// One second on a device, by its class; a class that is not here costs nothing.
+        per_gpu_second: BTreeMap<String, u64> = BTreeMap::new(),
+        /// Least price of a job that succeeded.
+        minimum_per_job: u64 = 0,
     }
 }
 

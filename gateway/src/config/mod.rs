@@ -13,7 +13,10 @@ use scheduler::Millis;
 
 use crate::workflow::FAMILIES;
 
-pub use file::{Engine, File, Http, Instance, Log, LogFormat, Nvml, Retention, Runner, Scheduler, Workflow};
+pub use file::{
+    Engine, File, Http, Instance, Log, LogFormat, Nvml, Prices, Retention, Runner, Scheduler, Templates,
+    Workflow,
+};
 
 /// The gateway's settings, checked and complete.
 #[derive(Debug, Clone)]
@@ -86,6 +89,17 @@ impl Config {
     #[must_use]
     pub fn scheduler(&self) -> scheduler::Config {
         scheduler_config(&self.file.scheduler)
+    }
+
+    /// What GPU time costs.
+    #[must_use]
+    pub fn prices(&self) -> crate::prices::Prices {
+        let file = &self.file.prices;
+        crate::prices::Prices {
+            currency: file.currency.as_str().into(),
+            per_gpu_second: file.per_gpu_second.clone().into(),
+            minimum_per_job: file.minimum_per_job,
+        }
     }
 
     /// How long a drain may take.
@@ -251,6 +265,9 @@ fn check_bounds(file: &File, mistakes: &mut Vec<String>) {
         ("engine.max_output_bytes", file.engine.max_output_bytes),
         ("runner.spool_max_bytes", file.runner.spool_max_bytes),
         ("runner.max_frame_bytes", file.runner.max_frame_bytes as u64),
+        ("templates.max_names", u64::from(file.templates.max_names)),
+        ("templates.max_versions", u64::from(file.templates.max_versions)),
+        ("templates.max_meta_bytes", file.templates.max_meta_bytes as u64),
         ("retention.jobs_seconds", file.retention.jobs_seconds),
         ("retention.deadline_seconds", file.retention.deadline_seconds),
         ("drain_seconds", file.drain_seconds),

@@ -25,6 +25,8 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
             ("engine", value) => file.engine = section("engine", value, mistakes),
             ("runner", value) => file.runner = section("runner", value, mistakes),
             ("nvml", value) => file.nvml = section("nvml", value, mistakes),
+            ("templates", value) => file.templates = section("templates", value, mistakes),
+            ("prices", value) => file.prices = section("prices", value, mistakes),
             ("retention", value) => file.retention = section("retention", value, mistakes),
             ("instances", Value::Array(list)) => file.instances = instances(list, mistakes),
             ("instances", _) => mistakes.push("instances: expected [[instances]] tables".to_owned()),
@@ -45,6 +47,8 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
         engine: file.engine,
         runner: file.runner,
         nvml: file.nvml,
+        templates: file.templates,
+        prices: file.prices,
         retention: file.retention,
         instances: file.instances,
         ..top

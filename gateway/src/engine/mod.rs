@@ -43,6 +43,7 @@ use crate::fleet::FleetView;
 use crate::link::local::EngineEnd;
 use crate::link::message::{Command, Report, Secret};
 use crate::metrics::Metrics;
+use crate::prices::Prices;
 use crate::store::{Result, Store, StoreError};
 use crate::workflow::{Catalogue, Limits};
 use effects::{Hands, Returned};
@@ -78,6 +79,8 @@ pub struct Settings {
     pub workflow: Limits,
     /// Input files that lie on every instance and may be named by anyone.
     pub shared_inputs: Arc<[String]>,
+    /// What GPU time costs.
+    pub prices: Prices,
 }
 
 /// What the engine is made of.

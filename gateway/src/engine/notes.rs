@@ -27,6 +27,8 @@ pub(super) struct Note {
     stored: Vec<StoredFile>,
     error: Option<JobError>,
     message: Option<String>,
+    /// When ComfyUI was done with it, milliseconds since the epoch.
+    pub(super) executed_at: Option<i64>,
     /// When its dispatch was handed to its lane; gone once it was answered.
     sent: Option<Instant>,
 }
@@ -44,6 +46,13 @@ impl Notes {
         }
     }
 
+    /// ComfyUI is done with it; the first word counts.
+    pub(super) fn executed(&mut self, attempt: Attempt, now: i64) {
+        if let Some(note) = self.get_mut(attempt) {
+            note.executed_at.get_or_insert(now);
+        }
+    }
+
     pub(super) fn open(&mut self, job: Uuid, number: u32, instance: InstanceId, prompt: Uuid) {
         let notes = self.by_job.entry(job).or_default();
         if notes.iter().all(|note| note.number != number) {
@@ -55,6 +64,7 @@ impl Notes {
                 stored: Vec::new(),
                 error: None,
                 message: None,
+                executed_at: None,
                 sent: None,
             });
         }

@@ -107,6 +107,9 @@ impl Engine {
         {
             self.metrics.dispatched(!matches!(signal, Signal::Lost { .. }), took);
         }
+        if matches!(signal, Signal::Executed { .. }) {
+            self.world.notes.executed(attempt, self.clock.now().0);
+        }
         let heard = self.world.notes.take(attempt, signal);
         work.hear(attempt, heard);
     }

@@ -13,7 +13,7 @@ use super::handle::{Input, Readiness, SubmitError};
 use super::world::spec;
 use super::{Engine, metering, names, records};
 use crate::link::message::{self, Attempt, Report, Secret};
-use crate::store::{AssetAnswer, AssetCall, FleetFact, Inserted, JobRecord, NewJob, Result, Turn};
+use crate::store::{AssetAnswer, AssetCall, FleetFact, Inserted, JobRecord, NewJob, Result, Turn, Used};
 
 /// What came in since the last turn.
 #[derive(Default)]
@@ -193,7 +193,12 @@ impl Engine {
         let mut counted = metering::count(&records, now);
         // What is known of a job goes before what was decided about it: its end comes last.
         let mut rows = facts.records;
-        rows.extend(records::durable(records, &mut self.world.notes, self.cell, now));
+        let (registry, prices) = (&self.registry, &self.settings.prices);
+        let meter = |instance, gpu_ms| {
+            let device_class = registry.device_class(instance).unwrap_or("unknown").to_owned();
+            Used { price_micros: prices.of(&device_class, gpu_ms), device_class, gpu_ms }
+        };
+        rows.extend(records::durable(records, &mut self.world.notes, &meter, self.cell, now));
         counted.outputs(&rows);
         let changed: Vec<Uuid> = rows.iter().filter_map(JobRecord::changes).collect();
         let (calls, callers): (Vec<_>, Vec<_>) = facts.calls.into_iter().unzip();

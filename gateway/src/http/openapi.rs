@@ -66,8 +66,9 @@ impl Document {
         mut paths: Paths,
     ) -> Vec<(String, Vec<Method>)> {
         self.schemas.extend(schemas);
-        for item in paths.paths.values_mut() {
-            for (_, operation) in operations(item) {
+        for (path, item) in &mut paths.paths {
+            for (method, operation) in operations(item) {
+                operation.operation_id = Some(operation_id(&method, path));
                 complete(operation, need);
             }
         }
@@ -121,6 +122,16 @@ fn operations(item: &mut PathItem) -> Vec<(Method, &mut Operation)> {
         (Method::PATCH, item.patch.as_mut()),
     ];
     all.into_iter().filter_map(|(method, operation)| Some((method, operation?))).collect()
+}
+
+/// A name that no other operation has: `post_jobs_by_id_cancel`.
+fn operation_id(method: &Method, path: &str) -> String {
+    let path = path.strip_prefix("/v1").unwrap_or(path).replace(".json", "");
+    let steps = path.split('/').filter(|step| !step.is_empty()).map(|step| {
+        let parameter = step.strip_prefix('{').and_then(|step| step.strip_suffix('}'));
+        parameter.map_or_else(|| format!("_{step}"), |name| format!("_by_{name}"))
+    });
+    steps.fold(method.as_str().to_lowercase(), |id, step| id + &step)
 }
 
 /// Adds what follows from where the operation stands.

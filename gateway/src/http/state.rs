@@ -8,9 +8,11 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::private::AvailabilityCache;
 use crate::artifacts::Artifacts;
 use crate::engine::EngineHandle;
 use crate::metrics::Metrics;
+use crate::prices::Prices;
 use crate::tenant::{Caller, Tenants};
 use crate::workflow;
 
@@ -33,6 +35,8 @@ pub struct State {
     pub public_url: Option<String>,
     /// File names that every instance has in its input folder.
     pub shared_inputs: Arc<[String]>,
+    /// What GPU time costs.
+    pub prices: Prices,
     /// How long an ended job is remembered.
     pub retention: Duration,
     /// Cancelled when the process goes away: event streams end.
@@ -48,6 +52,10 @@ pub struct Limits {
     pub max_bodies_bytes: usize,
     /// An uploaded file, bytes.
     pub max_asset_bytes: u64,
+    /// Templates of one tenant: names, and versions of each.
+    pub max_templates: (u32, u32),
+    /// What a template carries for people, bytes of JSON.
+    pub max_meta_bytes: usize,
     /// Bounds of a workflow.
     pub workflow: workflow::Limits,
     /// Event streams of one key.
@@ -71,6 +79,8 @@ impl Default for Limits {
             workflow: workflow::Limits::default(),
             max_streams_per_key: 10_000,
             max_batch_jobs: 100,
+            max_templates: (1_000, 1_000),
+            max_meta_bytes: 16 << 10,
             request_timeout: Duration::from_secs(30),
             upload_idle_timeout: Duration::from_secs(30),
             default_deadline: Duration::from_secs(24 * 3600),
@@ -99,6 +109,8 @@ pub(super) struct Shared {
     pub(super) askers: Semaphore,
     /// The OpenAPI document, once the routes are known.
     document: OnceLock<Bytes>,
+    /// What the fleet says to templates.
+    pub(super) availability: AvailabilityCache,
 }
 
 /// What handlers take.
@@ -115,6 +127,7 @@ impl Shared {
             bodies: Arc::new(Semaphore::new(permits)),
             askers: Semaphore::new(MAX_ASKERS),
             document: OnceLock::new(),
+            availability: AvailabilityCache::default(),
             state,
         }
     }

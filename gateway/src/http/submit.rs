@@ -198,7 +198,7 @@ fn busy(message: &'static str) -> ApiError {
     ApiError::new(ErrorKind::Busy, "queue_full", message)
 }
 
-fn of_malformed(malformed: &Malformed) -> ApiError {
+pub(super) fn of_malformed(malformed: &Malformed) -> ApiError {
     let code = match malformed {
         Malformed::UiFormat => "workflow_format_ui",
         _ => "invalid_workflow",

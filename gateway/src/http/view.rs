@@ -41,6 +41,7 @@ pub(super) fn accepted(job: &NewJob) -> Seen {
         deadline: job.plan.deadline,
         expires_at: job.plan.deadline.saturating_add(job.retention_ms),
         error: None,
+        used: None,
     };
     Seen { row, phase: Phase::Queued, live: None }
 }

@@ -38,6 +38,7 @@ pub(crate) fn row(state: StoredState) -> JobRow {
         deadline: ACCEPTED + 86_400_000,
         expires_at: ACCEPTED + 604_800_000,
         error: None,
+        used: None,
     }
 }
 

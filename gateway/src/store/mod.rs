@@ -111,6 +111,47 @@ pub trait Store: Send + Sync + 'static {
     /// Revokes a key by its id or its prefix; `false` when there is none.
     fn revoke_key(&self, id: String, at: i64) -> BoxFuture<'_, Result<bool>>;
 
+    /// What of these references leads nowhere, as it is written: what a submission would be refused for.
+    fn missing(
+        &self,
+        tenant: u32,
+        references: Vec<Reference>,
+        now: i64,
+    ) -> BoxFuture<'_, Result<Vec<String>>>;
+
+    /// Keeps a version of a template. Outside any turn, for which it waits.
+    fn put_template(&self, template: NewTemplate) -> BoxFuture<'_, Result<PutTemplate>>;
+
+    /// A version of a template that the tenant may use, its own before everybody's; without a version the newest one
+    /// that is enabled.
+    fn template(
+        &self,
+        tenant: u32,
+        name: String,
+        version: Option<u32>,
+    ) -> BoxFuture<'_, Result<Option<TemplateRow>>>;
+
+    /// The newest enabled version of each template that the tenant may use, by name, after this name.
+    fn templates(&self, tenant: u32, after: String, limit: u32) -> BoxFuture<'_, Result<Vec<TemplateRow>>>;
+
+    /// All versions of one owner's template, newest first.
+    fn template_versions(&self, tenant: u32, name: String) -> BoxFuture<'_, Result<Vec<TemplateVersion>>>;
+
+    /// Disables one owner's version, or enables it again (`None`); `false` when there is none.
+    fn disable_template(
+        &self,
+        tenant: u32,
+        name: String,
+        version: u32,
+        at: Option<i64>,
+    ) -> BoxFuture<'_, Result<bool>>;
+
+    /// Forgets all versions of one owner's template; `false` when there was none.
+    fn delete_template(&self, tenant: u32, name: String) -> BoxFuture<'_, Result<bool>>;
+
+    /// Usage of a tenant by day, class and so on, one row for each key and class of devices, by key.
+    fn usage(&self, query: UsageQuery) -> BoxFuture<'_, Result<Vec<UsageRow>>>;
+
     /// Housekeeping: forgets what is past its time and returns object keys whose bytes may go now.
     fn sweep(&self, now: i64, limit: u32) -> BoxFuture<'_, Result<Swept>>;
 

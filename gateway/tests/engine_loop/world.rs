@@ -40,6 +40,7 @@ pub fn settings() -> Settings {
         inbox: 64,
         workflow: Limits::default(),
         shared_inputs: Arc::new([]),
+        prices: gateway::prices::Prices::default(),
     }
 }
 

@@ -4,9 +4,12 @@
 mod assets;
 mod batches;
 mod contract;
+mod costs;
 mod doors;
 mod events;
+mod openapi;
 mod private;
+mod templates;
 mod v1_events;
 mod v1_jobs;
 mod v2;

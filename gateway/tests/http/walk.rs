@@ -16,7 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::world::{World, picture};
 
-async fn table() -> Vec<RouteInfo> {
+pub async fn table() -> Vec<RouteInfo> {
+    route_table(state().await)
+}
+
+pub async fn state() -> State {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = SqliteStore::temporary().unwrap();
     let artifacts = Artifacts::local(folder.path()).unwrap();
@@ -28,6 +32,7 @@ async fn table() -> Vec<RouteInfo> {
         inbox: 1,
         workflow: gateway::workflow::Limits::default(),
         shared_inputs: Arc::new([]),
+        prices: gateway::prices::Prices::default(),
     };
     let parts = Parts {
         store: store.clone(),
@@ -37,7 +42,7 @@ async fn table() -> Vec<RouteInfo> {
         settings,
     };
     let (_, engine) = Engine::open(parts).await.unwrap();
-    route_table(State {
+    State {
         engine,
         artifacts,
         tenants: Tenants::open(store).await.unwrap(),
@@ -46,9 +51,10 @@ async fn table() -> Vec<RouteInfo> {
         doors: Doors::default(),
         public_url: None,
         shared_inputs: Arc::new([]),
+        prices: gateway::prices::Prices::default(),
         retention: std::time::Duration::from_secs(1),
         closing: CancellationToken::new(),
-    })
+    }
 }
 
 /// What a stranger with a good key of another tenant gets: 404 where the path names something of ours, success or a
@@ -62,6 +68,11 @@ fn foreign(route: &RouteInfo) -> Option<StatusCode> {
         ("POST", "/api/v2/jobs" | "/v1/jobs" | "/api/v2/assets/from-hash") => StatusCode::BAD_REQUEST,
         ("POST", "/api/v2/assets") => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ("POST", "/v1/jobs/status" | "/v1/jobs/cancel" | "/v1/batches") => StatusCode::BAD_REQUEST,
+        ("POST", "/v1/estimate" | "/v1/templates") => StatusCode::BAD_REQUEST,
+        ("GET", "/v1/usage" | "/v1/templates") => StatusCode::OK,
+        ("GET" | "DELETE", "/v1/templates/{name}") => StatusCode::NOT_FOUND,
+        ("POST", "/v1/templates/{name}/versions/{version}/disable") => StatusCode::NOT_FOUND,
+        ("POST", "/v1/templates/{name}/versions/{version}/enable") => StatusCode::NOT_FOUND,
         ("POST", "/v1/jobs/{id}/class") => StatusCode::BAD_REQUEST,
         ("POST", "/v1/drain") => StatusCode::ACCEPTED,
         ("GET", "/api/v2/jobs/{id}" | "/api/v2/jobs/{id}/workflow" | "/api/v2/jobs/{id}/events")
@@ -102,7 +113,12 @@ impl Ours {
 
     fn path(&self, route: &RouteInfo) -> String {
         let id = if route.path.contains("/assets/") { &self.asset } else { &self.job };
-        route.path.replace("{id}", id).replace("{hash}", &self.hash).replace("{name}", "none")
+        route
+            .path
+            .replace("{id}", id)
+            .replace("{hash}", &self.hash)
+            .replace("{name}", "none")
+            .replace("{version}", "1")
     }
 }
 

@@ -167,6 +167,7 @@ pub async fn a_job_goes_through_its_life(store: Arc<dyn Store>) {
         outcome: Outcome::Failed(Failure::NodeError),
         error: Some(error.clone()),
         outputs: Vec::new(),
+        used: None,
         started_at: Some(T0 + 35),
         at: T0 + 40,
     };

@@ -62,6 +62,7 @@ pub async fn filters_combine_and_every_driver_keeps_the_order(store: Arc<dyn Sto
         outcome: Outcome::Canceled,
         error: None,
         outputs: Vec::new(),
+        used: None,
         started_at: None,
         at: T0 + 100,
     };

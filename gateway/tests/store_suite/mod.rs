@@ -6,3 +6,5 @@ pub mod housekeeping;
 pub mod jobs;
 pub mod lists;
 pub mod people;
+pub mod templates;
+pub mod usage;

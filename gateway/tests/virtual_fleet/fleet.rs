@@ -324,6 +324,7 @@ fn parts(setting: &Setting, folder: &tempfile::TempDir, links: Vec<EngineEnd>) -
             inbox: 64,
             workflow: Limits::default(),
             shared_inputs: Arc::new([]),
+            prices: gateway::prices::Prices::default(),
         },
     }
 }

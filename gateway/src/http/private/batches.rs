@@ -18,11 +18,12 @@ use super::super::view::{self, Outlook, Seen};
 use super::super::{body, submit, time};
 use super::jobs::Who;
 use super::many::Standing;
+use super::render::Setting;
 use super::submission::{Asked, Body, malformed};
-use super::{idempotency, render, submission};
+use super::{idempotency, jobs, render, submission};
 use crate::engine::{SubmitAllError, SubmitError};
 use crate::fleet::FleetView;
-use crate::store::{Face, ListQuery, NewJob};
+use crate::store::{ListQuery, NewJob};
 use crate::tenant::Caller;
 
 /// Jobs to be accepted together.
@@ -124,7 +125,8 @@ async fn try_submit(
     let id = jobs.first().and_then(|job| job.batch).unwrap_or_default();
     let seen: Vec<Seen> = jobs.iter().map(view::accepted).collect();
     let fleet = FleetView::default();
-    let shown = seen.iter().map(|seen| render::job(seen, Outlook::default(), &[], base, &fleet)).collect();
+    let setting = Setting { base, fleet: &fleet, prices: &app.prices };
+    let shown = seen.iter().map(|seen| render::job(seen, Outlook::default(), &[], &setting)).collect();
     let text = serde_json::to_string(&Accepted { id, jobs: shown });
     let text = text.map_err(|error| ApiError::internal(&error))?;
     if let Some(first) = jobs.first_mut() {
@@ -152,23 +154,16 @@ async fn make(
     asked: Vec<Asked>,
     mut key: Option<String>,
 ) -> Result<Vec<NewJob>, ApiError> {
-    let now = app.engine.now();
-    let batch = time::job_id(now);
-    let (mut jobs, mut faults) = (Vec::with_capacity(asked.len()), Vec::new());
+    let batch = time::job_id(app.engine.now());
+    let (mut made, mut faults) = (Vec::with_capacity(asked.len()), Vec::new());
     for (index, asked) in asked.into_iter().enumerate() {
-        match submission::judge(app, asked).await {
-            Ok(wanted) => {
-                let key = key.take().map(|key| (key, None));
-                let ids = (time::job_id(now), now);
-                let mut job = submit::job(app, caller, Face::Private, wanted, key, ids);
-                job.batch = Some(batch);
-                jobs.push(job);
-            }
+        match jobs::make(app, caller, asked, key.take()).await {
+            Ok(job) => made.push(NewJob { batch: Some(batch), ..job }),
             Err(failure) if failure.kind() == ErrorKind::Internal => return Err(failure),
             Err(failure) => faults.push((index, failure)),
         }
     }
-    if faults.is_empty() { Ok(jobs) } else { Err(of_faults(faults)) }
+    if faults.is_empty() { Ok(made) } else { Err(of_faults(faults)) }
 }
 
 /// Get a batch: how many of its jobs have which status, and where each stands.

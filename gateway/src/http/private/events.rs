@@ -22,6 +22,8 @@ use super::super::view::{self, Outlook};
 use super::follow::Follower;
 use super::frames::Told;
 use super::jobs::Who;
+use super::render::Setting;
+use crate::store::OutputRow;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -148,7 +150,7 @@ impl Stream {
             self.is_over = true;
             return;
         }
-        self.told.job(self.follower.seen(), &[], &self.base, &self.app.engine.fleet(), out);
+        self.tell(&[], out);
     }
 
     /// Tells what is new; returns when to look again, where something is held back until then.
@@ -174,12 +176,17 @@ impl Stream {
     async fn read(&mut self, out: &mut String) {
         match self.follower.read().await {
             Ok(outputs) => {
-                let seen = self.follower.seen();
-                self.told.job(seen, &outputs, &self.base, &self.app.engine.fleet(), out);
-                self.is_over |= seen.phase.is_terminal();
+                self.tell(&outputs, out);
+                self.is_over |= self.follower.seen().phase.is_terminal();
             }
             Err(failure) => warn!(code = failure.code(), "job of an event stream not read"),
         }
+    }
+
+    fn tell(&mut self, outputs: &[OutputRow], out: &mut String) {
+        let fleet = self.app.engine.fleet();
+        let setting = Setting { base: &self.base, fleet: &fleet, prices: &self.app.prices };
+        self.told.job(self.follower.seen(), outputs, &setting, out);
     }
 
     async fn keep_alive(&mut self, out: &mut String) {

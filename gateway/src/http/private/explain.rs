@@ -50,7 +50,7 @@ struct Explained<'a> {
 /// What one instance says to a job.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = InstanceVerdict)]
-struct Verdict<'a> {
+pub(super) struct Verdict<'a> {
     name: &'a str,
     obstacle: Option<&'static str>,
     message: String,
@@ -59,10 +59,10 @@ struct Verdict<'a> {
 }
 
 /// What sentences are made from.
-struct Words<'a> {
-    fleet: &'a FleetView,
-    parts: HashMap<Part, String>,
-    now: i64,
+pub(super) struct Words<'a> {
+    pub(super) fleet: &'a FleetView,
+    pub(super) parts: HashMap<Part, String>,
+    pub(super) now: i64,
 }
 
 /// Explain a job: why it waits, or why it failed, in words.
@@ -261,7 +261,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    fn verdict(&self, verdict: &InstanceVerdict) -> Verdict<'a> {
+    pub(super) fn verdict(&self, verdict: &InstanceVerdict) -> Verdict<'a> {
         let (obstacle, message) = match &verdict.obstacle {
             None if verdict.warm => (None, "could take it now, with its models loaded".to_owned()),
             None => (None, "could take it now".to_owned()),

@@ -10,9 +10,8 @@ use tokio::time::Instant;
 
 use super::super::time::at;
 use super::super::view::{Outlook, Seen};
-use super::render;
+use super::render::{self, Setting};
 use crate::engine::LiveState;
-use crate::fleet::FleetView;
 use crate::link::message::Progress;
 use crate::store::OutputRow;
 
@@ -53,8 +52,7 @@ impl Told {
         &mut self,
         seen: &Seen,
         outputs: &[OutputRow],
-        base: &str,
-        fleet: &FleetView,
+        setting: &Setting<'_>,
         out: &mut String,
     ) {
         if seen.row.revision <= self.revision {
@@ -66,7 +64,7 @@ impl Told {
             self.outlook = Outlook::default();
         }
         let _ = writeln!(out, "id: {}", self.revision); // Writing to a String does not fail.
-        frame("job", &render::job(seen, self.outlook, outputs, base, fleet), out);
+        frame("job", &render::job(seen, self.outlook, outputs, setting), out);
     }
 
     /// Tells where a job stands that its row does not tell: running, in doubt, collecting.

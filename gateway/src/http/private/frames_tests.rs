@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
 use super::*;
+use crate::fleet::FleetView;
 use crate::http::view::tests::{ACCEPTED, live, row};
+use crate::prices::Prices;
 use crate::store::StoredState;
 
 fn names(out: &str) -> Vec<&str> {
@@ -12,7 +14,9 @@ fn tell(told: &mut Told, state: StoredState, revision: u64) -> String {
     let mut out = String::new();
     let mut row = row(state);
     row.revision = revision;
-    told.job(&Seen::new(row, None), &[], "http://x", &FleetView::default(), &mut out);
+    let (fleet, prices) = (FleetView::default(), Prices::default());
+    let setting = Setting { base: "http://x", fleet: &fleet, prices: &prices };
+    told.job(&Seen::new(row, None), &[], &setting, &mut out);
     out
 }
 

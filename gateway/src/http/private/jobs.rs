@@ -17,11 +17,12 @@ use super::super::state::{App, Shared};
 use super::super::view::{self, Outlook, Seen};
 use super::super::{body, submit, time};
 use super::follow::Follower;
+use super::render::Setting;
 use super::submission::Body;
-use super::{idempotency, render, submission};
+use super::{cost, idempotency, render, submission};
 use crate::engine::SubmitError;
 use crate::fleet::FleetView;
-use crate::store::{Face, StoredState};
+use crate::store::{Face, NewJob, StoredState};
 use crate::tenant::Caller;
 
 pub(super) type Who = Extension<Arc<Caller>>;
@@ -65,22 +66,31 @@ async fn try_submit(
     key: Option<String>,
     base: &str,
 ) -> Result<Response, ApiError> {
-    let wanted = submission::judge(app, asked).await?;
-    let now = app.engine.now();
-    let key = key.map(|key| (key, None));
-    let job = submit::job(app, caller, Face::Private, wanted, key, (time::job_id(now), now));
+    let job = make(app, caller, asked, key).await?;
     accept(app, job, base).await
 }
 
+/// Judges what was asked for, and its price, and makes the job.
+pub(super) async fn make(
+    app: &Arc<Shared>,
+    caller: &Caller,
+    asked: submission::Asked,
+    key: Option<String>,
+) -> Result<NewJob, ApiError> {
+    let submission::Judged { wanted, max_cost_micros } = submission::judge(app, caller, asked).await?;
+    let now = app.engine.now();
+    let key = key.map(|key| (key, None));
+    let job = submit::job(app, caller, Face::Private, wanted, key, (time::job_id(now), now));
+    cost::check_ceiling(app, &job, max_cost_micros).await?;
+    Ok(job)
+}
+
 /// Hands a job to the engine and answers with it as it is then.
-pub(super) async fn accept(
-    app: &Shared,
-    mut job: crate::store::NewJob,
-    base: &str,
-) -> Result<Response, ApiError> {
+pub(super) async fn accept(app: &Shared, mut job: NewJob, base: &str) -> Result<Response, ApiError> {
     let seen = view::accepted(&job);
     let fleet = FleetView::default();
-    let shown = render::job(&seen, Outlook::default(), &[], base, &fleet);
+    let setting = Setting { base, fleet: &fleet, prices: &app.prices };
+    let shown = render::job(&seen, Outlook::default(), &[], &setting);
     let body = serde_json::to_string(&shown).map_err(|error| ApiError::internal(&error))?;
     idempotency::keep(&mut job, &body);
     match app.engine.submit(job, None).await {
@@ -137,7 +147,9 @@ pub(super) async fn show(app: &Shared, seen: &Seen, headers: &HeaderMap) -> Resu
     let outputs = view::outputs(app, &seen.row).await?;
     let outlook = view::outlook(app, seen).await;
     let fleet = app.engine.fleet();
-    json(StatusCode::OK, &render::job(seen, outlook, &outputs, &view::base_url(app, headers), &fleet))
+    let base = view::base_url(app, headers);
+    let setting = Setting { base: &base, fleet: &fleet, prices: &app.prices };
+    json(StatusCode::OK, &render::job(seen, outlook, &outputs, &setting))
 }
 
 /// One page of jobs.
@@ -176,10 +188,9 @@ pub(super) async fn list(
         listing::page(&app, &caller, &wanted, |seen| wanted.has_status(render::status(seen.phase))).await?;
     let base = view::base_url(&app, &headers);
     let fleet = app.engine.fleet();
-    let jobs = jobs
-        .iter()
-        .map(|(seen, outputs)| render::job(seen, Outlook::default(), outputs, &base, &fleet))
-        .collect();
+    let setting = Setting { base: &base, fleet: &fleet, prices: &app.prices };
+    let jobs =
+        jobs.iter().map(|(seen, outputs)| render::job(seen, Outlook::default(), outputs, &setting)).collect();
     json(StatusCode::OK, &List { jobs, next_cursor })
 }
 

@@ -1,7 +1,10 @@
 //! `/v1`: what our own backend speaks. Every answer's shape is pinned by the files in `tests/contract/`.
 
 mod acts;
+mod availability;
 mod batches;
+mod cost;
+mod estimate;
 mod events;
 mod explain;
 mod fleet;
@@ -12,8 +15,12 @@ mod jobs;
 mod many;
 mod render;
 mod submission;
+mod templates;
+mod usage;
 
 use utoipa_axum::routes;
+
+pub(super) use availability::AvailabilityCache;
 
 use super::routes::{Need, Routes};
 use crate::store::Scope;
@@ -35,6 +42,14 @@ pub(super) fn add(table: &mut Routes) {
     table.api(submit, routes!(many::cancel));
     table.api(submit, routes!(batches::submit));
     table.api(read, routes!(batches::get));
+    table.api(read, routes!(estimate::estimate));
+    table.api(read, routes!(usage::usage));
+    table.api(read, routes!(templates::list));
+    table.api(admin, routes!(templates::put));
+    table.api(read, routes!(templates::get));
+    table.api(admin, routes!(templates::delete));
+    table.api(admin, routes!(templates::disable));
+    table.api(admin, routes!(templates::enable));
     table.api(admin, routes!(fleet::fleet));
     table.api(admin, routes!(fleet::cordon));
     table.api(admin, routes!(fleet::uncordon));

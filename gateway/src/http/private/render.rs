@@ -13,7 +13,8 @@ use super::super::time::at;
 use super::super::view::{Outlook, Seen};
 use crate::fleet::FleetView;
 use crate::link::message::{OutputKind, Progress};
-use crate::store::{JobError, OutputRow, TemplateUse};
+use crate::prices::Prices;
+use crate::store::{JobError, OutputRow, TemplateUse, Used};
 
 /// Where a job stands.
 #[derive(ToSchema)]
@@ -108,7 +109,29 @@ pub(super) struct Job<'a> {
     progress: Option<&'a Progress>,
     outputs: Vec<Output<'a>>,
     error: Option<Error<'a>>,
+    /// What it used, once it has succeeded.
+    usage: Option<Usage<'a>>,
     urls: Urls,
+}
+
+/// What a job used.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JobUsage)]
+struct Usage<'a> {
+    device_class: &'a str,
+    /// From its start at ComfyUI until it was executed; 0 where nobody saw the start.
+    gpu_ms: u64,
+    /// Millionths of the currency.
+    price_micros: u64,
+    currency: &'a str,
+}
+
+/// What is needed beside a job to show it.
+pub(super) struct Setting<'a> {
+    /// Base of absolute URLs.
+    pub(super) base: &'a str,
+    pub(super) fleet: &'a FleetView,
+    pub(super) prices: &'a Prices,
 }
 
 /// The template a job was made from.
@@ -168,13 +191,12 @@ struct Error<'a> {
     node_errors: Option<&'a RawValue>,
 }
 
-/// Renders a job; `base` is the base of absolute URLs.
+/// Renders a job.
 pub(super) fn job<'a>(
     seen: &'a Seen,
     outlook: Outlook,
     outputs: &'a [OutputRow],
-    base: &str,
-    fleet: &'a FleetView,
+    setting: &Setting<'a>,
 ) -> Job<'a> {
     let row = &seen.row;
     let itself = format!("/v1/jobs/{}", row.public_id);
@@ -195,20 +217,30 @@ pub(super) fn job<'a>(
         attempt: row.attempt,
         faults: row.faults,
         losses: row.losses,
-        instance: seen.instance().or_else(|| placed_on(seen, fleet)),
+        instance: seen.instance().or_else(|| placed_on(seen, setting.fleet)),
         labels: &row.labels,
         position: outlook.position,
         predicted_start: outlook.predicted_start.map(at),
         predicted_end: outlook.predicted_end.map(at),
         progress: seen.progress(),
-        outputs: outputs.iter().map(|row| output(row, base)).collect(),
+        outputs: outputs.iter().map(|row| output(row, setting.base)).collect(),
         error: error(seen),
+        usage: row.used.as_ref().map(|used| usage(used, setting.prices)),
         urls: Urls {
             cancel: format!("{itself}/cancel"),
             events: format!("{itself}/events"),
             explain: format!("{itself}/explain"),
             itself,
         },
+    }
+}
+
+fn usage<'a>(used: &'a Used, prices: &'a Prices) -> Usage<'a> {
+    Usage {
+        device_class: &used.device_class,
+        gpu_ms: used.gpu_ms,
+        price_micros: used.price_micros,
+        currency: &prices.currency,
     }
 }
 

@@ -14,6 +14,8 @@ use super::super::error::ApiError;
 use super::super::state::Shared;
 use super::super::submit::{self, Wanted};
 use super::render::ServiceClass;
+use super::templates::{self, TemplateCall};
+use crate::tenant::Caller;
 
 /// Longest wait that may be asked for.
 const MAX_WITHIN_SECONDS: u64 = 30 * 24 * 3600;
@@ -31,10 +33,12 @@ const MAX_USER_BYTES: usize = 128;
 #[serde(deny_unknown_fields)]
 #[schema(as = JobSubmission)]
 pub(super) struct Body<'a> {
-    /// The graph in ComfyUI's API format.
+    /// The graph in ComfyUI's API format; either this or `template`.
     #[serde(borrow)]
     #[schema(value_type = Option<Object>)]
     workflow: Option<&'a RawValue>,
+    /// A stored workflow and the values of its parameters.
+    template: Option<TemplateCall>,
     /// Service level; `normal` where it is left out.
     #[schema(value_type = Option<ServiceClass>)]
     class: Option<Class>,
@@ -55,6 +59,8 @@ pub(super) struct Body<'a> {
     labels: Option<BTreeMap<String, String>>,
     /// The caller's order among its own jobs; lower runs first.
     order: Option<i64>,
+    /// The job is refused when the estimate of its price is above this, millionths of the currency.
+    max_cost_micros: Option<u64>,
     /// What the editor puts into files, an object.
     #[serde(borrow)]
     #[schema(value_type = Option<Object>)]
@@ -67,7 +73,8 @@ pub(super) struct Body<'a> {
 
 /// A submission that was read, and whose workflow was not judged yet.
 pub(super) struct Asked {
-    workflow: Arc<str>,
+    work: Work,
+    max_cost_micros: Option<u64>,
     class: Class,
     start_within: Option<Duration>,
     finish_within: Option<Duration>,
@@ -77,6 +84,20 @@ pub(super) struct Asked {
     order: Option<i64>,
     extra_pnginfo: Option<Arc<str>>,
     body_hash: [u8; 32],
+}
+
+/// What is to be run.
+enum Work {
+    /// A graph, verbatim.
+    Workflow(Arc<str>),
+    /// A template with values.
+    Template(TemplateCall),
+}
+
+/// What the fleet says to a submission.
+pub(super) struct Judged {
+    pub(super) wanted: Wanted,
+    pub(super) max_cost_micros: Option<u64>,
 }
 
 /// Reads a submission.
@@ -97,11 +118,17 @@ pub(super) fn ask(body: Body<'_>, body_hash: [u8; 32]) -> Result<Asked, ApiError
             return Err(ApiError::refused("unsupported", format!("{name} is not supported yet")));
         }
     }
-    let text = body.workflow.ok_or_else(|| ApiError::invalid("workflow is missing"))?.get();
+    let work = match (body.workflow, body.template) {
+        (Some(workflow), None) => Work::Workflow(workflow.get().into()),
+        (None, Some(template)) => Work::Template(template),
+        (None, None) => return Err(ApiError::invalid("workflow or template is missing")),
+        (Some(_), Some(_)) => return Err(ApiError::invalid("either workflow or template, not both")),
+    };
     let labels = body.labels.unwrap_or_default();
     submit::check_labels(&labels).map_err(|reason| ApiError::refused("labels_invalid", reason))?;
     Ok(Asked {
-        workflow: text.into(),
+        work,
+        max_cost_micros: body.max_cost_micros,
         class: body.class.unwrap_or_default(),
         start_within: within("start_within_seconds", body.start_within_seconds)?,
         finish_within: within("finish_within_seconds", body.finish_within_seconds)?,
@@ -115,10 +142,17 @@ pub(super) fn ask(body: Body<'_>, body_hash: [u8; 32]) -> Result<Asked, ApiError
 }
 
 /// Judges what was asked for against the fleet.
-pub(super) async fn judge(app: &Arc<Shared>, asked: Asked) -> Result<Wanted, ApiError> {
-    let judged = submit::judge_apart(app, &asked.workflow).await?;
-    Ok(Wanted {
-        workflow: asked.workflow,
+pub(super) async fn judge(app: &Arc<Shared>, caller: &Caller, asked: Asked) -> Result<Judged, ApiError> {
+    let (workflow, template) = match asked.work {
+        Work::Workflow(workflow) => (workflow, None),
+        Work::Template(call) => {
+            let (workflow, used) = templates::expand(app, caller, call).await?;
+            (workflow, Some(used))
+        }
+    };
+    let judged = submit::judge_apart(app, &workflow).await?;
+    let wanted = Wanted {
+        workflow,
         judged,
         extra_pnginfo: asked.extra_pnginfo,
         class: asked.class,
@@ -128,10 +162,11 @@ pub(super) async fn judge(app: &Arc<Shared>, asked: Asked) -> Result<Wanted, Api
         due_within: asked.due_within,
         labels: asked.labels,
         user: asked.user,
-        template: None,
+        template,
         partner_key: None,
         body_hash: asked.body_hash,
-    })
+    };
+    Ok(Judged { wanted, max_cost_micros: asked.max_cost_micros })
 }
 
 fn within(name: &str, seconds: Option<u64>) -> Result<Option<Duration>, ApiError> {

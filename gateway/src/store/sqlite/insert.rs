@@ -22,7 +22,7 @@ pub(super) fn submission(writer: &mut Writer, job: NewJob) -> Result<Inserted> {
     if is_live(connection, job.tenant, &job.public_id)? {
         return Ok(Inserted::DuplicateId);
     }
-    let found = match resolve(connection, &job)? {
+    let found = match resolve(connection, (job.tenant, job.accepted_at), &job.references)? {
         Ok(found) => found,
         Err(missing) => return Ok(Inserted::MissingAssets(missing)),
     };
@@ -185,12 +185,29 @@ fn claim_key(connection: &Connection, job: &NewJob) -> Result<Option<[u8; 16]>> 
     Ok(Some(claim))
 }
 
+/// What of these leads nowhere.
+pub(super) fn missing(
+    connection: &Connection,
+    tenant: u32,
+    references: &[Reference],
+    now: i64,
+) -> Result<Vec<String>> {
+    Ok(resolve(connection, (tenant, now), references)?.err().unwrap_or_default())
+}
+
+/// Who looks, and when.
+type Looker = (u32, i64);
+
 /// All references, or the names of those that lead nowhere, each once.
-fn resolve(connection: &Connection, job: &NewJob) -> Result<Result<Vec<Held>, Vec<String>>> {
-    let mut found = Vec::with_capacity(job.references.len());
+fn resolve(
+    connection: &Connection,
+    looker: Looker,
+    references: &[Reference],
+) -> Result<Result<Vec<Held>, Vec<String>>> {
+    let mut found = Vec::with_capacity(references.len());
     let mut missing: Vec<String> = Vec::new();
-    for reference in &job.references {
-        match look_up(connection, job, reference)? {
+    for reference in references {
+        match look_up(connection, looker, reference)? {
             Some(held) => found.push(held),
             None => {
                 let name = as_written(&reference.names);
@@ -231,8 +248,8 @@ const OUTPUT_BY_NAME: &str =
      WHERE o.tenant = ?1 AND o.name = ?2 AND j.state = 3 AND j.expires_at > ?3
      ORDER BY o.seq DESC LIMIT 1";
 
-fn look_up(connection: &Connection, job: &NewJob, reference: &Reference) -> Result<Option<Held>> {
-    let find = |sql, name: &dyn rusqlite::ToSql| query(connection, sql, job, name, &reference.pointer);
+fn look_up(connection: &Connection, looker: Looker, reference: &Reference) -> Result<Option<Held>> {
+    let find = |sql, name: &dyn rusqlite::ToSql| query(connection, sql, looker, name, &reference.pointer);
     match &reference.names {
         Named::Upload(name) => find(ASSET_BY_NAME, name),
         Named::Output(name) => find(OUTPUT_BY_NAME, name),
@@ -240,16 +257,21 @@ fn look_up(connection: &Connection, job: &NewJob, reference: &Reference) -> Resu
             None => find(OUTPUT_BY_ID, id.as_bytes()),
             held => Ok(held),
         },
-        Named::Again(input) => again(connection, job, input, &reference.pointer),
+        Named::Again(input) => again(connection, looker, input, &reference.pointer),
     }
 }
 
 /// Bytes are there as long as their row is, whatever became of the record that once named them.
-fn again(connection: &Connection, job: &NewJob, input: &PinnedInput, pointer: &str) -> Result<Option<Held>> {
+fn again(
+    connection: &Connection,
+    (tenant, _): Looker,
+    input: &PinnedInput,
+    pointer: &str,
+) -> Result<Option<Held>> {
     let blob: Option<i64> = connection
         .prepare_cached("SELECT seq FROM blobs WHERE id = ?1 AND tenant = ?2")
         .or_fault()?
-        .query_row(params![input.blob.as_bytes(), job.tenant], |row| row.get(0))
+        .query_row(params![input.blob.as_bytes(), tenant], |row| row.get(0))
         .optional()
         .or_fault()?;
     let input = PinnedInput { pointer: pointer.to_owned(), ..input.clone() };
@@ -259,14 +281,14 @@ fn again(connection: &Connection, job: &NewJob, input: &PinnedInput, pointer: &s
 fn query(
     connection: &Connection,
     sql: &str,
-    job: &NewJob,
+    (tenant, now): Looker,
     name: &dyn rusqlite::ToSql,
     pointer: &str,
 ) -> Result<Option<Held>> {
     connection
         .prepare_cached(sql)
         .or_fault()?
-        .query_row(params![job.tenant, name, job.accepted_at], |row| {
+        .query_row(params![tenant, name, now], |row| {
             Ok(Held {
                 blob: row.get(0)?,
                 asset: Uuid::from_bytes(row.get(1)?),

@@ -9,14 +9,14 @@ use super::error::StoreFault;
 use super::insert;
 use crate::store::{
     Face, JobBody, JobPlan, JobRow, JobWithOutputs, OpenJob, OutputRow, Replay, Result, StoredState,
-    TemplateUse,
+    TemplateUse, Used,
 };
 
 /// All that a [`JobRow`] has.
 pub(super) const JOB: &str =
     "SELECT id, public_id, jobs.tenant, face, state, revision, class, attempt, instance, faults, losses,
         labels, accepted_at, started_at, ended_at, start_deadline, deadline, expires_at, error, due_at, on_behalf_of,
-        template, template_version, seeds, retry_of, batch FROM jobs";
+        template, template_version, seeds, retry_of, batch, device_class, gpu_ms, price_micros FROM jobs";
 
 /// The newest job of that public id; a tombstone among them reads as `expired`.
 pub(super) fn job_by_public_id(connection: &Connection, tenant: u32, id: &str) -> Result<Option<JobRow>> {
@@ -85,7 +85,14 @@ fn job_row(row: &Row<'_>) -> Result<JobRow> {
         template: template_use(row)?,
         retry_of: row.get(24).or_fault()?,
         batch: row.get::<_, Option<[u8; 16]>>(25).or_fault()?.map(Uuid::from_bytes),
+        used: used(row)?,
     })
+}
+
+fn used(row: &Row<'_>) -> Result<Option<Used>> {
+    let Some(device_class) = row.get(26).or_fault()? else { return Ok(None) };
+    let number = |at| row.get::<_, i64>(at).map(i64::unsigned_abs).or_fault();
+    Ok(Some(Used { device_class, gpu_ms: number(27)?, price_micros: number(28)? }))
 }
 
 fn template_use(row: &Row<'_>) -> Result<Option<TemplateUse>> {

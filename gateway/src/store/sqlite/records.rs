@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::blobs::{self, NewBlob};
 use super::error::StoreFault;
 use super::writer::Writer;
-use super::{codec, naming};
-use crate::store::{JobError, JobRecord, NewOutput, Result, StoreError};
+use super::{codec, naming, usage};
+use crate::store::{JobError, JobRecord, NewOutput, Result, StoreError, Used};
 
 /// Writes one record.
 ///
@@ -42,9 +42,10 @@ pub(super) fn write(writer: &mut Writer, record: JobRecord) -> Result<()> {
         JobRecord::Respecified { job, requirement, shape } => {
             respecified(&writer.connection, job, &requirement, shape)
         }
-        JobRecord::Ended { job, attempt, outcome, error, outputs, started_at, at } => {
+        JobRecord::Ended { job, attempt, outcome, error, outputs, used, started_at, at } => {
             writer.note_time(at);
-            ended(&writer.connection, job, End { attempt, outcome, error, outputs, started_at, at })
+            let end = End { attempt, outcome, error, outputs, used, started_at, at };
+            ended(&writer.connection, job, end)
         }
         JobRecord::Learned(learned) => remember_cost(&writer.connection, learned),
     }
@@ -71,6 +72,7 @@ struct End {
     outcome: Outcome,
     error: Option<JobError>,
     outputs: Vec<NewOutput>,
+    used: Option<Used>,
     started_at: Option<i64>,
     at: i64,
 }
@@ -167,21 +169,46 @@ fn respecified(connection: &Connection, job: Uuid, requirement: &Requirement, sh
     )
 }
 
+/// What is known of a job that ends: number, tenant, class, user, template.
+type EndedRow = (i64, u32, i64, Option<String>, Option<String>);
+
 fn ended(connection: &Connection, job: Uuid, end: End) -> Result<()> {
     let state = codec::ended_state(end.outcome);
     let error = end.error.as_ref().map(codec::json).transpose()?;
     let row = connection
         .prepare_cached(
             "UPDATE jobs SET revision = revision + 1, state = ?2, error = ?3, started_at = ?4, ended_at = ?5,
-                expires_at = ?5 + retention_ms WHERE id = ?1 AND state < 3 RETURNING seq, tenant",
+                expires_at = ?5 + retention_ms, device_class = ?6, gpu_ms = ?7, price_micros = ?8
+             WHERE id = ?1 AND state < 3 RETURNING seq, tenant, class, on_behalf_of, template",
         )
         .or_fault()?
-        .query_row(params![job.as_bytes(), codec::state_code(state), error, end.started_at, end.at], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+        .query_row(
+            params![
+                job.as_bytes(),
+                codec::state_code(state),
+                error,
+                end.started_at,
+                end.at,
+                end.used.as_ref().map(|used| &used.device_class),
+                end.used.as_ref().map(|used| codec::length(used.gpu_ms)).transpose()?,
+                end.used.as_ref().map(|used| codec::length(used.price_micros)).transpose()?,
+            ],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
+        )
         .optional()
         .or_fault()?;
-    let (seq, tenant): (i64, u32) = row.ok_or_else(|| not_open(job))?;
+    let row: EndedRow = row.ok_or_else(|| not_open(job))?;
+    let (seq, tenant, class, user, template) = row;
+    let counted = usage::Ended {
+        tenant,
+        class,
+        user: user.as_deref(),
+        template: template.as_deref(),
+        used: end.used.as_ref(),
+        outputs: &end.outputs,
+        at: end.at,
+    };
+    usage::count(connection, &counted)?;
     if let Some(attempt) = end.attempt {
         let message = end.error.as_ref().map(|error| error.message.as_str());
         close_attempt(connection, job, attempt, &codec::word(state)?, message, end.at)?;

@@ -15,6 +15,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0002_family.sql"),
     include_str!("../migrations/0003_due.sql"),
     include_str!("../migrations/0005_templates.sql"),
+    include_str!("../migrations/0006_usage.sql"),
 ];
 
 /// The schema version this program writes.

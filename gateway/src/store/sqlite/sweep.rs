@@ -13,6 +13,8 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 const UNHELD_FOR_MS: i64 = HOUR_MS;
 /// How long a job past its retention answers `expired` (DESIGN §13).
 const TOMBSTONE_FOR_MS: i64 = DAY_MS;
+/// How long usage is kept.
+const USAGE_FOR_MS: i64 = 800 * DAY_MS;
 /// How long a catalogue that no instance offers is kept.
 const CATALOGUE_FOR_MS: i64 = DAY_MS;
 
@@ -36,6 +38,7 @@ pub(super) fn sweep(writer: &mut Writer, now: i64, limit: u32) -> Result<Swept> 
     swept.keys = forget_keys(connection, now, limit)?;
     swept.object_keys = free_blobs(connection, now, limit)?;
     forget_catalogues(connection, now, limit)?;
+    forget_usage(connection, now, limit)?;
     Ok(swept)
 }
 
@@ -119,6 +122,22 @@ fn forget_catalogues(connection: &Connection, now: i64, limit: u32) -> Result<()
                 AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.catalogue = c.hash) LIMIT ?2)",
         )
         .and_then(|mut delete| delete.execute([now.saturating_sub(CATALOGUE_FOR_MS), i64::from(limit)]))
+        .or_fault()?;
+    Ok(())
+}
+
+fn forget_usage(connection: &Connection, now: i64, limit: u32) -> Result<()> {
+    let before = now.saturating_sub(USAGE_FOR_MS).div_euclid(DAY_MS);
+    connection
+        .prepare_cached("DELETE FROM usage_people WHERE day < ?1")
+        .and_then(|mut delete| delete.execute([before]))
+        .or_fault()?;
+    connection
+        .prepare_cached(
+            "DELETE FROM usage WHERE (tenant, day, on_behalf_of, template, class, device_class) IN
+                (SELECT tenant, day, on_behalf_of, template, class, device_class FROM usage WHERE day < ?1 LIMIT ?2)",
+        )
+        .and_then(|mut delete| delete.execute([before, i64::from(limit)]))
         .or_fault()?;
     Ok(())
 }

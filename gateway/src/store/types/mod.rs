@@ -6,6 +6,8 @@ mod jobs;
 mod people;
 mod records;
 mod rows;
+mod templates;
+mod usage;
 
 pub use assets::*;
 pub use fleet::*;
@@ -13,6 +15,8 @@ pub use jobs::*;
 pub use people::*;
 pub use records::*;
 pub use rows::*;
+pub use templates::*;
+pub use usage::*;
 
 /// What a sweep found.
 #[derive(Debug, Clone, Default)]

@@ -6,6 +6,7 @@ use scheduler::{AttemptEnd, Class, Learned, Outcome};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::Used;
 use crate::link::message::OutputKind;
 
 /// A decided fact about a job, with its payload.
@@ -79,6 +80,8 @@ pub enum JobRecord {
         error: Option<JobError>,
         /// The outputs of the winning attempt.
         outputs: Vec<NewOutput>,
+        /// What it used, for a success.
+        used: Option<Used>,
         /// Milliseconds since the epoch.
         started_at: Option<i64>,
         /// Milliseconds since the epoch.

@@ -8,7 +8,7 @@ use scheduler::Class;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Face, JobError, JobPlan, TemplateUse};
+use super::{Face, JobError, JobPlan, TemplateUse, Used};
 use crate::link::message::OutputKind;
 
 /// A job that must be taken up again.
@@ -115,6 +115,8 @@ pub struct JobRow {
     pub expires_at: i64,
     /// Why it failed.
     pub error: Option<JobError>,
+    /// What it used, once it has succeeded.
+    pub used: Option<Used>,
 }
 
 /// A job with its outputs in server order, none before its end.
