@@ -1,12 +1,14 @@
 //! The OpenAPI document of `/v1` and operations, made from the handlers: each says its method, path, parameters and
 //! answers in `#[utoipa::path(…)]`, and what all of them share is added here. A handler names only the refusals of
-//! its own; those that the door, the body or an overload bring come by themselves.
+//! its own, by status and words; those that the door, the body or an overload bring come by themselves, and each gets
+//! the shape of a problem document.
 
 use axum::http::Method;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem, Paths};
+use utoipa::openapi::schema::{SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApiBuilder, Ref, RefOr,
@@ -164,12 +166,51 @@ fn complete(operation: &mut Operation, need: Need) {
         refusal(operation, 413, "The body is over its bound.");
         refusal(operation, 415, "The body is not JSON.");
     }
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter {
+            parameter.schema = parameter.schema.take().map(never_null);
+        }
+    }
     for (status, what) in [
         (500, "Our own fault; the log has the cause under the request id."),
         (503, "Not now: come again after `Retry-After`."),
         (504, "It took too long."),
     ] {
         refusal(operation, status, what);
+    }
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && status.as_str() >= "400"
+            && response.content.is_empty()
+        {
+            *response = problem(&response.description);
+        }
+    }
+}
+
+/// What is left out of a query or a header is left out: it is never null.
+fn never_null(schema: RefOr<Schema>) -> RefOr<Schema> {
+    let is_null = |schema: &RefOr<Schema>| match schema {
+        RefOr::T(Schema::Object(object)) => object.schema_type == SchemaType::Type(Type::Null),
+        _ => false,
+    };
+    match schema {
+        RefOr::T(Schema::Object(mut object)) => {
+            if let SchemaType::Array(types) = &object.schema_type
+                && let Some(one) = types.iter().find(|one| **one != Type::Null)
+            {
+                object.schema_type = SchemaType::Type(one.clone());
+            }
+            RefOr::T(Schema::Object(object))
+        }
+        RefOr::T(Schema::OneOf(mut several)) => {
+            several.items.retain(|item| !is_null(item));
+            match several.items.len() {
+                1 => several.items.remove(0),
+                _ => RefOr::T(Schema::OneOf(several)),
+            }
+        }
+        other => other,
     }
 }
 
@@ -182,12 +223,16 @@ fn word(scope: Scope) -> &'static str {
     }
 }
 
-/// Documents a refusal, unless the handler does; a refusal is always a problem document.
+/// Documents a refusal, unless the handler does.
 fn refusal(operation: &mut Operation, status: u16, what: &str) {
-    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    let response = ResponseBuilder::new().description(what).content("application/problem+json", content);
     let responses = &mut operation.responses.responses;
-    responses.entry(status.to_string()).or_insert_with(|| RefOr::T(response.build()));
+    responses.entry(status.to_string()).or_insert_with(|| RefOr::T(problem(what)));
+}
+
+/// A failure is a problem document, unless the handler says otherwise.
+fn problem(what: &str) -> utoipa::openapi::Response {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    ResponseBuilder::new().description(what).content("application/problem+json", content).build()
 }
 
 /// The OpenAPI document of this API.

@@ -46,8 +46,8 @@ struct Ready {
 ///
 /// Without a usable instance they are, so that is 200 with a remark.
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses(
-    (status = 200, description = "They are.", body = inline(Ready)),
-    (status = 503, description = "Not now; `reason` says why.", body = inline(Ready))))]
+    (status = 200, description = "They are.", body = Ready),
+    (status = 503, description = "Not now; `reason` says why.", body = Ready)))]
 async fn readyz(app: App) -> Result<Response, ApiError> {
     let reason = match app.engine.readiness() {
         Readiness::Recovering => Some("recovering"),

@@ -26,8 +26,8 @@ use crate::tenant::Caller;
 ///
 /// The intent is on disk when this answers. A job that has ended or is done already stays as it is: 200 either way.
 #[utoipa::path(post, path = "/v1/jobs/{id}/cancel", tag = "jobs", responses(
-    (status = 200, description = "The job as it is now.", body = inline(render::Job<'static>)),
-    (status = 404, description = "`not_found`.", body = crate::http::openapi::Problem, content_type = "application/problem+json")))]
+    (status = 200, description = "The job as it is now.", body = render::Job<'static>),
+    (status = 404, description = "`not_found`.")))]
 pub(super) async fn cancel(
     app: App,
     caller: Who,
@@ -54,9 +54,9 @@ fn read_class(_: &Shared, bytes: &[u8]) -> Result<NewClass, ApiError> {
 ///
 /// The change is on disk when this answers. A job keeps its age.
 #[utoipa::path(post, path = "/v1/jobs/{id}/class", tag = "jobs", request_body = NewClass, responses(
-    (status = 200, description = "The job as it is now.", body = inline(render::Job<'static>)),
-    (status = 404, description = "`not_found`.", body = crate::http::openapi::Problem, content_type = "application/problem+json"),
-    (status = 409, description = "`job_not_waiting`: it is on an instance, or has ended.", body = crate::http::openapi::Problem, content_type = "application/problem+json")))]
+    (status = 200, description = "The job as it is now.", body = render::Job<'static>),
+    (status = 404, description = "`not_found`."),
+    (status = 409, description = "`job_not_waiting`: it is on an instance, or has ended.")))]
 pub(super) async fn change_class(
     app: App,
     caller: Who,
@@ -82,12 +82,12 @@ pub(super) async fn change_class(
 #[utoipa::path(post, path = "/v1/jobs/{id}/retry", tag = "jobs",
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters")),
     responses(
-        (status = 201, description = "Accepted.", body = inline(render::Job<'static>)),
-        (status = 400, description = "The `Idempotency-Key` is malformed.", body = crate::http::openapi::Problem, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`.", body = crate::http::openapi::Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`job_not_ended`, `idempotency_conflict`.", body = crate::http::openapi::Problem, content_type = "application/problem+json"),
-        (status = 422, description = "`retry_impossible`: it is past its retention or needs a partner key; `missing_asset`: an input is gone; `invalid_workflow`.", body = crate::http::openapi::Problem, content_type = "application/problem+json"),
-        (status = 429, description = "`queue_full`: come again after `Retry-After`.", body = crate::http::openapi::Problem, content_type = "application/problem+json")))]
+        (status = 201, description = "Accepted.", body = render::Job<'static>),
+        (status = 400, description = "The `Idempotency-Key` is malformed."),
+        (status = 404, description = "`not_found`."),
+        (status = 409, description = "`job_not_ended`, `idempotency_conflict`."),
+        (status = 422, description = "`retry_impossible`: it is past its retention or needs a partner key; `missing_asset`: an input is gone; `invalid_workflow`."),
+        (status = 429, description = "`queue_full`: come again after `Retry-After`.")))]
 pub(super) async fn retry(
     app: App,
     caller: Who,

@@ -95,13 +95,13 @@ fn told(index: usize, fault: &ApiError) -> Value {
 ///
 /// All of them are accepted in one transaction, or none: then `details.jobs` names those at fault. One
 /// `Idempotency-Key` stands for the whole batch, with the rules of `POST /v1/jobs`.
-#[utoipa::path(post, path = "/v1/batches", tag = "batches", request_body = inline(Together<'static>),
+#[utoipa::path(post, path = "/v1/batches", tag = "batches", request_body = Together<'static>,
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters")),
     responses(
-        (status = 201, description = "Accepted, all of them.", body = inline(Accepted<'static>)),
-        (status = 409, description = "`idempotency_conflict`.", body = crate::http::openapi::Problem, content_type = "application/problem+json"),
-        (status = 422, description = "At least one of them is never to be carried out.", body = crate::http::openapi::Problem, content_type = "application/problem+json"),
-        (status = 429, description = "`queue_full`: there is no room for all of them; come again after `Retry-After`.", body = crate::http::openapi::Problem, content_type = "application/problem+json")))]
+        (status = 201, description = "Accepted, all of them.", body = Accepted<'static>),
+        (status = 409, description = "`idempotency_conflict`."),
+        (status = 422, description = "At least one of them is never to be carried out."),
+        (status = 429, description = "`queue_full`: there is no room for all of them; come again after `Retry-After`.")))]
 pub(super) async fn submit(app: App, caller: Who, request: Request) -> Result<Response, ApiError> {
     let key = submit::idempotency_key(request.headers())?;
     let base = view::base_url(&app, request.headers());
@@ -168,8 +168,8 @@ async fn make(
 
 /// Get a batch: how many of its jobs have which status, and where each stands.
 #[utoipa::path(get, path = "/v1/batches/{id}", tag = "batches", responses(
-    (status = 200, description = "The batch.", body = inline(Batch<'static>)),
-    (status = 404, description = "`not_found`.", body = crate::http::openapi::Problem, content_type = "application/problem+json")))]
+    (status = 200, description = "The batch.", body = Batch<'static>),
+    (status = 404, description = "`not_found`.")))]
 pub(super) async fn get(app: App, caller: Who, Path(id): Path<String>) -> Result<Response, ApiError> {
     let id = Uuid::try_parse(&id).map_err(|_| ApiError::not_found())?;
     let limit = u32::try_from(app.limits.max_batch_jobs).unwrap_or(u32::MAX);

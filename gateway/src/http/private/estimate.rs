@@ -44,10 +44,10 @@ struct Estimate<'a> {
 /// Estimate a job: when it would run, and what it would cost on which class of devices.
 ///
 /// Takes what `POST /v1/jobs` takes and refuses what that would refuse, but keeps nothing.
-#[utoipa::path(post, path = "/v1/estimate", tag = "jobs", request_body = inline(Body<'static>), responses(
-    (status = 200, description = "The estimate.", body = inline(Estimate<'static>)),
-    (status = 422, description = "Well formed, but never to be carried out.", body = crate::http::openapi::Problem, content_type = "application/problem+json"),
-    (status = 429, description = "`queue_full`: come again after `Retry-After`.", body = crate::http::openapi::Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/v1/estimate", tag = "jobs", request_body = Body<'static>, responses(
+    (status = 200, description = "The estimate.", body = Estimate<'static>),
+    (status = 422, description = "Well formed, but never to be carried out."),
+    (status = 429, description = "`queue_full`: come again after `Retry-After`.")))]
 pub(super) async fn estimate(app: App, caller: Who, request: Request) -> Result<Response, ApiError> {
     let asked = body::read_as(&app, request, submission::read).await?;
     let job = jobs::make(&app, &caller, asked, None).await?;

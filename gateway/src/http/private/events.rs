@@ -45,6 +45,18 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 /// … with more of them, so much more rarely that the engine is asked this often a second by all together.
 const ASKS_PER_SECOND: u32 = 50;
 
+/// One event of a stream.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "its shape is documented; `frames` writes it")]
+pub(super) struct StreamEvent {
+    /// The revision that a `job` event tells; others have none.
+    id: Option<String>,
+    /// `job`, `status`, `progress` or `outlook`.
+    event: String,
+    /// JSON text: of a `job` event the whole job.
+    data: String,
+}
+
 /// Follow a job.
 ///
 /// Server-sent events. `job` carries the whole job and has its revision as id; `status` (running, in doubt,
@@ -55,10 +67,10 @@ const ASKS_PER_SECOND: u32 = 50;
 #[utoipa::path(get, path = "/v1/jobs/{id}/events", tag = "jobs",
     params(("Last-Event-ID" = Option<String>, Header, description = "The revision told last")),
     responses(
-        (status = 200, description = "The stream.", content_type = "text/event-stream", body = String),
+        (status = 200, description = "The stream.", content_type = "text/event-stream", body = StreamEvent),
         (status = 204, description = "The job's last event was told already."),
-        (status = 404, description = "`not_found`.", body = crate::http::openapi::Problem, content_type = "application/problem+json"),
-        (status = 429, description = "`too_many_streams`.", body = crate::http::openapi::Problem, content_type = "application/problem+json")))]
+        (status = 404, description = "`not_found`."),
+        (status = 429, description = "`too_many_streams`.")))]
 pub(super) async fn stream(
     app: App,
     caller: Who,

@@ -67,8 +67,8 @@ pub(super) struct Words<'a> {
 
 /// Explain a job: why it waits, or why it failed, in words.
 #[utoipa::path(get, path = "/v1/jobs/{id}/explain", tag = "jobs", responses(
-    (status = 200, description = "The explanation.", body = inline(Explained<'static>)),
-    (status = 404, description = "`not_found`.", body = crate::http::openapi::Problem, content_type = "application/problem+json")))]
+    (status = 200, description = "The explanation.", body = Explained<'static>),
+    (status = 404, description = "`not_found`.")))]
 pub(super) async fn explain(app: App, caller: Who, Path(id): Path<String>) -> Result<Response, ApiError> {
     let seen = view::find(&app, &caller, id.clone()).await?;
     let explanation = if seen.phase.is_terminal() { None } else { app.engine.explain(seen.row.id).await? };

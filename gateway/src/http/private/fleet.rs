@@ -104,7 +104,7 @@ struct Draining {
 
 /// The fleet: hosts, instances, device classes, backlog.
 #[utoipa::path(get, path = "/v1/fleet", tag = "operations", responses(
-    (status = 200, description = "As of the last change.", body = inline(Fleet<'static>))))]
+    (status = 200, description = "As of the last change.", body = Fleet<'static>)))]
 pub(super) async fn fleet(app: App) -> Result<Response, ApiError> {
     json(StatusCode::OK, &render(&app.engine.fleet()))
 }
@@ -184,16 +184,16 @@ fn state(view: &InstanceView, known: Option<&InstanceSummary>) -> &'static str {
 
 /// Keep an instance from new work; what runs there goes on.
 #[utoipa::path(post, path = "/v1/instances/{name}/cordon", tag = "operations", responses(
-    (status = 200, description = "It takes no new work.", body = inline(Cordon<'static>)),
-    (status = 404, description = "`not_found`.", body = crate::http::openapi::Problem, content_type = "application/problem+json")))]
+    (status = 200, description = "It takes no new work.", body = Cordon<'static>),
+    (status = 404, description = "`not_found`.")))]
 pub(super) async fn cordon(app: App, Path(name): Path<String>) -> Result<Response, ApiError> {
     set_cordon(&app, name, true).await
 }
 
 /// Let an instance take new work again.
 #[utoipa::path(post, path = "/v1/instances/{name}/uncordon", tag = "operations", responses(
-    (status = 200, description = "It takes new work.", body = inline(Cordon<'static>)),
-    (status = 404, description = "`not_found`.", body = crate::http::openapi::Problem, content_type = "application/problem+json")))]
+    (status = 200, description = "It takes new work.", body = Cordon<'static>),
+    (status = 404, description = "`not_found`.")))]
 pub(super) async fn uncordon(app: App, Path(name): Path<String>) -> Result<Response, ApiError> {
     set_cordon(&app, name, false).await
 }
@@ -208,7 +208,7 @@ async fn set_cordon(app: &Shared, name: String, on: bool) -> Result<Response, Ap
 
 /// Drain the gateway: no new jobs, nothing more is placed, what runs may finish.
 #[utoipa::path(post, path = "/v1/drain", tag = "operations", responses(
-    (status = 202, description = "It drains.", body = inline(Draining))))]
+    (status = 202, description = "It drains.", body = Draining)))]
 pub(super) async fn drain(app: App) -> Result<Response, ApiError> {
     app.engine.drain().await;
     json(StatusCode::ACCEPTED, &Draining { draining: true })

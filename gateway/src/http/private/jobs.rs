@@ -40,13 +40,13 @@ const WAIT_MARGIN: Duration = Duration::from_secs(1);
 ///
 /// 201 once the job is on disk and admitted. A repeat under the same `Idempotency-Key` gets the first answer byte for
 /// byte for 24 h, marked by `Idempotency-Replayed: true`; the same key with another body is refused.
-#[utoipa::path(post, path = "/v1/jobs", tag = "jobs", request_body = inline(Body<'static>),
+#[utoipa::path(post, path = "/v1/jobs", tag = "jobs", request_body = Body<'static>,
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters")),
     responses(
-        (status = 201, description = "Accepted.", body = inline(render::Job<'static>)),
-        (status = 409, description = "`idempotency_conflict`.", body = crate::http::openapi::Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Well formed, but never to be carried out.", body = crate::http::openapi::Problem, content_type = "application/problem+json"),
-        (status = 429, description = "`queue_full`: come again after `Retry-After`.", body = crate::http::openapi::Problem, content_type = "application/problem+json")))]
+        (status = 201, description = "Accepted.", body = render::Job<'static>),
+        (status = 409, description = "`idempotency_conflict`."),
+        (status = 422, description = "Well formed, but never to be carried out."),
+        (status = 429, description = "`queue_full`: come again after `Retry-After`.")))]
 pub(super) async fn submit(app: App, caller: Who, request: Request) -> Result<Response, ApiError> {
     let key = submit::idempotency_key(request.headers())?;
     let base = view::base_url(&app, request.headers());
@@ -110,6 +110,7 @@ pub(super) struct Wait {
     #[param(minimum = 0, maximum = 30)]
     wait_seconds: Option<u64>,
     /// The revision that is known already; left out: the one it has when the request comes.
+    #[param(maximum = 9_007_199_254_740_991_u64)]
     revision: Option<u64>,
 }
 
@@ -118,9 +119,9 @@ pub(super) struct Wait {
 /// With `wait_seconds` the answer waits for a change that is on disk: a placement, a change of class, a lost attempt,
 /// the end. For callers that cannot hold an event stream.
 #[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", params(Wait), responses(
-    (status = 200, description = "The job.", body = inline(render::Job<'static>)),
-    (status = 404, description = "`not_found`.", body = crate::http::openapi::Problem, content_type = "application/problem+json"),
-    (status = 429, description = "`too_many_streams`: waiting requests count as event streams.", body = crate::http::openapi::Problem, content_type = "application/problem+json")))]
+    (status = 200, description = "The job.", body = render::Job<'static>),
+    (status = 404, description = "`not_found`."),
+    (status = 429, description = "`too_many_streams`: waiting requests count as event streams.")))]
 pub(super) async fn get(
     app: App,
     caller: Who,
@@ -128,6 +129,7 @@ pub(super) async fn get(
     Query(wait): Query<Wait>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    let known = wait.revision.map(|revision| submission::whole("revision", revision)).transpose()?;
     let seen = match wait.wait_seconds {
         None | Some(0) => view::find(&app, &caller, id).await?,
         Some(seconds) => {
@@ -136,7 +138,7 @@ pub(super) async fn get(
                 return Err(ApiError::invalid(format!("wait_seconds must be 0 to {}", MAX_WAIT.as_secs())));
             }
             let patience = patience.min(app.limits.request_timeout.saturating_sub(WAIT_MARGIN));
-            Follower::open(&app, &caller, id).await?.wait(wait.revision, patience).await?
+            Follower::open(&app, &caller, id).await?.wait(known, patience).await?
         }
     };
     show(&app, &seen, &headers).await
@@ -170,11 +172,11 @@ pub(super) struct List<'a> {
         ("status" = Option<String>, Query, description = "One or more statuses, separated by commas"),
         ("user" = Option<String>, Query, description = "Only of this person"),
         ("template" = Option<String>, Query, description = "Only of this template"),
-        ("class" = Option<render::ServiceClass>, Query, description = "Only of this service level"),
+        ("class" = inline(Option<render::ServiceClass>), Query, description = "Only of this service level"),
         ("batch" = Option<String>, Query, description = "Only of this batch", format = Uuid),
         ("accepted_after" = Option<String>, Query, description = "Only those accepted then or later", format = DateTime),
         ("accepted_before" = Option<String>, Query, description = "Only those accepted before", format = DateTime)),
-    responses((status = 200, description = "One page.", body = inline(List<'static>))))]
+    responses((status = 200, description = "One page.", body = List<'static>)))]
 pub(super) async fn list(
     app: App,
     caller: Who,

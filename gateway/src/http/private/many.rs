@@ -92,7 +92,7 @@ fn bounded(app: &Shared, ids: Vec<String>) -> Result<Vec<String>, ApiError> {
 ///
 /// For backends that poll: one look at the store for all of them.
 #[utoipa::path(post, path = "/v1/jobs/status", tag = "jobs", request_body = Ids, responses(
-    (status = 200, description = "In the order asked for.", body = inline(Standings<'static>))))]
+    (status = 200, description = "In the order asked for.", body = Standings<'static>)))]
 pub(super) async fn status(app: App, caller: Who, request: Request) -> Result<Response, ApiError> {
     let ids = body::read_as(&app, request, read_ids).await?;
     let seen = look_up(&app, &caller, &ids).await?;
@@ -158,8 +158,8 @@ fn read_cancellation(app: &Shared, bytes: &[u8]) -> Result<Cancellation, ApiErro
 /// By ids, or by labels, user and batch: then the newest open ones of those that match, so many in one request
 /// (`http.max_batch_jobs`); `more` says to ask again. All intents are on disk when this answers.
 #[utoipa::path(post, path = "/v1/jobs/cancel", tag = "jobs", request_body = Cancellation, responses(
-    (status = 200, description = "What became of them.", body = inline(Canceled<'static>)),
-    (status = 422, description = "`labels_invalid`.", body = crate::http::openapi::Problem, content_type = "application/problem+json")))]
+    (status = 200, description = "What became of them.", body = Canceled<'static>),
+    (status = 422, description = "`labels_invalid`.")))]
 pub(super) async fn cancel(app: App, caller: Who, request: Request) -> Result<Response, ApiError> {
     let asked = body::read_as(&app, request, read_cancellation).await?;
     let (ids, more) = match asked.ids {

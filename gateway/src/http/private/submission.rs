@@ -25,13 +25,22 @@ const MAX_PNGINFO_DEPTH: usize = 64;
 
 const MAX_PNGINFO_BYTES: usize = 1 << 20;
 
+/// Greatest number that is the same in every JSON reader.
+const MAX_WHOLE: u64 = (1 << 53) - 1;
+
 /// Longest `user`.
 const MAX_USER_BYTES: usize = 128;
 
 /// A job as it is asked for.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = JobSubmission)]
+#[schema(as = JobSubmission, example = json!({
+    "workflow": {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "example"}},
+    },
+    "class": "interactive", "user": "openid-7", "labels": {"order": "1234"}, "finish_within_seconds": 3600,
+}))]
 pub(super) struct Body<'a> {
     /// The graph in ComfyUI's API format; either this or `template`.
     #[serde(borrow)]
@@ -60,6 +69,7 @@ pub(super) struct Body<'a> {
     /// The caller's order among its own jobs; lower runs first.
     order: Option<i64>,
     /// The job is refused when the estimate of its price is above this, millionths of the currency.
+    #[schema(maximum = 9_007_199_254_740_991_u64)]
     max_cost_micros: Option<u64>,
     /// What the editor puts into files, an object.
     #[serde(borrow)]
@@ -128,7 +138,7 @@ pub(super) fn ask(body: Body<'_>, body_hash: [u8; 32]) -> Result<Asked, ApiError
     submit::check_labels(&labels).map_err(|reason| ApiError::refused("labels_invalid", reason))?;
     Ok(Asked {
         work,
-        max_cost_micros: body.max_cost_micros,
+        max_cost_micros: body.max_cost_micros.map(|cost| whole("max_cost_micros", cost)).transpose()?,
         class: body.class.unwrap_or_default(),
         start_within: within("start_within_seconds", body.start_within_seconds)?,
         finish_within: within("finish_within_seconds", body.finish_within_seconds)?,
@@ -176,6 +186,14 @@ fn within(name: &str, seconds: Option<u64>) -> Result<Option<Duration>, ApiError
         }
         seconds => Ok(seconds.map(Duration::from_secs)),
     }
+}
+
+/// A number that every JSON reader takes as it is.
+pub(super) fn whole(name: &str, number: u64) -> Result<u64, ApiError> {
+    if number > MAX_WHOLE {
+        return Err(ApiError::invalid(format!("{name} must be at most {MAX_WHOLE}")));
+    }
+    Ok(number)
 }
 
 fn user(user: String) -> Result<Arc<str>, ApiError> {

@@ -48,6 +48,18 @@ pub(super) struct TemplateCall {
 /// A template to be stored.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "name": "plain",
+    "workflow": {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "plain"}},
+    },
+    "parameters": [
+        {"name": "color", "type": "int", "targets": ["/1/inputs/color"], "min": 0, "max": 16777215, "default": 255},
+        {"name": "size", "type": "size", "targets": ["/1/inputs"], "sizes": [[64, 64], [128, 64]]},
+    ],
+    "meta": {"title": "A plain picture", "credits": 1},
+}))]
 pub(super) struct TemplateSubmission {
     /// 1 to 64 letters, digits, `_`, `-` or `.`.
     #[schema(example = "portrait", pattern = "^[A-Za-z0-9_.-]{1,64}$")]
@@ -210,11 +222,11 @@ fn read(app: &Shared, bytes: &[u8]) -> Result<TemplateSubmission, ApiError> {
 /// Versions never change. The same contents as the newest version make no new one: 200 with that. The graph is judged
 /// against the fleet; what it lacks is told in `unavailable`, or refused with `strict`.
 #[utoipa::path(post, path = "/v1/templates", tag = "templates", params(Strictness),
-    request_body = inline(TemplateSubmission), responses(
-        (status = 200, description = "It is the newest version already.", body = inline(Shown<'static>)),
-        (status = 201, description = "Stored as a new version.", body = inline(Shown<'static>)),
-        (status = 409, description = "`too_many_templates`: over `templates.max_names` or `templates.max_versions`.", body = crate::http::openapi::Problem, content_type = "application/problem+json"),
-        (status = 422, description = "`template_invalid`, `invalid_workflow`; with `strict` `template_unavailable`.", body = crate::http::openapi::Problem, content_type = "application/problem+json")))]
+    request_body = TemplateSubmission, responses(
+        (status = 200, description = "It is the newest version already.", body = Shown<'static>),
+        (status = 201, description = "Stored as a new version.", body = Shown<'static>),
+        (status = 409, description = "`too_many_templates`: over `templates.max_names` or `templates.max_versions`."),
+        (status = 422, description = "`template_invalid`, `invalid_workflow`; with `strict` `template_unavailable`.")))]
 pub(super) async fn put(
     app: App,
     caller: Who,
@@ -286,7 +298,7 @@ async fn find(app: &Shared, tenant: u32, name: &str, version: Option<u32>) -> Re
 
 /// List templates: the newest enabled version of each that the caller may use, by name.
 #[utoipa::path(get, path = "/v1/templates", tag = "templates", params(PageOf), responses(
-    (status = 200, description = "One page.", body = inline(List<'static>))))]
+    (status = 200, description = "One page.", body = List<'static>)))]
 pub(super) async fn list(app: App, caller: Who, Query(page): Query<PageOf>) -> Result<Response, ApiError> {
     let limit = page.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
@@ -306,8 +318,8 @@ pub(super) async fn list(app: App, caller: Who, Query(page): Query<PageOf>) -> R
 
 /// Get a template with its graph and all its versions.
 #[utoipa::path(get, path = "/v1/templates/{name}", tag = "templates", params(Which), responses(
-    (status = 200, description = "The template.", body = inline(InFull<'static>)),
-    (status = 404, description = "`not_found`.", body = crate::http::openapi::Problem, content_type = "application/problem+json")))]
+    (status = 200, description = "The template.", body = InFull<'static>),
+    (status = 404, description = "`not_found`.")))]
 pub(super) async fn get(
     app: App,
     caller: Who,
@@ -333,7 +345,7 @@ pub(super) async fn get(
 /// Forget a template with all its versions. Jobs that were made of it stay.
 #[utoipa::path(delete, path = "/v1/templates/{name}", tag = "templates", params(Ownership), responses(
     (status = 204, description = "It is gone."),
-    (status = 404, description = "`not_found`.", body = crate::http::openapi::Problem, content_type = "application/problem+json")))]
+    (status = 404, description = "`not_found`.")))]
 pub(super) async fn delete(
     app: App,
     caller: Who,
@@ -348,8 +360,8 @@ pub(super) async fn delete(
 #[utoipa::path(post, path = "/v1/templates/{name}/versions/{version}/disable", tag = "templates",
     params(Ownership), responses(
         (status = 204, description = "It is disabled."),
-        (status = 400, description = "The version is not a number.", body = crate::http::openapi::Problem, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`.", body = crate::http::openapi::Problem, content_type = "application/problem+json")))]
+        (status = 400, description = "The version is not a number."),
+        (status = 404, description = "`not_found`.")))]
 pub(super) async fn disable(
     app: App,
     caller: Who,
@@ -364,8 +376,8 @@ pub(super) async fn disable(
 #[utoipa::path(post, path = "/v1/templates/{name}/versions/{version}/enable", tag = "templates",
     params(Ownership), responses(
         (status = 204, description = "It is enabled."),
-        (status = 400, description = "The version is not a number.", body = crate::http::openapi::Problem, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`.", body = crate::http::openapi::Problem, content_type = "application/problem+json")))]
+        (status = 400, description = "The version is not a number."),
+        (status = 404, description = "`not_found`.")))]
 pub(super) async fn enable(
     app: App,
     caller: Who,

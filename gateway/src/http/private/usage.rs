@@ -40,7 +40,7 @@ pub(super) struct Period {
     #[param(format = Date)]
     to: Option<String>,
     /// Left out: the sum alone.
-    #[param(value_type = Option<Grouping>)]
+    #[param(inline, value_type = Option<Grouping>)]
     group_by: Option<UsageKey>,
     /// Groups of one answer.
     #[param(minimum = 1, maximum = 1000)]
@@ -119,7 +119,7 @@ impl Sums {
 ///
 /// A job counts on the day it ended (UTC). Only the attempt that succeeded is billed. Sums stay when jobs are forgotten.
 #[utoipa::path(get, path = "/v1/usage", tag = "usage", params(Period), responses(
-    (status = 200, description = "The sums.", body = inline(Usage<'static>))))]
+    (status = 200, description = "The sums.", body = Usage<'static>)))]
 pub(super) async fn usage(app: App, caller: Who, Query(period): Query<Period>) -> Result<Response, ApiError> {
     let to_day = day("to", period.to.as_deref())?.unwrap_or(app.engine.now().div_euclid(DAY_MS));
     let from_day = day("from", period.from.as_deref())?.unwrap_or(to_day + 1 - DEFAULT_DAYS);
