@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use crate::artifacts::Artifacts;
 use crate::config::Config;
 use crate::engine::{Engine, EngineHandle, Parts, Settings};
-use crate::http;
 use crate::link::local;
 use crate::metrics::Metrics;
 use crate::outbox::{self, Deliverer};
@@ -24,7 +23,7 @@ use crate::sinks::{Sink, Sinks};
 use crate::store::sqlite::SqliteStore;
 use crate::tenant::Tenants;
 use crate::ticket_desk::TicketDesk;
-use crate::{ticket_desk, tidy, workflow};
+use crate::{http, ticket_desk, tidy, workflow};
 
 /// Uploads begun longer ago than that and not ended are nobody's: tickets are good for as long.
 const LEFT_FOR: Duration = Duration::from_secs(60 * 60);
@@ -210,6 +209,7 @@ fn settings(config: &Config) -> Settings {
         shared_inputs: config.file.workflow.shared_inputs.clone().into(),
         retention_ms: i64::try_from(config.file.retention.jobs_seconds.saturating_mul(1000))
             .unwrap_or(i64::MAX),
+        prices: config.prices(),
     }
 }
 
@@ -245,6 +245,9 @@ fn http_state(
             max_asset_bytes: file.http.max_asset_bytes,
             workflow: limits(config),
             max_streams_per_key: file.http.max_streams_per_key,
+            max_batch_jobs: file.http.max_batch_jobs,
+            max_templates: (file.templates.max_names, file.templates.max_versions),
+            max_meta_bytes: file.templates.max_meta_bytes,
             request_timeout: Duration::from_secs(file.http.request_timeout_seconds),
             default_deadline: Duration::from_secs(file.retention.deadline_seconds),
             feed_wait: Duration::from_secs(file.http.feed_wait_seconds),
@@ -258,6 +261,7 @@ fn http_state(
         shared_inputs: file.workflow.shared_inputs.clone().into(),
         webhooks: Arc::new(file.webhooks.tenants.clone()),
         outside: outside.clone(),
+        prices: config.prices(),
         retention: Duration::from_secs(file.retention.jobs_seconds),
         closing: closing.clone(),
     }
@@ -276,7 +280,7 @@ fn deliverer(
     let deliverer = Deliverer::new(outbox::Parts {
         store: store.clone(),
         outside: outside.clone(),
-        bodies: http::event_bodies(engine.clone(), base),
+        bodies: http::event_bodies(engine.clone(), base, config.prices()),
         tenants: Arc::new(config.file.webhooks.tenants.clone()),
         settings: config.file.webhooks.clone(),
         now: Arc::new(move || clock.now()),

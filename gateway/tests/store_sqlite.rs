@@ -46,6 +46,10 @@ suite! {
         bytes_to_be_removed_come_again_until_they_are_gone
         attempts_that_did_not_win_are_swept_once_their_job_has_ended
         bytes_in_a_callers_bucket_cannot_be_named_again;
+    lists:
+        what_a_job_was_submitted_with_is_read_back filters_combine_and_every_driver_keeps_the_order
+        a_rare_combination_is_looked_for_so_far_and_no_further many_jobs_are_read_by_their_public_ids_at_once
+        a_retry_reads_the_bytes_of_the_first_time;
     housekeeping:
         a_job_past_its_retention_is_a_tombstone_for_a_day a_tombstone_does_not_hide_a_newer_job_of_its_id
         open_jobs_are_never_swept bytes_go_an_hour_after_the_last_record any_use_saves_bytes_that_were_to_go
@@ -56,6 +60,12 @@ suite! {
         forgotten_events_expire_cursors_and_none_is_used_twice events_of_a_job_are_due_one_after_the_other
         only_the_wanted_events_are_sent a_dead_letter_lets_the_next_event_through_and_can_be_replayed
         a_failing_receiver_concerns_nobody_else;
+    templates:
+        versions_count_up_and_the_same_contents_make_none a_disabled_version_makes_room_for_the_one_before
+        a_tenants_own_template_wins_over_everybodys;
+    usage:
+        the_sums_of_usage_are_the_sums_of_the_jobs_by_every_key usage_outlives_its_jobs_and_ends_after_years
+        a_day_counts_so_many_people_by_name_and_the_others_together;
     people:
         a_key_makes_its_tenant_once a_key_is_revoked_by_id_or_prefix_and_stays_revoked;
 }
@@ -80,6 +90,30 @@ async fn a_store_opened_again_has_its_cell_and_its_jobs() {
     assert_eq!(store.cell(), cell);
     assert_eq!(store.latest_time().await.unwrap(), T0);
     assert!(store.job(id).await.unwrap().is_some());
+}
+
+#[test]
+fn each_filter_of_a_list_is_driven_by_an_index_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    drop(SqliteStore::open(&path).unwrap());
+    let database = rusqlite::Connection::open(&path).unwrap();
+    let plan = |condition: &str| -> String {
+        let sql = format!(
+            "EXPLAIN QUERY PLAN SELECT id FROM jobs WHERE jobs.tenant = 1 AND jobs.tombstone_until IS NULL
+             AND jobs.id < x'ff' AND {condition} ORDER BY jobs.id DESC LIMIT 5"
+        );
+        database.query_row(&sql, [], |row| row.get(3)).unwrap()
+    };
+    for (condition, index) in [
+        ("jobs.state = 4", "jobs_by_state"),
+        ("jobs.on_behalf_of = 'x' AND +jobs.state = 4", "jobs_by_user"),
+        ("jobs.template = 'x'", "jobs_by_template"),
+        ("jobs.batch = x'00'", "jobs_by_batch"),
+    ] {
+        let plan = plan(condition);
+        assert!(plan.contains(index) && plan.contains("id<?"), "{condition}: {plan}");
+    }
 }
 
 #[tokio::test]

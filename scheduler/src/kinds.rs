@@ -149,6 +149,21 @@ impl Kinds {
         reference_ms: u32,
         loads: &Loads,
     ) -> KindId {
+        let kind = self.sketch(shape, requirement, (shape_ix, family), reference_ms, loads);
+        let id = self.store(kind);
+        self.by_fingerprint.entry(fingerprint(shape.id, requirement)).or_default().push(id);
+        id
+    }
+
+    /// A kind as it would be, without making it known.
+    pub(crate) fn sketch(
+        &self,
+        shape: Shape,
+        requirement: &Arc<Requirement>,
+        (shape_ix, family): (ShapeIx, FamilyIx),
+        reference_ms: u32,
+        loads: &Loads,
+    ) -> Kind {
         let needs = Needs::of(requirement, loads);
         let signature = needs.all().fold(shape.id, |hash, used| ShapeId(mix(hash.0, used.id.0)));
         let mut kind = Kind {
@@ -170,9 +185,7 @@ impl Kinds {
         for catalogue in self.catalogues.values() {
             kind.judge(catalogue);
         }
-        let id = self.store(kind);
-        self.by_fingerprint.entry(fingerprint(shape.id, requirement)).or_default().push(id);
-        id
+        kind
     }
 
     /// Sizes of models became known.

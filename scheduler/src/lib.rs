@@ -29,6 +29,7 @@ mod explain;
 mod figures;
 mod fitting;
 mod fleet;
+mod forecast;
 mod ids;
 mod invariants;
 mod job;
@@ -64,6 +65,7 @@ pub use core::Scheduler;
 pub use decision::{Decisions, Effect, Record, Refusal, RefusalReason};
 pub use event::{Event, Past};
 pub use explain::{Cause, ClassSummary, Explanation, InstanceSummary, InstanceVerdict, Obstacle, Summary};
+pub use forecast::{ClassCost, Forecast};
 pub use ids::{
     AttemptNo, DeviceClassId, DeviceId, FamilyId, GraphId, HostId, InstanceId, JobId, ModelId, Part, ShapeId,
     TenantId,

@@ -13,7 +13,7 @@ use crate::market;
 use crate::time::{Millis, Timestamp};
 
 /// Instances named in one explanation.
-const MOST_VERDICTS: usize = 64;
+pub(crate) const MOST_VERDICTS: usize = 64;
 /// Up to this many waiting jobs a position is counted on request.
 const COUNTED_UP_TO: u64 = 10_000;
 
@@ -46,7 +46,7 @@ impl Scheduler {
         })
     }
 
-    fn verdict_of(&self, instance: &Instance, kind: &Kind) -> InstanceVerdict {
+    pub(crate) fn verdict_of(&self, instance: &Instance, kind: &Kind) -> InstanceVerdict {
         let free_at = self.free_at(instance);
         let predicted = self.predict(kind, instance.id);
         let obstacle = self.obstacle(instance, kind, free_at);

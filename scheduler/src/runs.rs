@@ -126,6 +126,13 @@ impl Runs {
         index
     }
 
+    /// The places of a shape and its family, as far as they are known.
+    pub(crate) fn look_up(&self, shape: Shape) -> (ShapeIx, FamilyIx) {
+        let family = self.families.get(shape.family).and_then(|index| u16::try_from(index).ok());
+        let index = self.shapes.get(shape.id).and_then(|index| u32::try_from(index).ok());
+        (index.map_or(ShapeIx::UNKNOWN, ShapeIx), FamilyIx(family.unwrap_or(u16::MAX)))
+    }
+
     fn entry(&mut self, id: ShapeId) -> ShapeIx {
         if self.shapes.len() >= MOST_FIGURES && self.shapes.get(id).is_none() {
             return ShapeIx::UNKNOWN;

@@ -60,6 +60,10 @@ section! {
         pictures: Limits = Limits::default(),
         /// Readings of the GPUs.
         nvml: Nvml = Nvml::default(),
+        /// Stored workflows.
+        templates: Templates = Templates::default(),
+        /// What GPU time costs.
+        prices: Prices = Prices::default(),
         /// How long things are kept.
         retention: Retention = Retention::default(),
         /// URLs that callers name.
@@ -140,6 +144,8 @@ section! {
         max_asset_bytes: u64 = 100 << 20,
         /// Event streams of one key at once.
         max_streams_per_key: usize = 10_000,
+        /// Jobs of one request that is about many: a batch, a cancellation, a question for statuses.
+        max_batch_jobs: usize = 100,
         /// How long a request may take, seconds (uploads and streams have their own clocks).
         request_timeout_seconds: u64 = 30,
         /// Longest wait of a request for events, seconds.
@@ -236,6 +242,30 @@ section! {
         enabled: bool = true,
         /// The library; unset: `libnvidia-ml.so.1`.
         library: Option<PathBuf> = None,
+    }
+}
+
+section! {
+    /// Stored workflows.
+    Templates {
+        /// Names of one tenant.
+        max_names: u32 = 1_000,
+        /// Versions of one name.
+        max_versions: u32 = 1_000,
+        /// What a template carries for people, bytes of JSON.
+        max_meta_bytes: usize = 16 << 10,
+    }
+}
+
+section! {
+    /// What GPU time costs, in millionths of the currency.
+    Prices {
+        /// Code of the currency (ISO 4217).
+        currency: String = "CNY".to_owned(),
+        /// One second on a device, by its class; a class that is not here costs nothing.
+        per_gpu_second: BTreeMap<String, u64> = BTreeMap::new(),
+        /// Least price of a job that succeeded.
+        minimum_per_job: u64 = 0,
     }
 }
 

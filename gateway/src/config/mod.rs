@@ -15,8 +15,8 @@ use crate::artifacts::Artifacts;
 use crate::workflow::FAMILIES;
 
 pub use file::{
-    Engine, File, Http, Instance, Log, LogFormat, Nvml, Outside, Retention, Runner, Scheduler, SinkConfig,
-    Webhooks, Workflow,
+    Engine, File, Http, Instance, Log, LogFormat, Nvml, Outside, Prices, Retention, Runner, Scheduler,
+    SinkConfig, Templates, Webhooks, Workflow,
 };
 
 /// The gateway's settings, checked and complete.
@@ -90,6 +90,17 @@ impl Config {
     #[must_use]
     pub fn scheduler(&self) -> scheduler::Config {
         scheduler_config(&self.file.scheduler)
+    }
+
+    /// What GPU time costs.
+    #[must_use]
+    pub fn prices(&self) -> crate::prices::Prices {
+        let file = &self.file.prices;
+        crate::prices::Prices {
+            currency: file.currency.as_str().into(),
+            per_gpu_second: file.per_gpu_second.clone().into(),
+            minimum_per_job: file.minimum_per_job,
+        }
     }
 
     /// How long a drain may take.
@@ -258,6 +269,7 @@ fn check_bounds(file: &File, mistakes: &mut Vec<String>) {
         ("http.max_body_bytes", file.http.max_body_bytes as u64),
         ("http.max_asset_bytes", file.http.max_asset_bytes),
         ("http.max_streams_per_key", file.http.max_streams_per_key as u64),
+        ("http.max_batch_jobs", file.http.max_batch_jobs as u64),
         ("workflow.max_bytes", file.workflow.max_bytes as u64),
         ("workflow.max_nodes", file.workflow.max_nodes as u64),
         ("workflow.max_chain", file.workflow.max_chain as u64),
@@ -273,6 +285,9 @@ fn check_bounds(file: &File, mistakes: &mut Vec<String>) {
         ("pictures.max_edge", u64::from(file.pictures.max_edge)),
         ("pictures.max_frames", u64::from(file.pictures.max_frames)),
         ("pictures.max_seconds", u64::from(file.pictures.max_seconds)),
+        ("templates.max_names", u64::from(file.templates.max_names)),
+        ("templates.max_versions", u64::from(file.templates.max_versions)),
+        ("templates.max_meta_bytes", file.templates.max_meta_bytes as u64),
         ("retention.jobs_seconds", file.retention.jobs_seconds),
         ("retention.deadline_seconds", file.retention.deadline_seconds),
         ("retention.events_seconds", file.retention.events_seconds),

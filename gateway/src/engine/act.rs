@@ -18,7 +18,7 @@ impl Engine {
             Effect::Admitted { job } => {
                 if let Some(waiter) = waiting.remove(&names::uuid(job)) {
                     self.metrics.job_accepted(waiter.class);
-                    let _ = waiter.answer.send(Ok(()));
+                    let _ = waiter.answer.map(|answer| answer.send(Ok(())));
                 }
             }
             Effect::Refused { job, refusal } => self.refuse(names::uuid(job), refusal, waiting),
@@ -52,7 +52,7 @@ impl Engine {
         self.forget(job, None);
         self.metrics.job_refused(refusal.reason);
         if let Some(waiter) = waiting.remove(&job) {
-            let _ = waiter.answer.send(Err(SubmitError::Refused(refusal)));
+            let _ = waiter.answer.map(|answer| answer.send(Err(SubmitError::Refused(refusal))));
         }
     }
 

@@ -56,6 +56,9 @@ pub struct LiveState {
     pub preview: Option<(u64, Arc<Preview>)>,
     /// The latest transitions, oldest first, each with its running number from 1.
     pub transitions: Vec<(u64, Phase)>,
+    /// Changes of the job's row that were committed since the entry was made: each time it counts up, the row has a
+    /// newer revision.
+    pub committed: u64,
 }
 
 /// A watcher's handle: keeps the entry alive and tells of changes.
@@ -153,6 +156,7 @@ impl Board {
                     progress: None,
                     preview: None,
                     transitions: Vec::new(),
+                    committed: 0,
                 }),
                 version: watch::Sender::new(0),
             });

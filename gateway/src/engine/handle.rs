@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use scheduler::{Class, Explanation, Refusal};
+use scheduler::{Class, Explanation, Forecast, JobSpec, Refusal};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use super::board::{Board, LiveState, Watch};
 use super::clock::Clock;
+use super::world;
 use crate::fleet::FleetView;
 use crate::link::message::Secret;
 use crate::store::{AssetAnswer, AssetCall, NewJob, Store, StoredResponse};
@@ -41,6 +42,23 @@ pub enum SubmitError {
     Unavailable(#[from] Unavailable),
 }
 
+/// Why jobs that were submitted together were not accepted. Nothing of any of them is in the store.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitAllError {
+    /// Some of them stand in the way of all: their places and why.
+    #[error("{} of the jobs cannot be accepted", .0.len())]
+    Jobs(Vec<(usize, SubmitError)>),
+    /// All of them, for one reason.
+    #[error(transparent)]
+    All(#[from] SubmitError),
+}
+
+impl From<Unavailable> for SubmitAllError {
+    fn from(unavailable: Unavailable) -> Self {
+        Self::All(unavailable.into())
+    }
+}
+
 /// The engine cannot answer now: its store failed, or it is recovering or gone. Try again after a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the job store is not available")]
@@ -62,6 +80,8 @@ pub enum Readiness {
 /// A question or an order to the engine.
 pub(super) enum Input {
     Submit { job: Box<NewJob>, partner_key: Option<Secret>, answer: oneshot::Sender<Result<(), SubmitError>> },
+    SubmitAll { jobs: Vec<NewJob>, answer: oneshot::Sender<Result<(), SubmitAllError>> },
+    Forecast { spec: Box<JobSpec>, answer: oneshot::Sender<Forecast> },
     Cancel { job: Uuid, answer: oneshot::Sender<()> },
     ChangeClass { job: Uuid, class: Class, answer: oneshot::Sender<()> },
     Assets { call: AssetCall, answer: oneshot::Sender<AssetAnswer> },
@@ -94,6 +114,23 @@ impl EngineHandle {
     /// See [`SubmitError`]; in every case but `Unavailable` nothing was kept.
     pub async fn submit(&self, job: NewJob, partner_key: Option<Secret>) -> Result<(), SubmitError> {
         self.ask(|answer| Input::Submit { job: Box::new(job), partner_key, answer }).await?
+    }
+
+    /// Submits jobs of one tenant together: all of them or none. Only the first may have an idempotency key.
+    ///
+    /// # Errors
+    /// See [`SubmitAllError`]; unless the store failed, nothing was kept.
+    pub async fn submit_all(&self, jobs: Vec<NewJob>) -> Result<(), SubmitAllError> {
+        self.ask(|answer| Input::SubmitAll { jobs, answer }).await?
+    }
+
+    /// What this job would meet were it submitted now. Nothing is kept of it.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn forecast(&self, job: &NewJob) -> Result<Forecast, Unavailable> {
+        let spec = Box::new(world::spec(job.tenant, &job.plan, job.accepted_at));
+        self.ask(|answer| Input::Forecast { spec, answer }).await
     }
 
     /// Asks for the end of a job; returns after the intent is on disk. Does nothing to a job that has ended or is

@@ -5,6 +5,7 @@
 //! and everything is read again from the store.
 
 mod act;
+mod batch;
 pub mod board;
 pub mod clock;
 mod effects;
@@ -35,7 +36,7 @@ use uuid::Uuid;
 
 pub use board::{Board, LiveState, Watch};
 pub use clock::Clock;
-pub use handle::{EngineHandle, Readiness, SubmitError, Unavailable};
+pub use handle::{EngineHandle, Readiness, SubmitAllError, SubmitError, Unavailable};
 pub(crate) use names::{device_class, key_prefix};
 pub use rejudge::UNJUDGED;
 
@@ -43,6 +44,7 @@ use crate::fleet::FleetView;
 use crate::link::local::EngineEnd;
 use crate::link::message::{Command, Report, Secret};
 use crate::metrics::Metrics;
+use crate::prices::Prices;
 use crate::sinks::Sinks;
 use crate::store::{Result, Store, StoreError};
 use crate::ticket_desk::TicketDesk;
@@ -82,6 +84,8 @@ pub struct Settings {
     pub shared_inputs: Arc<[String]>,
     /// How long the files of a job wait for a caller's tickets, from its acceptance, milliseconds.
     pub retention_ms: i64,
+    /// What GPU time costs.
+    pub prices: Prices,
 }
 
 /// What the engine is made of.

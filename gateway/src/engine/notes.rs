@@ -26,6 +26,8 @@ pub(super) struct Note {
     pub(super) files: Files,
     error: Option<JobError>,
     message: Option<String>,
+    /// When ComfyUI was done with it, milliseconds since the epoch.
+    pub(super) executed_at: Option<i64>,
     /// When its dispatch was handed to its lane; gone once it was answered.
     sent: Option<Instant>,
 }
@@ -43,6 +45,13 @@ impl Notes {
         }
     }
 
+    /// ComfyUI is done with it; the first word counts.
+    pub(super) fn executed(&mut self, attempt: Attempt, now: i64) {
+        if let Some(note) = self.get_mut(attempt) {
+            note.executed_at.get_or_insert(now);
+        }
+    }
+
     pub(super) fn open(&mut self, job: Uuid, number: u32, instance: InstanceId, prompt: Uuid) {
         let notes = self.by_job.entry(job).or_default();
         if notes.iter().all(|note| note.number != number) {
@@ -53,6 +62,7 @@ impl Notes {
                 files: Files::default(),
                 error: None,
                 message: None,
+                executed_at: None,
                 sent: None,
             });
         }

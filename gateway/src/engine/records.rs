@@ -1,19 +1,28 @@
 //! The scheduler's records, with the payload that reports brought, as the store keeps them.
 
-use scheduler::{Outcome, Record, Timestamp};
+use scheduler::{InstanceId, Outcome, Record, Timestamp};
 use uuid::Uuid;
 
 use super::names;
 use super::notes::{self, Notes};
 use crate::link::message::Attempt;
-use crate::store::{JobError, JobRecord};
+use crate::store::{JobError, JobRecord, Used};
+
+/// What a job that succeeded used, given where and how long, milliseconds.
+pub(super) type Meter<'a> = &'a dyn Fn(InstanceId, u64) -> Used;
 
 /// Turns what was decided at `now` into rows.
-pub(super) fn durable(records: Vec<Record>, notes: &mut Notes, cell: Uuid, now: Timestamp) -> Vec<JobRecord> {
-    records.into_iter().map(|record| one(record, notes, cell, now.0)).collect()
+pub(super) fn durable(
+    records: Vec<Record>,
+    notes: &mut Notes,
+    meter: Meter<'_>,
+    cell: Uuid,
+    now: Timestamp,
+) -> Vec<JobRecord> {
+    records.into_iter().map(|record| one(record, notes, meter, cell, now.0)).collect()
 }
 
-fn one(record: Record, notes: &mut Notes, cell: Uuid, now: i64) -> JobRecord {
+fn one(record: Record, notes: &mut Notes, meter: Meter<'_>, cell: Uuid, now: i64) -> JobRecord {
     match record {
         Record::Refused { job } => JobRecord::Refused { job: names::uuid(job) },
         Record::Placed { job, attempt, instance, at } => {
@@ -43,12 +52,24 @@ fn one(record: Record, notes: &mut Notes, cell: Uuid, now: i64) -> JobRecord {
                     }
                     _ => Vec::new(),
                 },
+                used: match (outcome, note) {
+                    (Outcome::Succeeded, Some(note)) => {
+                        Some(meter(note.instance, gpu_ms(note, started_at.map(|at| at.0))))
+                    }
+                    _ => None,
+                },
                 started_at: started_at.map(|at| at.0),
                 at: now,
             }
         }
         Record::Learned(learned) => JobRecord::Learned(learned),
     }
+}
+
+/// From its start until it was executed; time that nobody saw begin is not billed.
+fn gpu_ms(note: &notes::Note, started_at: Option<i64>) -> u64 {
+    let (Some(started_at), Some(executed_at)) = (started_at, note.executed_at) else { return 0 };
+    u64::try_from(executed_at.saturating_sub(started_at)).unwrap_or(0)
 }
 
 fn error(outcome: Outcome, note: Option<&notes::Note>, refusal: Option<&JobError>) -> Option<JobError> {

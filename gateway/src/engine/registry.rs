@@ -275,6 +275,12 @@ impl Registry {
         self.by_id.get(&id).map(|&index| &self.instances[index].name)
     }
 
+    /// The class of its device, as far as it told.
+    pub(super) fn device_class(&self, id: InstanceId) -> Option<&str> {
+        let instance = self.by_id.get(&id).map(|&index| &self.instances[index])?;
+        instance.facts.as_ref().map(|facts| facts.device_class.as_str())
+    }
+
     /// Where commands for an instance go.
     pub(super) fn link(&self, id: InstanceId) -> Option<&Sender<Command>> {
         self.by_id.get(&id).map(|&index| &self.hosts[self.instances[index].host].commands)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use scheduler::Event;
 use uuid::Uuid;
 
+use super::batch::Together;
 use super::effects::Returned;
 use super::handle::Input;
 use super::registry::Change;
@@ -34,6 +35,8 @@ impl Engine {
             Input::Submit { job, partner_key, answer } => {
                 work.submissions.push(Submission { job: *job, partner_key, answer });
             }
+            Input::SubmitAll { jobs, answer } => work.batches.push(Together { jobs, answer }),
+            Input::Forecast { spec, answer } => work.forecasts.push((spec, answer)),
             Input::Cancel { job, answer } => {
                 work.events.push(Event::CancelRequested { job: names::job_id(job) });
                 work.done.push(answer);
@@ -108,6 +111,9 @@ impl Engine {
         }
         let made = matches!(signal, Signal::Made { .. });
         let deliveries = &self.hands.deliveries;
+        if matches!(signal, Signal::Executed { .. }) {
+            self.world.notes.executed(attempt, self.clock.now().0);
+        }
         let heard = self.world.notes.take(attempt, signal, || deliveries.terms(attempt.job));
         work.hear(attempt, heard);
         if made {

@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use scheduler::{Class, Decisions, Effect, Event, Outcome, Record, Refusal, Timestamp};
+use scheduler::{Class, Decisions, Effect, Event, Forecast, JobSpec, Outcome, Record, Refusal, Timestamp};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::batch::{Placed, Together};
 use super::effects::Returned;
 use super::handle::{Input, Readiness, SubmitError};
 use super::world::spec;
 use super::{Engine, metering, names, records};
 use crate::link::message::{self, Attempt, Report, Secret};
-use crate::store::{AssetAnswer, AssetCall, FleetFact, Inserted, JobRecord, NewJob, Result, Turn};
+use crate::store::{AssetAnswer, AssetCall, FleetFact, Inserted, JobRecord, NewJob, Result, Turn, Used};
 
 /// What came in since the last turn.
 #[derive(Default)]
@@ -41,7 +42,8 @@ pub(super) type Waiting = HashMap<Uuid, Waiter>;
 /// Somebody who waits for the admission of a job.
 pub(super) struct Waiter {
     pub(super) class: Class,
-    pub(super) answer: Answer<std::result::Result<(), SubmitError>>,
+    /// `None`: those who submitted several together are answered once, for all of them.
+    pub(super) answer: Option<Answer<std::result::Result<(), SubmitError>>>,
 }
 
 /// What a turn writes beside what the scheduler decided.
@@ -56,6 +58,7 @@ pub(super) struct Facts {
 #[derive(Default)]
 pub(super) struct Work {
     pub(super) submissions: Vec<Submission>,
+    pub(super) batches: Vec<Together>,
     pub(super) calls: Vec<(AssetCall, Answer<AssetAnswer>)>,
     pub(super) events: Vec<Event>,
     pub(super) keep: Vec<FleetFact>,
@@ -64,6 +67,7 @@ pub(super) struct Work {
     /// Answered after the commit.
     pub(super) done: Vec<Answer<()>>,
     pub(super) cordoned: Vec<(Answer<bool>, bool)>,
+    pub(super) forecasts: Vec<(Box<JobSpec>, Answer<Forecast>)>,
     pub(super) explain: Vec<(Uuid, Answer<Option<scheduler::Explanation>>)>,
     /// For the board, after the transitions of the turn.
     pub(super) glimpses: Vec<(Attempt, Glimpse)>,
@@ -118,9 +122,14 @@ impl Engine {
             self.readiness.send_replace(Readiness::Draining);
         }
         let mut turn = None;
-        if !work.submissions.is_empty() {
+        let mut together = Vec::new();
+        if !(work.submissions.is_empty() && work.batches.is_empty()) {
             let mut begun = self.store.begin().await?;
             self.insert(begun.as_mut(), &mut work, &mut waiting, &mut decisions).await?;
+            for batch in std::mem::take(&mut work.batches) {
+                let placed = self.insert_all(begun.as_mut(), batch, &mut waiting, &mut decisions).await?;
+                together.push(placed);
+            }
             turn = Some(begun);
         }
         for event in work.events.drain(..) {
@@ -141,6 +150,7 @@ impl Engine {
         for (caller, why) in work.declined {
             let _ = caller.send(Err(share_refusal(why, &refused)));
         }
+        together.into_iter().for_each(Placed::answer);
         for (attempt, glimpse) in work.glimpses {
             self.show(attempt, glimpse);
         }
@@ -149,6 +159,9 @@ impl Engine {
         }
         for (caller, known) in work.cordoned {
             let _ = caller.send(known);
+        }
+        for (spec, caller) in work.forecasts {
+            let _ = caller.send(self.world.scheduler.forecast(now, &spec));
         }
         for (job, caller) in work.explain {
             let _ = caller.send(self.world.scheduler.explain(now, names::job_id(job)));
@@ -180,8 +193,14 @@ impl Engine {
         let mut counted = metering::count(&records, now);
         // What is known of a job goes before what was decided about it: its end comes last.
         let mut rows = facts.records;
-        rows.extend(records::durable(records, &mut self.world.notes, self.cell, now));
+        let (registry, prices) = (&self.registry, &self.settings.prices);
+        let meter = |instance, gpu_ms| {
+            let device_class = registry.device_class(instance).unwrap_or("unknown").to_owned();
+            Used { price_micros: prices.of(&device_class, gpu_ms), device_class, gpu_ms }
+        };
+        rows.extend(records::durable(records, &mut self.world.notes, &meter, self.cell, now));
         counted.outputs(&rows);
+        let changed: Vec<Uuid> = rows.iter().filter_map(JobRecord::changes).collect();
         let (calls, callers): (Vec<_>, Vec<_>) = facts.calls.into_iter().unzip();
         let mut answers = Vec::new();
         if turn.is_none() && !(rows.is_empty() && calls.is_empty() && facts.keep.is_empty()) {
@@ -204,6 +223,9 @@ impl Engine {
 
         // Durable. From here on it may be acted upon and told.
         counted.add_to(&self.metrics);
+        for job in changed {
+            self.board.update(job, false, |live| live.committed += 1);
+        }
         for effect in effects {
             self.act(effect, &mut waiting);
         }
@@ -238,7 +260,7 @@ impl Engine {
         for ((job, spec, provisional, partner_key, answer), inserted) in about.into_iter().zip(inserted) {
             let refusal = match inserted {
                 Inserted::Fresh => {
-                    waiting.insert(job, Waiter { class: spec.class, answer });
+                    waiting.insert(job, Waiter { class: spec.class, answer: Some(answer) });
                     if provisional {
                         self.world.provisional.insert(job);
                         self.knowledge += 1;

@@ -13,7 +13,7 @@ use super::error::{ApiError, ErrorKind};
 use super::state::Shared;
 
 /// Bodies up to this size are judged on the spot; larger ones would hold up other requests of the same thread.
-const INLINE_BYTES: usize = 256 << 10;
+pub(super) const INLINE_BYTES: usize = 256 << 10;
 
 /// Bodies up to this size are not worth counting.
 const UNCOUNTED_BYTES: usize = 64 << 10;

@@ -166,9 +166,14 @@ impl ApiError {
         &self.0.code
     }
 
+    /// Its message, safe to show.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
     /// Its particulars.
-    #[cfg(test)]
-    pub(super) fn details_value(&self) -> Option<&Value> {
+    pub(super) fn particulars(&self) -> Option<&Value> {
         self.0.details.as_ref()
     }
 

@@ -1,16 +1,19 @@
 //! Lists of jobs, newest first: filters, pages, cursors; the same for all faces.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use scheduler::Class;
 use uuid::Uuid;
 
 use super::error::{ApiError, ErrorKind};
 use super::state::Shared;
 use super::submit;
 use super::view::{self, Seen};
-use crate::store::{ListQuery, OutputRow, StoredState};
+use crate::store::{ListQuery, Listed, OutputRow, StoredState};
 use crate::tenant::Caller;
 
 const DEFAULT_LIMIT: u32 = 50;
@@ -29,6 +32,58 @@ pub(super) struct Wanted {
     statuses: Vec<String>,
     states: Vec<StoredState>,
     labels: BTreeMap<String, String>,
+    pub(super) more: More,
+}
+
+/// Filters that only `/v1` has.
+#[derive(Debug, Default, Clone)]
+pub(super) struct More {
+    pub(super) user: Option<String>,
+    pub(super) template: Option<String>,
+    pub(super) class: Option<Class>,
+    pub(super) batch: Option<Uuid>,
+    accepted: Option<Range<i64>>,
+}
+
+impl More {
+    /// Reads `user`, `template`, `class`, `batch`, `accepted_after` (inclusive) and `accepted_before`.
+    pub(super) fn read(query: &[(String, String)]) -> Result<Self, ApiError> {
+        let mut more = Self::default();
+        let (mut after, mut before) = (i64::MIN, i64::MAX);
+        for (name, value) in query {
+            match name.as_str() {
+                "user" => more.user = Some(value.clone()),
+                "template" => more.template = Some(value.clone()),
+                "class" => more.class = Some(class(value)?),
+                "batch" => more.batch = Some(read_id("batch", value)?),
+                "accepted_after" => after = instant(name, value)?,
+                "accepted_before" => before = instant(name, value)?,
+                _ => continue,
+            }
+        }
+        more.accepted = (after != i64::MIN || before != i64::MAX).then_some(after..before);
+        Ok(more)
+    }
+}
+
+fn class(word: &str) -> Result<Class, ApiError> {
+    match word {
+        "batch" => Ok(Class::Batch),
+        "normal" => Ok(Class::Normal),
+        "interactive" => Ok(Class::Interactive),
+        _ => Err(ApiError::invalid("class must be batch, normal or interactive")),
+    }
+}
+
+fn read_id(name: &str, value: &str) -> Result<Uuid, ApiError> {
+    Uuid::try_parse(value).map_err(|_| ApiError::invalid(format!("{name} must be an id of ours")))
+}
+
+fn instant(name: &str, value: &str) -> Result<i64, ApiError> {
+    let at: Result<Timestamp, _> = value.parse();
+    at.map(Timestamp::as_millisecond).map_err(|_| {
+        ApiError::invalid(format!("{name} must be a time such as 2026-01-02T03:04:05Z (RFC 3339)"))
+    })
 }
 
 impl Wanted {
@@ -125,11 +180,16 @@ pub(super) async fn page(
             tenant: caller.tenant.id,
             states: wanted.states.clone(),
             labels: wanted.labels.clone(),
+            user: wanted.more.user.clone(),
+            template: wanted.more.template.clone(),
+            class: wanted.more.class,
+            batch: wanted.more.batch,
+            accepted: wanted.more.accepted.clone(),
             before,
             limit: wanted.limit + 1, // One more tells whether there is another page.
         };
-        let mut rows = app.engine.store().list(query).await?;
-        let is_last = rows.len() <= limit;
+        let Listed { mut rows, more_before } = app.engine.store().list(query).await?;
+        let is_last = rows.len() <= limit && more_before.is_none();
         rows.truncate(limit);
         for row in rows {
             if page.jobs.len() == limit {
@@ -143,6 +203,7 @@ pub(super) async fn page(
                 page.jobs.push((seen, outputs));
             }
         }
+        before = more_before.or(before);
         page.next_cursor = if is_last { None } else { before.map(write_cursor) };
         if is_last || page.jobs.len() == limit {
             break;

@@ -10,6 +10,7 @@ mod door;
 mod error;
 mod listing;
 mod observe;
+mod openapi;
 mod ops;
 mod private;
 mod respond;
@@ -31,13 +32,15 @@ pub use state::{Doors, Limits, State};
 
 use crate::engine::EngineHandle;
 use crate::outbox::Bodies;
+use crate::prices::Prices;
 use routes::Routes;
 use state::Shared;
 
 /// All of the gateway's HTTP, for any number of listeners.
 pub fn router(state: State) -> Router {
     let app = Arc::new(Shared::new(state));
-    let (routes, _) = all_routes(&app);
+    let (routes, _, document) = all_routes(&app);
+    app.document(document);
     routes
         .fallback(observe::unknown_route)
         .layer(axum::extract::DefaultBodyLimit::disable()) // Each handler has bounds of its own.
@@ -46,8 +49,8 @@ pub fn router(state: State) -> Router {
 }
 
 /// Bodies of webhooks, in the words of `/v1`; `base` is the base of absolute URLs in them.
-pub fn event_bodies(engine: EngineHandle, base: String) -> Arc<dyn Bodies> {
-    private::EventBodies::shared(engine, base)
+pub fn event_bodies(engine: EngineHandle, base: String, prices: Prices) -> Arc<dyn Bodies> {
+    private::EventBodies::shared(engine, base, prices)
 }
 
 /// Every route there is, with what it asks of its callers.
@@ -55,7 +58,12 @@ pub fn route_table(state: State) -> Vec<RouteInfo> {
     all_routes(&Arc::new(Shared::new(state))).1
 }
 
-fn all_routes(app: &Arc<Shared>) -> (Router<Arc<Shared>>, Vec<RouteInfo>) {
+/// The OpenAPI document, JSON text, as it is served at `/openapi.json`.
+pub fn openapi(state: State) -> String {
+    all_routes(&Arc::new(Shared::new(state))).2
+}
+
+fn all_routes(app: &Arc<Shared>) -> (Router<Arc<Shared>>, Vec<RouteInfo>, String) {
     let mut routes = Routes::new(app.clone());
     ops::add(&mut routes);
     v2::add(&mut routes);

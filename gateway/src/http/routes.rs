@@ -8,8 +8,10 @@ use axum::Router;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter};
+use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::door::{self, Gate};
+use super::openapi::Document;
 use super::state::Shared;
 use crate::store::Scope;
 
@@ -42,11 +44,12 @@ pub(super) struct Routes {
     app: Arc<Shared>,
     table: Vec<RouteInfo>,
     paths: BTreeMap<&'static str, MethodRouter<Arc<Shared>>>,
+    documented: Document,
 }
 
 impl Routes {
     pub(super) fn new(app: Arc<Shared>) -> Self {
-        Self { app, table: Vec::new(), paths: BTreeMap::new() }
+        Self { app, table: Vec::new(), paths: BTreeMap::new(), documented: Document::default() }
     }
 
     /// A route that answers within [`super::Limits::request_timeout`].
@@ -57,6 +60,32 @@ impl Routes {
     {
         let timeout = self.app.limits.request_timeout;
         self.insert(method, path, need, Some(timeout), handler);
+    }
+
+    /// A documented route: what `utoipa_axum::routes!(handler)` makes of a handler with `#[utoipa::path(…)]`, which
+    /// says method and path. It answers within [`super::Limits::request_timeout`].
+    pub(super) fn api(&mut self, need: Need, route: UtoipaMethodRouter<Arc<Shared>>) {
+        let timeout = Some(self.app.limits.request_timeout);
+        self.document(need, timeout, route);
+    }
+
+    /// A documented route that waits as long as its caller wants, within bounds of its own.
+    pub(super) fn api_slow(&mut self, need: Need, route: UtoipaMethodRouter<Arc<Shared>>) {
+        self.document(need, None, route);
+    }
+
+    fn document(
+        &mut self,
+        need: Need,
+        timeout: Option<Duration>,
+        (schemas, paths, route): UtoipaMethodRouter<Arc<Shared>>,
+    ) {
+        for (path, methods) in self.documented.add(need, schemas, paths) {
+            // The table is made once and lives as long as the process.
+            let path: &'static str = Box::leak(path.into_boxed_str());
+            self.table.extend(methods.into_iter().map(|method| RouteInfo { method, path, need }));
+            self.guard(path, need, timeout, route.clone());
+        }
     }
 
     /// A route that moves bytes as long as they flow; its handler bounds each wait by itself.
@@ -79,18 +108,29 @@ impl Routes {
         H: Handler<T, Arc<Shared>>,
         T: 'static,
     {
-        let gate = Gate { app: self.app.clone(), need, timeout };
-        let route = axum::routing::on(filter(&method), handler)
-            .route_layer(axum::middleware::from_fn_with_state(gate, door::enter));
-        let there = self.paths.remove(path).unwrap_or_default();
-        self.paths.insert(path, there.merge(route));
+        self.guard(path, need, timeout, axum::routing::on(filter(&method), handler));
         self.table.push(RouteInfo { method, path, need });
     }
 
-    pub(super) fn finish(self) -> (Router<Arc<Shared>>, Vec<RouteInfo>) {
+    /// Puts the door before a route.
+    fn guard(
+        &mut self,
+        path: &'static str,
+        need: Need,
+        timeout: Option<Duration>,
+        route: MethodRouter<Arc<Shared>>,
+    ) {
+        let gate = Gate { app: self.app.clone(), need, timeout };
+        let route = route.route_layer(axum::middleware::from_fn_with_state(gate, door::enter));
+        let there = self.paths.remove(path).unwrap_or_default();
+        self.paths.insert(path, there.merge(route));
+    }
+
+    /// The router, its table, and the document of the documented routes (OpenAPI, JSON text).
+    pub(super) fn finish(self) -> (Router<Arc<Shared>>, Vec<RouteInfo>, String) {
         let router =
             self.paths.into_iter().fold(Router::new(), |router, (path, route)| router.route(path, route));
-        (router, self.table)
+        (router, self.table, self.documented.text())
     }
 }
 

@@ -1,17 +1,20 @@
 //! What every handler may reach, and the bounds they keep.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::private::AvailabilityCache;
 use crate::artifacts::Artifacts;
 use crate::engine::EngineHandle;
 use crate::metrics::Metrics;
 use crate::outbox::TenantWebhook;
 use crate::outside::Outside;
+use crate::prices::Prices;
 use crate::sinks::Sinks;
 use crate::tenant::{Caller, Tenants};
 use crate::ticket_desk::TicketDesk;
@@ -44,6 +47,8 @@ pub struct State {
     pub webhooks: Arc<BTreeMap<String, TenantWebhook>>,
     /// The way to URLs that callers name.
     pub outside: Outside,
+    /// What GPU time costs.
+    pub prices: Prices,
     /// How long an ended job is remembered.
     pub retention: Duration,
     /// Cancelled when the process goes away: event streams end.
@@ -59,10 +64,16 @@ pub struct Limits {
     pub max_bodies_bytes: usize,
     /// An uploaded file, bytes.
     pub max_asset_bytes: u64,
+    /// Templates of one tenant: names, and versions of each.
+    pub max_templates: (u32, u32),
+    /// What a template carries for people, bytes of JSON.
+    pub max_meta_bytes: usize,
     /// Bounds of a workflow.
     pub workflow: workflow::Limits,
     /// Event streams of one key.
     pub max_streams_per_key: usize,
+    /// Jobs of one request that is about many.
+    pub max_batch_jobs: usize,
     /// How long a request may take, reading its body included; uploads and streams excepted.
     pub request_timeout: Duration,
     /// How long an upload may pause.
@@ -81,6 +92,9 @@ impl Default for Limits {
             max_asset_bytes: 100 << 20,
             workflow: workflow::Limits::default(),
             max_streams_per_key: 10_000,
+            max_batch_jobs: 100,
+            max_templates: (1_000, 1_000),
+            max_meta_bytes: 16 << 10,
             request_timeout: Duration::from_secs(30),
             upload_idle_timeout: Duration::from_secs(30),
             default_deadline: Duration::from_secs(24 * 3600),
@@ -108,6 +122,10 @@ pub(super) struct Shared {
     pub(super) bodies: Arc<Semaphore>,
     /// Streams that ask the engine for a queue position at the same time.
     pub(super) askers: Semaphore,
+    /// The OpenAPI document, once the routes are known.
+    document: OnceLock<Bytes>,
+    /// What the fleet says to templates.
+    pub(super) availability: AvailabilityCache,
 }
 
 /// What handlers take.
@@ -123,8 +141,20 @@ impl Shared {
             streams: Streams::default(),
             bodies: Arc::new(Semaphore::new(permits)),
             askers: Semaphore::new(MAX_ASKERS),
+            document: OnceLock::new(),
+            availability: AvailabilityCache::default(),
             state,
         }
+    }
+
+    /// Keeps the OpenAPI document.
+    pub(super) fn document(&self, text: String) {
+        let _ = self.document.set(text.into()); // A second one is the same.
+    }
+
+    /// The OpenAPI document, JSON text.
+    pub(super) fn documented(&self) -> Bytes {
+        self.document.get().cloned().unwrap_or_default()
     }
 }
 

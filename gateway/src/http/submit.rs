@@ -10,13 +10,16 @@ use serde_json::{Map, Value, json};
 use tracing::warn;
 use uuid::Uuid;
 
+use super::body::INLINE_BYTES;
 use super::delivery::{self, Asked};
 use super::error::{ApiError, ErrorKind};
 use super::state::Shared;
 use super::time::millis;
 use crate::engine::SubmitError;
 use crate::link::message::Secret;
-use crate::store::{EventKind, Face, IdempotencyKey, JobBody, JobPlan, NewJob, StoredResponse, Webhook};
+use crate::store::{
+    EventKind, Face, IdempotencyKey, JobBody, JobPlan, NewJob, StoredResponse, TemplateUse, Webhook,
+};
 use crate::tenant::Caller;
 use crate::workflow::{self, Graph, Judged, Malformed, NodeProblem, Refused};
 
@@ -44,6 +47,9 @@ pub(super) struct Wanted {
     pub(super) due_within: Option<Duration>,
     pub(super) finish_within: Option<Duration>,
     pub(super) labels: BTreeMap<String, String>,
+    /// Opaque key of the person it is done for.
+    pub(super) user: Option<Arc<str>>,
+    pub(super) template: Option<TemplateUse>,
     pub(super) partner_key: Option<Secret>,
     /// What is asked of its deliveries.
     pub(super) delivery: Asked,
@@ -68,6 +74,16 @@ pub(super) fn judge(app: &Shared, text: &str) -> Result<Judged, ApiError> {
         return Err(missing_assets(&judged.malformed_references));
     }
     Ok(judged)
+}
+
+/// Judges a workflow, off the request threads when it is large.
+pub(super) async fn judge_apart(app: &Arc<Shared>, text: &Arc<str>) -> Result<Judged, ApiError> {
+    if text.len() <= INLINE_BYTES {
+        return judge(app, text);
+    }
+    let (app, text) = (app.clone(), text.clone());
+    let judged = tokio::task::spawn_blocking(move || judge(&app, &text)).await;
+    judged.map_err(|error| ApiError::internal(&error))?
 }
 
 /// Makes the job.
@@ -120,6 +136,10 @@ pub(super) fn job(
         },
         references: wanted.judged.references,
         labels: wanted.labels,
+        user: wanted.user,
+        template: wanted.template,
+        retry_of: None,
+        batch: None,
         accepted_at: now,
         retention_ms: millis(app.retention),
         webhook,
@@ -211,7 +231,7 @@ fn busy(message: &'static str) -> ApiError {
     ApiError::new(ErrorKind::Busy, "queue_full", message)
 }
 
-fn of_malformed(malformed: &Malformed) -> ApiError {
+pub(super) fn of_malformed(malformed: &Malformed) -> ApiError {
     let code = match malformed {
         Malformed::UiFormat => "workflow_format_ui",
         _ => "invalid_workflow",
@@ -322,7 +342,7 @@ mod tests {
         };
         let failure = of_refused(&refused);
         assert_eq!(failure.code(), "invalid_workflow");
-        let details = serde_json::to_value(failure.details_value().unwrap()).unwrap();
+        let details = serde_json::to_value(failure.particulars().unwrap()).unwrap();
         assert_eq!(details["node_errors"]["4"][0]["field"], "ckpt_name");
         assert_eq!(details["node_errors"]["4"][0]["reason"], "value_not_in_list");
         assert_eq!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
-use scheduler::Phase;
+use scheduler::{Explanation, Phase};
 use uuid::Uuid;
 
 use super::error::ApiError;
@@ -29,6 +29,11 @@ pub(super) fn accepted(job: &NewJob) -> Seen {
         faults: 0,
         losses: 0,
         labels: job.labels.clone(),
+        user: job.user.clone(),
+        template: job.template.clone(),
+        retry_of: job.retry_of.clone(),
+        batch: job.batch,
+        due_at: job.plan.due_at,
         accepted_at: job.accepted_at,
         started_at: None,
         ended_at: None,
@@ -36,12 +41,34 @@ pub(super) fn accepted(job: &NewJob) -> Seen {
         deadline: job.plan.deadline,
         expires_at: job.plan.deadline.saturating_add(job.retention_ms),
         error: None,
+        used: None,
     };
     Seen { row, phase: Phase::Queued, live: None }
 }
 
 /// How long a poll may wait for the engine to count a position.
 const POSITION_PATIENCE: Duration = Duration::from_millis(100);
+
+/// What lies before an open job, as far as it can be told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Outlook {
+    /// Jobs before it, while it waits.
+    pub(super) position: Option<u64>,
+    /// Milliseconds since the epoch.
+    pub(super) predicted_start: Option<i64>,
+    /// Milliseconds since the epoch.
+    pub(super) predicted_end: Option<i64>,
+}
+
+impl From<&Explanation> for Outlook {
+    fn from(explanation: &Explanation) -> Self {
+        Self {
+            position: explanation.position,
+            predicted_start: explanation.predicted_start.map(|at| at.0),
+            predicted_end: explanation.predicted_end.map(|at| at.0),
+        }
+    }
+}
 
 /// A job at one moment.
 #[derive(Debug, Clone)]
@@ -145,6 +172,18 @@ pub(super) async fn jobs_before(app: &Shared, seen: &Seen) -> Option<u64> {
     }
     let asked = tokio::time::timeout(POSITION_PATIENCE, app.engine.explain(seen.row.id)).await;
     asked.ok()?.ok()??.position
+}
+
+/// What lies before an open job, where that can be told quickly.
+pub(super) async fn outlook(app: &Shared, seen: &Seen) -> Outlook {
+    if !matches!(seen.phase, Phase::Queued | Phase::Dispatching | Phase::Running) {
+        return Outlook::default();
+    }
+    let asked = tokio::time::timeout(POSITION_PATIENCE, app.engine.explain(seen.row.id)).await;
+    match asked {
+        Ok(Ok(Some(explanation))) => Outlook::from(&explanation),
+        _ => Outlook::default(),
+    }
 }
 
 /// Base of absolute URLs: configured, or the request's own host.

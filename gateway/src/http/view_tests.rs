@@ -26,6 +26,11 @@ pub(crate) fn row(state: StoredState) -> JobRow {
         faults: 0,
         losses: 0,
         labels: BTreeMap::from([("order".into(), "1234".into())]),
+        user: None,
+        template: None,
+        retry_of: None,
+        batch: None,
+        due_at: None,
         accepted_at: ACCEPTED,
         started_at: state.is_terminal().then_some(ACCEPTED + 1_000),
         ended_at: state.is_terminal().then_some(ACCEPTED + 9_000),
@@ -33,6 +38,7 @@ pub(crate) fn row(state: StoredState) -> JobRow {
         deadline: ACCEPTED + 86_400_000,
         expires_at: ACCEPTED + 604_800_000,
         error: None,
+        used: None,
     }
 }
 
@@ -46,6 +52,7 @@ pub(crate) fn live(attempt: u32, phase: Phase) -> LiveState {
         progress: Some(Progress { value: 0.5, nodes_done: 3, nodes_total: 6, ..Progress::default() }),
         preview: None,
         transitions: vec![(1, phase)],
+        committed: 0,
     }
 }
 

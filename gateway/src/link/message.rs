@@ -296,7 +296,7 @@ pub struct DeviceReport {
 }
 
 /// One device at one moment; what the driver does not say is `None` (nvml FACTS §2).
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DeviceReading {
     /// `GPU-…`; the stable name of the device.
     pub uuid: String,
@@ -394,7 +394,7 @@ pub enum Signal {
 }
 
 /// How far a prompt is. Complete in itself.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Progress {
     /// Share done, 0 to 1; never goes back within an attempt.
     pub value: f64,

@@ -85,7 +85,10 @@ pub trait Store: Send + Sync + 'static {
     fn body(&self, job: Uuid) -> BoxFuture<'_, Result<Option<JobBody>>>;
 
     /// Jobs of a tenant, newest first.
-    fn list(&self, query: ListQuery) -> BoxFuture<'_, Result<Vec<JobRow>>>;
+    fn list(&self, query: ListQuery) -> BoxFuture<'_, Result<Listed>>;
+
+    /// The jobs of these public ids, in no order; unknown ids have none.
+    fn jobs_by_public_ids(&self, tenant: u32, ids: Vec<String>) -> BoxFuture<'_, Result<Vec<JobRow>>>;
 
     /// The job and the stored first answer under an idempotency key of a face, if the key is alive.
     fn replay(&self, tenant: u32, face: Face, key: String) -> BoxFuture<'_, Result<Option<Replay>>>;
@@ -112,6 +115,48 @@ pub trait Store: Send + Sync + 'static {
 
     /// Housekeeping: forgets what is past its time and returns the bytes that may go now. They come again after some
     /// minutes unless they are told to be gone.
+    /// What of these references leads nowhere, as it is written: what a submission would be refused for.
+    fn missing(
+        &self,
+        tenant: u32,
+        references: Vec<Reference>,
+        now: i64,
+    ) -> BoxFuture<'_, Result<Vec<String>>>;
+
+    /// Keeps a version of a template. Outside any turn, for which it waits.
+    fn put_template(&self, template: NewTemplate) -> BoxFuture<'_, Result<PutTemplate>>;
+
+    /// A version of a template that the tenant may use, its own before everybody's; without a version the newest one
+    /// that is enabled.
+    fn template(
+        &self,
+        tenant: u32,
+        name: String,
+        version: Option<u32>,
+    ) -> BoxFuture<'_, Result<Option<TemplateRow>>>;
+
+    /// The newest enabled version of each template that the tenant may use, by name, after this name.
+    fn templates(&self, tenant: u32, after: String, limit: u32) -> BoxFuture<'_, Result<Vec<TemplateRow>>>;
+
+    /// All versions of one owner's template, newest first.
+    fn template_versions(&self, tenant: u32, name: String) -> BoxFuture<'_, Result<Vec<TemplateVersion>>>;
+
+    /// Disables one owner's version, or enables it again (`None`); `false` when there is none.
+    fn disable_template(
+        &self,
+        tenant: u32,
+        name: String,
+        version: u32,
+        at: Option<i64>,
+    ) -> BoxFuture<'_, Result<bool>>;
+
+    /// Forgets all versions of one owner's template; `false` when there was none.
+    fn delete_template(&self, tenant: u32, name: String) -> BoxFuture<'_, Result<bool>>;
+
+    /// Usage of a tenant by day, class and so on, one row for each key and class of devices, by key.
+    fn usage(&self, query: UsageQuery) -> BoxFuture<'_, Result<Vec<UsageRow>>>;
+
+    /// Housekeeping: forgets what is past its time and returns object keys whose bytes may go now.
     fn sweep(&self, now: i64, limit: u32) -> BoxFuture<'_, Result<Swept>>;
 
     /// These rows of [`Swept::residue`] are removed from the stores.

@@ -9,10 +9,11 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, watch};
+use uuid::Uuid;
 
 use super::{
     DeadLetter, DeadQuery, Delivery, DeliveryOutcome, DueReceiver, EventPage, EventQuery, OutboxFigures,
-    ReceiverLag, Result,
+    ReceiverLag, Result, Webhook,
 };
 
 /// Events and deliveries of a store.
@@ -20,6 +21,9 @@ pub trait Outbox: Send + Sync {
     /// Events of a tenant in the order of their commits. One call looks at a bounded number of events, those of other
     /// tenants included: a page may be empty and yet not be at the head.
     fn events(&self, query: EventQuery) -> BoxFuture<'_, Result<EventPage>>;
+
+    /// Where the events of a job go, and which; `None` when it has no webhook.
+    fn webhook_of(&self, job: Uuid) -> BoxFuture<'_, Result<Option<Webhook>>>;
 
     /// The last cursor that was given.
     fn newest_event(&self) -> BoxFuture<'_, Result<i64>>;

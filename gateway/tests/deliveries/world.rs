@@ -200,6 +200,7 @@ fn settings() -> Settings {
         workflow: Limits::default(),
         shared_inputs: Arc::new([]),
         retention_ms: 3_600_000,
+        prices: gateway::prices::Prices::default(),
     }
 }
 
@@ -255,6 +256,10 @@ pub fn job(workflow: &serde_json::Value) -> NewJob {
             delivery: None,
         },
         references: Vec::new(),
+        user: None,
+        template: None,
+        retry_of: None,
+        batch: None,
         labels: Default::default(),
         accepted_at: i64::try_from(id.as_u128() >> 80).unwrap(),
         retention_ms: 1_000_000,

@@ -43,6 +43,7 @@ pub fn settings() -> Settings {
         workflow: Limits::default(),
         shared_inputs: Arc::new([]),
         retention_ms: 1_000_000,
+        prices: gateway::prices::Prices::default(),
     }
 }
 
@@ -261,6 +262,10 @@ pub fn job() -> NewJob {
         },
         references: Vec::new(),
         labels: Default::default(),
+        user: None,
+        template: None,
+        retry_of: None,
+        batch: None,
         accepted_at: i64::try_from(id.as_u128() >> 80).unwrap(),
         retention_ms: 1_000_000,
         webhook: None,

@@ -2,13 +2,22 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
 mod assets;
+mod batches;
 mod contract;
+mod costs;
 mod deliveries;
 mod doors;
+mod doors;
+mod events;
 mod events;
 mod feed;
+mod openapi;
 mod private;
+mod private;
+mod templates;
 mod tickets;
+mod v1_events;
+mod v1_jobs;
 mod v2;
 mod walk;
 mod world;

@@ -19,7 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::world::{World, picture};
 
-async fn table() -> Vec<RouteInfo> {
+pub async fn table() -> Vec<RouteInfo> {
+    route_table(state().await)
+}
+
+pub async fn state() -> State {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = SqliteStore::temporary().unwrap();
     let artifacts = Artifacts::local(folder.path()).unwrap();
@@ -32,6 +36,7 @@ async fn table() -> Vec<RouteInfo> {
         workflow: gateway::workflow::Limits::default(),
         shared_inputs: Arc::new([]),
         retention_ms: 1,
+        prices: gateway::prices::Prices::default(),
     };
     let sinks = Sinks::from(artifacts.clone());
     let outside = Outside::open(&Default::default()).unwrap();
@@ -45,7 +50,7 @@ async fn table() -> Vec<RouteInfo> {
         settings,
     };
     let (_, engine) = Engine::open(parts).await.unwrap();
-    route_table(State {
+    State {
         engine,
         artifacts,
         sinks,
@@ -58,9 +63,10 @@ async fn table() -> Vec<RouteInfo> {
         shared_inputs: Arc::new([]),
         webhooks: Arc::default(),
         outside: gateway::outside::Outside::open(&gateway::config::Outside::default()).unwrap(),
+        prices: gateway::prices::Prices::default(),
         retention: std::time::Duration::from_secs(1),
         closing: CancellationToken::new(),
-    })
+    }
 }
 
 /// What a stranger with a good key of another tenant gets: 404 where the path names something of ours, success or a
@@ -72,12 +78,22 @@ fn foreign(route: &RouteInfo) -> Option<StatusCode> {
         ("GET", "/api/v2/jobs" | "/v1/jobs" | "/v1/events") => StatusCode::OK,
         ("GET", "/v1/webhooks" | "/v1/webhooks/dead") => StatusCode::OK,
         ("POST", "/v1/webhooks/dead/replay") => StatusCode::BAD_REQUEST,
+        ("GET", "/openapi.json") => StatusCode::OK,
+        ("GET", "/api/v2/jobs" | "/v1/jobs") => StatusCode::OK,
         ("POST", "/api/v2/jobs" | "/v1/jobs" | "/api/v2/assets/from-hash") => StatusCode::BAD_REQUEST,
         ("POST", "/api/v2/assets") => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ("POST", "/v1/jobs/status" | "/v1/jobs/cancel" | "/v1/batches") => StatusCode::BAD_REQUEST,
+        ("POST", "/v1/estimate" | "/v1/templates") => StatusCode::BAD_REQUEST,
+        ("GET", "/v1/usage" | "/v1/templates") => StatusCode::OK,
+        ("GET" | "DELETE", "/v1/templates/{name}") => StatusCode::NOT_FOUND,
+        ("POST", "/v1/templates/{name}/versions/{version}/disable") => StatusCode::NOT_FOUND,
+        ("POST", "/v1/templates/{name}/versions/{version}/enable") => StatusCode::NOT_FOUND,
+        ("POST", "/v1/jobs/{id}/class") => StatusCode::BAD_REQUEST,
         ("POST", "/v1/drain") => StatusCode::ACCEPTED,
         ("PUT" | "POST", "/v1/tickets/{token}") => StatusCode::GONE,
         ("GET", "/api/v2/jobs/{id}" | "/api/v2/jobs/{id}/workflow" | "/api/v2/jobs/{id}/events")
-        | ("GET", "/v1/jobs/{id}" | "/v1/jobs/{id}/explain")
+        | ("GET", "/v1/jobs/{id}" | "/v1/jobs/{id}/explain" | "/v1/jobs/{id}/events" | "/v1/batches/{id}")
+        | ("POST", "/v1/jobs/{id}/retry")
         | ("POST", "/api/v2/jobs/{id}/cancel" | "/v1/jobs/{id}/cancel")
         | ("HEAD", "/api/v2/assets/by-hash/{hash}")
         | ("GET" | "DELETE", "/api/v2/assets/{id}")
@@ -113,7 +129,12 @@ impl Ours {
 
     fn path(&self, route: &RouteInfo) -> String {
         let id = if route.path.contains("/assets/") { &self.asset } else { &self.job };
-        route.path.replace("{id}", id).replace("{hash}", &self.hash).replace("{name}", "none")
+        route
+            .path
+            .replace("{id}", id)
+            .replace("{hash}", &self.hash)
+            .replace("{name}", "none")
+            .replace("{version}", "1")
     }
 }
 

@@ -20,7 +20,8 @@ pub struct World {
     pub sims: Vec<Simulator>,
     pub client: reqwest::Client,
     pub base: String,
-    _folder: TempDir,
+    config: Config,
+    folder: TempDir,
 }
 
 impl World {
@@ -57,10 +58,25 @@ impl World {
             let database = rusqlite::Connection::open(&file).unwrap();
             database.execute("UPDATE tenants SET settings = ?1", [settings.to_string()]).unwrap();
         }
-        let app = App::start(config.unwrap()).await.unwrap();
+        Self::over(folder, started, config.unwrap()).await
+    }
+
+    async fn over(folder: TempDir, sims: Vec<Simulator>, config: Config) -> Self {
+        let app = App::start(config.clone()).await.unwrap();
         let base = format!("http://{}", app.address());
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { app, sims: started, client, base, _folder: folder }
+        Self { app, sims, client, base, config, folder }
+    }
+
+    /// The gateway ends and another one starts on its data and its servers.
+    pub async fn restart(self) -> Self {
+        let Self { app, sims, config, folder, client, .. } = self;
+        drop(client);
+        app.drain().await;
+        // Whoever holds the store last lets go of its file a moment later.
+        let lock = config.database.clone();
+        until("the store is free", || async { SqliteStore::open(&lock).ok().map(drop) }).await;
+        Self::over(folder, sims, config).await
     }
 
     /// Waits until the gateway knows what its servers offer.
@@ -106,6 +122,17 @@ impl World {
             (job["status"] == status).then_some(job)
         })
         .await
+    }
+
+    /// Uploads a file; its asset's id.
+    pub async fn upload(&self, name: &str, bytes: Vec<u8>) -> String {
+        let form = reqwest::multipart::Form::new()
+            .text("content_type", "image/png")
+            .text("file_path", name.to_owned())
+            .part("file", reqwest::multipart::Part::bytes(bytes));
+        let response = self.request(Method::POST, "/api/v2/assets").multipart(form).send().await.unwrap();
+        let asset: Value = response.json().await.unwrap();
+        asset["id"].as_str().unwrap().to_owned()
     }
 
     pub async fn key(&self, tenant: &str, scope: Scope) -> String {

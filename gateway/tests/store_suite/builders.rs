@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gateway::link::message::OutputKind;
 use gateway::store::{
     AssetAnswer, AssetCall, AssetRow, Face, IdempotencyKey, Inserted, JobBody, JobPlan, JobRecord, Left,
-    Named, NewAsset, NewJob, NewOutput, NewRecord, Reference, Result, Store, Swept,
+    Named, NewAsset, NewJob, NewOutput, NewRecord, Reference, Result, Store, Swept, Used,
 };
 use scheduler::{Class, FamilyId, ModelId, ModelKind, ModelUse, Outcome, Part, Requirement, Shape, ShapeId};
 use uuid::Uuid;
@@ -59,6 +59,10 @@ pub fn new_job() -> NewJob {
         },
         references: Vec::new(),
         labels: BTreeMap::new(),
+        user: None,
+        template: None,
+        retry_of: None,
+        batch: None,
         accepted_at: T0,
         retention_ms: DAY,
         webhook: None,
@@ -119,7 +123,9 @@ pub fn output(name: &str, hash: String) -> NewOutput {
 
 pub fn succeeded(job: Uuid, at: i64, outputs: Vec<NewOutput>) -> JobRecord {
     let outcome = Outcome::Succeeded;
-    JobRecord::Ended { job, attempt: None, outcome, error: None, outputs, started_at: Some(at - 5), at }
+    let used = Used { device_class: "t4".into(), gpu_ms: 5, price_micros: 7 };
+    let (used, started_at) = (Some(used), Some(at - 5));
+    JobRecord::Ended { job, attempt: None, outcome, error: None, outputs, used, started_at, at }
 }
 
 pub fn placed(job: Uuid, attempt: u32, at: i64) -> JobRecord {

@@ -24,7 +24,7 @@ pub async fn a_job_past_its_retention_is_a_tombstone_for_a_day(store: Arc<dyn St
     assert!(store.outputs(id).await.unwrap().is_empty());
     assert!(store.asset(1, made.id).await.unwrap().is_none());
     let query = ListQuery { tenant: 1, limit: 9, ..ListQuery::default() };
-    assert!(store.list(query).await.unwrap().is_empty());
+    assert!(store.list(query).await.unwrap().rows.is_empty());
 
     let swept = store.sweep(past + HOUR, 10).await.unwrap();
     assert_eq!((swept.jobs, objects(&swept)), (0, vec![made.object_key]));

@@ -167,6 +167,7 @@ pub async fn a_job_goes_through_its_life(store: Arc<dyn Store>) {
         outcome: Outcome::Failed(Failure::NodeError),
         error: Some(error.clone()),
         outputs: Vec::new(),
+        used: None,
         started_at: Some(T0 + 35),
         at: T0 + 40,
     };
@@ -233,7 +234,7 @@ pub async fn jobs_are_listed_newest_first_by_state_and_label(store: Arc<dyn Stor
     write(&*store, vec![succeeded(ids[4], T0 + 10, Vec::new())]).await.unwrap();
     let listed = |query: ListQuery| {
         let store = Arc::clone(&store);
-        async move { store.list(query).await.unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>() }
+        async move { store.list(query).await.unwrap().rows.into_iter().map(|row| row.id).collect::<Vec<_>>() }
     };
     let all = ListQuery { tenant: 1, limit: 4, ..ListQuery::default() };
     assert_eq!(listed(all.clone()).await, [ids[5], ids[4], ids[3], ids[2]]);

@@ -5,5 +5,8 @@ pub mod builders;
 pub mod deliverables;
 pub mod housekeeping;
 pub mod jobs;
+pub mod lists;
 pub mod outbox;
 pub mod people;
+pub mod templates;
+pub mod usage;

@@ -14,7 +14,8 @@ macro_rules! store_calls {
             outputs(job: Uuid) -> Vec<OutputRow>;
             job_with_outputs(job: Uuid) -> Option<JobWithOutputs>;
             body(job: Uuid) -> Option<JobBody>;
-            list(query: ListQuery) -> Vec<JobRow>;
+            list(query: ListQuery) -> Listed;
+            jobs_by_public_ids(tenant: u32, ids: Vec<String>) -> Vec<JobRow>;
             replay(tenant: u32, face: Face, key: String) -> Option<Replay>;
             asset(tenant: u32, id: Uuid) -> Option<AssetRow>;
             holds(tenant: u32, hash: String) -> bool;
@@ -22,6 +23,14 @@ macro_rules! store_calls {
             keys() -> Vec<KeyRow>;
             put_key(key: NewKey) -> KeyRow;
             revoke_key(id: String, at: i64) -> bool;
+            missing(tenant: u32, references: Vec<Reference>, now: i64) -> Vec<String>;
+            put_template(template: NewTemplate) -> PutTemplate;
+            template(tenant: u32, name: String, version: Option<u32>) -> Option<TemplateRow>;
+            templates(tenant: u32, after: String, limit: u32) -> Vec<TemplateRow>;
+            template_versions(tenant: u32, name: String) -> Vec<TemplateVersion>;
+            disable_template(tenant: u32, name: String, version: u32, at: Option<i64>) -> bool;
+            delete_template(tenant: u32, name: String) -> bool;
+            usage(query: UsageQuery) -> Vec<UsageRow>;
             sweep(now: i64, limit: u32) -> Swept;
             cleared(residue: Vec<i64>) -> ();
             ping() -> ();

@@ -214,6 +214,10 @@ impl<'s> Fleet<'s> {
             },
             references: Vec::new(),
             labels: std::collections::BTreeMap::default(),
+            user: None,
+            template: None,
+            retry_of: None,
+            batch: None,
             accepted_at: self.engine.now(),
             retention_ms: 1_000_000_000,
             webhook: None,
@@ -326,6 +330,7 @@ fn parts(setting: &Setting, folder: &tempfile::TempDir, links: Vec<EngineEnd>) -
             workflow: Limits::default(),
             shared_inputs: Arc::new([]),
             retention_ms: 1_000_000,
+            prices: gateway::prices::Prices::default(),
         },
     }
 }

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::error::{ApiError, AsItIs};
+use super::openapi;
 use super::respond::json;
 use super::routes::{Need, Routes};
 use super::state::App;
@@ -17,19 +18,22 @@ use crate::store::Scope;
 
 /// Adds the routes.
 pub(super) fn add(routes: &mut Routes) {
-    routes.add(Method::GET, "/livez", Need::Nothing, livez);
-    routes.add(Method::GET, "/readyz", Need::Nothing, readyz);
-    routes.add(Method::GET, "/metrics", Need::Scope(Scope::Metrics), metrics);
+    routes.api(Need::Nothing, utoipa_axum::routes!(livez));
+    routes.api(Need::Nothing, utoipa_axum::routes!(readyz));
+    routes.api(Need::Scope(Scope::Metrics), utoipa_axum::routes!(metrics));
     routes.add(Method::GET, "/", Need::Door, home);
+    routes.api(Need::Door, utoipa_axum::routes!(openapi::serve));
     console::add(routes);
 }
 
-/// The process runs and answers.
+/// Whether the process runs and answers.
+#[utoipa::path(get, path = "/livez", tag = "operations", responses(
+    (status = 200, description = "It does.", content_type = "text/plain", body = String)))]
 async fn livez() -> &'static str {
     "ok\n"
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct Ready {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,7 +42,12 @@ struct Ready {
     degraded: Vec<&'static str>,
 }
 
-/// Whether jobs are taken (DESIGN §13). Without a usable instance they are, so that is 200 with a remark.
+/// Whether jobs are taken.
+///
+/// Without a usable instance they are, so that is 200 with a remark.
+#[utoipa::path(get, path = "/readyz", tag = "operations", responses(
+    (status = 200, description = "They are.", body = Ready),
+    (status = 503, description = "Not now; `reason` says why.", body = Ready)))]
 async fn readyz(app: App) -> Result<Response, ApiError> {
     let reason = match app.engine.readiness() {
         Readiness::Recovering => Some("recovering"),
@@ -72,7 +81,9 @@ fn degraded(fleet: &FleetView) -> Vec<&'static str> {
     remarks
 }
 
-/// Prometheus, classic text.
+/// What is counted, for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "operations", responses(
+    (status = 200, description = "Classic text format.", content_type = "text/plain", body = String)))]
 async fn metrics(app: App) -> Result<Response, ApiError> {
     app.metrics.event_streams(app.streams.count());
     let text = app.metrics.render(&app.engine.fleet()).map_err(|error| ApiError::internal(&error))?;

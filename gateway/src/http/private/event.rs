@@ -9,17 +9,22 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::super::time::at;
-use super::super::view::Seen;
-use super::render::{self, Job};
+use super::super::view::{Outlook, Seen};
+use super::render::{self, Job, Setting};
 use crate::engine::EngineHandle;
 use crate::outbox::Bodies;
+use crate::prices::Prices;
 use crate::store::{Event, EventKind, OutputRow, StoreError};
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// Something that happened to a job.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
+pub(super) struct Body<'a> {
+    /// The same in every delivery.
     id: String,
     #[serde(rename = "type")]
     kind: EventKind,
@@ -35,12 +40,13 @@ struct Body<'a> {
 pub(super) struct Renderer<'a> {
     engine: &'a EngineHandle,
     base: &'a str,
+    prices: &'a Prices,
     jobs: HashMap<Uuid, Option<(Seen, Vec<OutputRow>)>>,
 }
 
 impl<'a> Renderer<'a> {
-    pub(super) fn new(engine: &'a EngineHandle, base: &'a str) -> Self {
-        Self { engine, base, jobs: HashMap::new() }
+    pub(super) fn new(engine: &'a EngineHandle, base: &'a str, prices: &'a Prices) -> Self {
+        Self { engine, base, prices, jobs: HashMap::new() }
     }
 
     /// The JSON text of an event.
@@ -50,6 +56,7 @@ impl<'a> Renderer<'a> {
             self.jobs.insert(event.job, job);
         }
         let fleet = self.engine.fleet();
+        let setting = Setting { base: self.base, fleet: &fleet, prices: self.prices };
         let known = self.jobs.get(&event.job).and_then(Option::as_ref);
         let body = Body {
             id: event.id(),
@@ -58,7 +65,7 @@ impl<'a> Renderer<'a> {
             revision: event.revision,
             cursor: event.cursor.to_string(),
             job_id: event.job,
-            job: known.map(|(seen, outputs)| render::job(seen, None, outputs, self.base, &fleet)),
+            job: known.map(|(seen, outputs)| render::job(seen, Outlook::default(), outputs, &setting)),
         };
         serde_json::to_string(&body)
             .map_err(|error| StoreError::Damaged(format!("an event is no JSON: {error}")))
@@ -77,17 +84,18 @@ impl<'a> Renderer<'a> {
 pub(in crate::http) struct EventBodies {
     engine: EngineHandle,
     base: String,
+    prices: Prices,
 }
 
 impl EventBodies {
     /// `base`: of absolute URLs, as there is no request to take it from.
-    pub(in crate::http) fn shared(engine: EngineHandle, base: String) -> Arc<dyn Bodies> {
-        Arc::new(Self { engine, base })
+    pub(in crate::http) fn shared(engine: EngineHandle, base: String, prices: Prices) -> Arc<dyn Bodies> {
+        Arc::new(Self { engine, base, prices })
     }
 }
 
 impl Bodies for EventBodies {
     fn body<'a>(&'a self, event: &'a Event) -> BoxFuture<'a, Result<String, StoreError>> {
-        Box::pin(async move { Renderer::new(&self.engine, &self.base).text(event).await })
+        Box::pin(async move { Renderer::new(&self.engine, &self.base, &self.prices).text(event).await })
     }
 }

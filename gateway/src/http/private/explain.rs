@@ -2,15 +2,14 @@
 //! numbers; here they become sentences with the names people know.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use axum::Extension;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 use scheduler::{Cause, Explanation, InstanceVerdict, Obstacle, Part, Phase};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::super::error::ApiError;
@@ -18,20 +17,25 @@ use super::super::respond::json;
 use super::super::state::{App, Shared};
 use super::super::time::at;
 use super::super::view::{self, Seen};
+use super::jobs::Who;
 use super::render;
 use crate::engine::UNJUDGED;
 use crate::fleet::FleetView;
-use crate::tenant::Caller;
 use crate::workflow::{self, Graph};
 
 /// Missing parts named in one sentence; more are counted.
 const MAX_NAMED: usize = 5;
 
-#[derive(Debug, Serialize)]
+/// Why a job waits, or why it failed.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Explanation)]
 struct Explained<'a> {
     job: &'a str,
+    #[schema(value_type = render::JobStatus)]
     status: &'static str,
+    /// In words.
     message: String,
+    /// What it waits for: `device`, `room`, `catalogue`, `drain`, `busy`, `share`, `backoff` or `model`.
     cause: Option<&'static str>,
     position: Option<u64>,
     attempt: u32,
@@ -43,8 +47,10 @@ struct Explained<'a> {
     instances: Vec<Verdict<'a>>,
 }
 
-#[derive(Debug, Serialize)]
-struct Verdict<'a> {
+/// What one instance says to a job.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = InstanceVerdict)]
+pub(super) struct Verdict<'a> {
     name: &'a str,
     obstacle: Option<&'static str>,
     message: String,
@@ -53,18 +59,17 @@ struct Verdict<'a> {
 }
 
 /// What sentences are made from.
-struct Words<'a> {
-    fleet: &'a FleetView,
-    parts: HashMap<Part, String>,
-    now: i64,
+pub(super) struct Words<'a> {
+    pub(super) fleet: &'a FleetView,
+    pub(super) parts: HashMap<Part, String>,
+    pub(super) now: i64,
 }
 
-/// Explains a job.
-pub(super) async fn explain(
-    app: App,
-    caller: Extension<Arc<Caller>>,
-    Path(id): Path<String>,
-) -> Result<Response, ApiError> {
+/// Explain a job: why it waits, or why it failed, in words.
+#[utoipa::path(get, path = "/v1/jobs/{id}/explain", tag = "jobs", responses(
+    (status = 200, description = "The explanation.", body = Explained<'static>),
+    (status = 404, description = "`not_found`.")))]
+pub(super) async fn explain(app: App, caller: Who, Path(id): Path<String>) -> Result<Response, ApiError> {
     let seen = view::find(&app, &caller, id.clone()).await?;
     let explanation = if seen.phase.is_terminal() { None } else { app.engine.explain(seen.row.id).await? };
     let Some(explanation) = explanation else {
@@ -256,7 +261,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    fn verdict(&self, verdict: &InstanceVerdict) -> Verdict<'a> {
+    pub(super) fn verdict(&self, verdict: &InstanceVerdict) -> Verdict<'a> {
         let (obstacle, message) = match &verdict.obstacle {
             None if verdict.warm => (None, "could take it now, with its models loaded".to_owned()),
             None => (None, "could take it now".to_owned()),

@@ -19,12 +19,13 @@ use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
+use utoipa::ToSchema;
 
 use super::super::error::{ApiError, ErrorKind};
 use super::super::respond::json_text;
 use super::super::state::{App, Shared, StreamPermit};
 use super::super::view;
-use super::event::Renderer;
+use super::event::{self, Renderer};
 use crate::store::{Event, EventKind, EventKinds, EventPage, EventQuery, StoreError};
 use crate::tenant::Caller;
 
@@ -57,7 +58,30 @@ enum After {
     Cursor(i64),
 }
 
-/// `GET /v1/events?after=&limit=&wait_seconds=&types=`.
+/// A page of the feed.
+#[derive(ToSchema)]
+#[schema(as = EventPage)]
+#[expect(dead_code, reason = "its shape is documented; `Reader::page` writes it")]
+pub(super) struct Feed<'a> {
+    events: Vec<event::Body<'a>>,
+    /// What to give as `after` next.
+    next: String,
+}
+
+/// Events of the tenant's jobs
+///
+/// In the order of their commits, as a page or, with `Accept: text/event-stream`, as a stream whose ids are cursors.
+#[utoipa::path(get, path = "/v1/events", tag = "events",
+    params(
+        ("after" = Option<String>, Query, description = "`next` of the answer before; `latest`: only what comes from now on; left out: from the oldest that is kept"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 500, description = "Events of a page"),
+        ("wait_seconds" = Option<u32>, Query, maximum = 30, description = "How long to wait for the first event"),
+        ("types" = Option<String>, Query, description = "Only these, separated by commas"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: the cursor told last")),
+    responses(
+        (status = 200, description = "The events.", content((Feed<'static> = "application/json"), (String = "text/event-stream"))),
+        (status = 410, description = "`cursor_expired`."),
+        (status = 429, description = "`too_many_streams`.")))]
 pub(super) async fn events(
     app: App,
     caller: Extension<Arc<Caller>>,
@@ -222,7 +246,7 @@ impl Reader {
             }
             break;
         }
-        let mut renderer = Renderer::new(&self.app.engine, &self.base);
+        let mut renderer = Renderer::new(&self.app.engine, &self.base, &self.app.prices);
         let mut texts = Vec::with_capacity(events.len());
         for event in &events {
             texts.push(renderer.text(event).await?);
@@ -271,7 +295,7 @@ impl Reader {
     }
 
     async fn frames(&self, events: &[Event]) -> Result<String, StoreError> {
-        let mut renderer = Renderer::new(&self.app.engine, &self.base);
+        let mut renderer = Renderer::new(&self.app.engine, &self.base, &self.app.prices);
         let mut frames = String::new();
         for event in events {
             let text = renderer.text(event).await?;

@@ -8,6 +8,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 use scheduler::{ClassSummary, InstanceSummary, Summary};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::super::error::ApiError;
 use super::super::respond::json;
@@ -16,7 +17,8 @@ use super::super::time::at;
 use crate::fleet::{FleetView, HostView, InstanceView};
 use crate::link::message::DeviceReading;
 
-#[derive(Serialize)]
+/// The fleet as operators see it.
+#[derive(Serialize, ToSchema)]
 struct Fleet<'a> {
     hosts: Vec<Host<'a>>,
     instances: Vec<Instance<'a>>,
@@ -25,7 +27,8 @@ struct Fleet<'a> {
     attempts: Attempts,
 }
 
-#[derive(Serialize)]
+/// One machine.
+#[derive(Serialize, ToSchema)]
 struct Host<'a> {
     name: &'a str,
     read_at: Option<Timestamp>,
@@ -36,7 +39,8 @@ struct Host<'a> {
     devices: &'a [DeviceReading],
 }
 
-#[derive(Serialize)]
+/// One ComfyUI process.
+#[derive(Serialize, ToSchema)]
 struct Instance<'a> {
     name: &'a str,
     host: &'a str,
@@ -55,7 +59,7 @@ struct Instance<'a> {
 }
 
 /// Advice for whoever sizes the fleet.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct DeviceClass<'a> {
     device_class: &'a str,
     usable: u32,
@@ -65,7 +69,7 @@ struct DeviceClass<'a> {
 }
 
 /// Jobs that wait, by class.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Backlog {
     batch: u64,
     normal: u64,
@@ -75,7 +79,8 @@ struct Backlog {
     drain_ms: i64,
 }
 
-#[derive(Serialize)]
+/// Attempts on instances, by phase.
+#[derive(Serialize, ToSchema)]
 struct Attempts {
     dispatching: u64,
     running: u64,
@@ -84,7 +89,22 @@ struct Attempts {
     canceling: u64,
 }
 
-/// `GET /v1/fleet`.
+/// Whether an instance is kept from new work.
+#[derive(Serialize, ToSchema)]
+struct Cordon<'a> {
+    instance: &'a str,
+    cordoned: bool,
+}
+
+/// The order that was given.
+#[derive(Serialize, ToSchema)]
+struct Draining {
+    draining: bool,
+}
+
+/// The fleet: hosts, instances, device classes, backlog.
+#[utoipa::path(get, path = "/v1/fleet", tag = "operations", responses(
+    (status = 200, description = "As of the last change.", body = Fleet<'static>)))]
 pub(super) async fn fleet(app: App) -> Result<Response, ApiError> {
     json(StatusCode::OK, &render(&app.engine.fleet()))
 }
@@ -162,12 +182,18 @@ fn state(view: &InstanceView, known: Option<&InstanceSummary>) -> &'static str {
     }
 }
 
-/// `POST /v1/instances/{name}/cordon`: no new work there.
+/// Keep an instance from new work; what runs there goes on.
+#[utoipa::path(post, path = "/v1/instances/{name}/cordon", tag = "operations", responses(
+    (status = 200, description = "It takes no new work.", body = Cordon<'static>),
+    (status = 404, description = "`not_found`.")))]
 pub(super) async fn cordon(app: App, Path(name): Path<String>) -> Result<Response, ApiError> {
     set_cordon(&app, name, true).await
 }
 
-/// `POST /v1/instances/{name}/uncordon`: new work again.
+/// Let an instance take new work again.
+#[utoipa::path(post, path = "/v1/instances/{name}/uncordon", tag = "operations", responses(
+    (status = 200, description = "It takes new work.", body = Cordon<'static>),
+    (status = 404, description = "`not_found`.")))]
 pub(super) async fn uncordon(app: App, Path(name): Path<String>) -> Result<Response, ApiError> {
     set_cordon(&app, name, false).await
 }
@@ -177,13 +203,15 @@ async fn set_cordon(app: &Shared, name: String, on: bool) -> Result<Response, Ap
     if !app.engine.cordon(name.clone(), on).await? {
         return Err(ApiError::not_found());
     }
-    json(StatusCode::OK, &serde_json::json!({"instance": name, "cordoned": on}))
+    json(StatusCode::OK, &Cordon { instance: &name, cordoned: on })
 }
 
-/// `POST /v1/drain`: no new jobs, nothing more is placed, what runs may finish.
+/// Drain the gateway: no new jobs, nothing more is placed, what runs may finish.
+#[utoipa::path(post, path = "/v1/drain", tag = "operations", responses(
+    (status = 202, description = "It drains.", body = Draining)))]
 pub(super) async fn drain(app: App) -> Result<Response, ApiError> {
     app.engine.drain().await;
-    json(StatusCode::ACCEPTED, &serde_json::json!({"draining": true}))
+    json(StatusCode::ACCEPTED, &Draining { draining: true })
 }
 
 #[cfg(test)]

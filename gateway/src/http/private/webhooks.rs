@@ -12,6 +12,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::super::body;
@@ -31,12 +32,14 @@ const PAGE: u32 = 100;
 /// Dead letters made pending again in one transaction.
 const REPLAY_STEP: u32 = 500;
 
-#[derive(Serialize)]
-struct Receivers {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Receivers)]
+pub(super) struct Receivers {
     receivers: Vec<Receiver>,
 }
 
-#[derive(Serialize)]
+/// A receiver for which anything waits or was given up.
+#[derive(Serialize, ToSchema)]
 struct Receiver {
     tenant: String,
     url: String,
@@ -61,13 +64,16 @@ impl From<ReceiverLag> for Receiver {
     }
 }
 
-#[derive(Serialize)]
-struct Dead {
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeadLetters)]
+pub(super) struct Dead {
     dead: Vec<Letter>,
     next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+/// An event that could not be delivered.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeadLetter)]
 struct Letter {
     id: String,
     #[serde(rename = "type")]
@@ -97,7 +103,11 @@ impl From<DeadLetter> for Letter {
     }
 }
 
-/// `GET /v1/webhooks?tenant=`: receivers for which anything waits or was given up.
+/// Receivers for which anything waits or was given up
+#[utoipa::path(get, path = "/v1/webhooks", tag = "events",
+    params(("tenant" = Option<String>, Query, description = "Of scope `admin`: another tenant's, or `*` for all")),
+    responses((status = 200, description = "The receivers.", body = Receivers),
+        (status = 403, description = "`forbidden`: another tenant's."), (status = 404, description = "`not_found`: the tenant.")))]
 pub(super) async fn receivers(
     app: App,
     caller: Who,
@@ -115,7 +125,15 @@ pub(super) async fn receivers(
     json(StatusCode::OK, &Receivers { receivers: lags.into_iter().map(Into::into).collect() })
 }
 
-/// `GET /v1/webhooks/dead?tenant=&url=&limit=&cursor=`, oldest event first.
+/// Events that could not be delivered, the oldest first
+#[utoipa::path(get, path = "/v1/webhooks/dead", tag = "events",
+    params(
+        ("tenant" = Option<String>, Query, description = "Of scope `admin`: another tenant's, or `*` for all"),
+        ("url" = Option<String>, Query, description = "Only of this receiver"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Events of a page"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the answer before")),
+    responses((status = 200, description = "The events.", body = Dead),
+        (status = 403, description = "`forbidden`: another tenant's."), (status = 404, description = "`not_found`: the tenant.")))]
 pub(super) async fn dead(
     app: App,
     caller: Who,
@@ -148,9 +166,11 @@ pub(super) async fn dead(
     json(StatusCode::OK, &Dead { dead: letters.into_iter().map(Into::into).collect(), next_cursor })
 }
 
-#[derive(Deserialize)]
+/// What to send again: exactly one of `ids`, `url` and `all`.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Replay {
+#[schema(as = ReplayRequest)]
+pub(super) struct Replay {
     #[serde(default)]
     ids: Vec<String>,
     url: Option<String>,
@@ -159,13 +179,18 @@ struct Replay {
     tenant: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Replayed {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Replayed)]
+pub(super) struct Replayed {
     replayed: u64,
 }
 
-/// `POST /v1/webhooks/dead/replay`: `{"ids": […]}`, `{"url": …}` or `{"all": true}`. Each is sent as if it had just
-/// happened, under its old id.
+/// Send events again
+///
+/// Each as if it had just happened, under its old id.
+#[utoipa::path(post, path = "/v1/webhooks/dead/replay", tag = "events", request_body = Replay,
+    responses((status = 200, description = "How many.", body = Replayed),
+        (status = 403, description = "`forbidden`: another tenant's."), (status = 404, description = "`not_found`: the tenant.")))]
 pub(super) async fn replay(app: App, caller: Who, request: Request) -> Result<Response, ApiError> {
     let wanted = body::read_as(&app, request, |_, bytes| {
         serde_json::from_slice::<Replay>(bytes)

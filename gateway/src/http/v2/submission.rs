@@ -56,6 +56,8 @@ pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
         due_within: None,
         finish_within: None,
         labels,
+        user: None,
+        template: None,
         partner_key,
         delivery: Asked::default(),
         webhook: None,

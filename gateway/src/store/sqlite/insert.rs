@@ -26,7 +26,7 @@ pub(super) fn submission(writer: &mut Writer, job: NewJob) -> Result<Inserted> {
     if is_live(connection, job.tenant, &job.public_id)? {
         return Ok(Inserted::DuplicateId);
     }
-    let found = match resolve(connection, &job)? {
+    let found = match resolve(connection, (job.tenant, job.accepted_at), &job.references)? {
         Ok(found) => found,
         Err(missing) => return Ok(Inserted::MissingAssets(missing)),
     };
@@ -93,9 +93,9 @@ fn write_job(connection: &Connection, job: &NewJob) -> Result<i64> {
             "INSERT INTO jobs (id, public_id, tenant, face, state, revision, class, weight, concurrency,
                 sort_order, accepted_at, start_deadline, deadline, retention_ms, expires_at, attempt, placed_at,
                 faults, losses, cancel_requested, provisional, shape, family, prior_run_ms, prior_vram_mib, parts,
-                models, labels, due_at, delivery)
+                models, labels, due_at, delivery, on_behalf_of, template, template_version, seeds, retry_of, batch)
              VALUES (?1, ?2, ?3, ?4, 0, 1, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, 0, 0, 0, 0, ?14, ?15, ?16,
-                ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
+                ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)",
         )
         .or_fault()?
         .execute(params![
@@ -122,6 +122,12 @@ fn write_job(connection: &Connection, job: &NewJob) -> Result<i64> {
             codec::labels_text(&job.labels)?,
             plan.due_at,
             job.body.delivery.as_deref().map(codec::json).transpose()?,
+            job.user,
+            job.template.as_ref().map(|template| &template.name),
+            job.template.as_ref().map(|template| template.version),
+            job.template.as_ref().map(|template| codec::json(&template.seeds)).transpose()?,
+            job.retry_of,
+            job.batch.map(Uuid::into_bytes),
         ])
         .or_fault()?;
     let seq = connection.last_insert_rowid();
@@ -190,12 +196,29 @@ fn claim_key(connection: &Connection, job: &NewJob) -> Result<Option<[u8; 16]>> 
     Ok(Some(claim))
 }
 
+/// What of these leads nowhere.
+pub(super) fn missing(
+    connection: &Connection,
+    tenant: u32,
+    references: &[Reference],
+    now: i64,
+) -> Result<Vec<String>> {
+    Ok(resolve(connection, (tenant, now), references)?.err().unwrap_or_default())
+}
+
+/// Who looks, and when.
+type Looker = (u32, i64);
+
 /// All references, or the names of those that lead nowhere, each once.
-fn resolve(connection: &Connection, job: &NewJob) -> Result<Result<Vec<Held>, Vec<String>>> {
-    let mut found = Vec::with_capacity(job.references.len());
+fn resolve(
+    connection: &Connection,
+    looker: Looker,
+    references: &[Reference],
+) -> Result<Result<Vec<Held>, Vec<String>>> {
+    let mut found = Vec::with_capacity(references.len());
     let mut missing: Vec<String> = Vec::new();
-    for reference in &job.references {
-        match look_up(connection, job, reference)? {
+    for reference in references {
+        match look_up(connection, looker, reference)? {
             Some(held) => found.push(held),
             None => {
                 let name = as_written(&reference.names);
@@ -213,6 +236,7 @@ fn as_written(names: &Named) -> String {
         Named::Asset(id) => id.to_string(),
         Named::Upload(name) => name.clone(),
         Named::Output(name) => format!("{name} [output]"),
+        Named::Again(input) => input.name.clone(),
     }
 }
 
@@ -238,8 +262,8 @@ const OUTPUT_BY_NAME: &str =
      WHERE o.tenant = ?1 AND o.name = ?2 AND j.state = 3 AND j.expires_at > ?3
      ORDER BY o.seq DESC LIMIT 1";
 
-fn look_up(connection: &Connection, job: &NewJob, reference: &Reference) -> Result<Option<Held>> {
-    let find = |sql, name: &dyn rusqlite::ToSql| query(connection, sql, job, name, &reference.pointer);
+fn look_up(connection: &Connection, looker: Looker, reference: &Reference) -> Result<Option<Held>> {
+    let find = |sql, name: &dyn rusqlite::ToSql| query(connection, sql, looker, name, &reference.pointer);
     match &reference.names {
         Named::Upload(name) => find(ASSET_BY_NAME, name),
         Named::Output(name) => find(OUTPUT_BY_NAME, name),
@@ -247,20 +271,38 @@ fn look_up(connection: &Connection, job: &NewJob, reference: &Reference) -> Resu
             None => find(OUTPUT_BY_ID, id.as_bytes()),
             held => Ok(held),
         },
+        Named::Again(input) => again(connection, looker, input, &reference.pointer),
     }
+}
+
+/// Bytes are there as long as their row is, whatever became of the record that once named them.
+fn again(
+    connection: &Connection,
+    (tenant, _): Looker,
+    input: &PinnedInput,
+    pointer: &str,
+) -> Result<Option<Held>> {
+    let blob: Option<i64> = connection
+        .prepare_cached("SELECT seq FROM blobs WHERE id = ?1 AND tenant = ?2")
+        .or_fault()?
+        .query_row(params![input.blob.as_bytes(), tenant], |row| row.get(0))
+        .optional()
+        .or_fault()?;
+    let input = PinnedInput { pointer: pointer.to_owned(), ..input.clone() };
+    Ok(blob.map(|blob| Held { blob, asset: input.blob, input }))
 }
 
 fn query(
     connection: &Connection,
     sql: &str,
-    job: &NewJob,
+    (tenant, now): Looker,
     name: &dyn rusqlite::ToSql,
     pointer: &str,
 ) -> Result<Option<Held>> {
     connection
         .prepare_cached(sql)
         .or_fault()?
-        .query_row(params![job.tenant, name, job.accepted_at], |row| {
+        .query_row(params![tenant, name, now], |row| {
             Ok(Held {
                 blob: row.get(0)?,
                 asset: Uuid::from_bytes(row.get(1)?),

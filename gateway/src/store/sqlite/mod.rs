@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod fleet;
 mod insert;
+mod lists;
 mod naming;
 mod open;
 mod outbox;
@@ -22,8 +23,10 @@ mod records;
 mod residue;
 mod schema;
 mod sweep;
+mod templates;
 mod tenants;
 mod turn;
+mod usage;
 mod writer;
 
 use std::fs::File;
@@ -40,8 +43,9 @@ use self::reader::Readers;
 use self::turn::SqliteTurn;
 use self::writer::{SeenTime, Writer, WriterHandle};
 use super::{
-    AssetRow, Bells, Face, JobBody, JobRow, JobWithOutputs, KeyRow, KnownInstance, ListQuery, NewKey,
-    OpenJob, Outbox, OutputRow, Replay, Result, Store, StoreError, Swept, TenantRow, Turn,
+    AssetRow, Bells, Face, JobBody, JobRow, JobWithOutputs, KeyRow, KnownInstance, ListQuery, Listed, NewKey,
+    NewTemplate, OpenJob, Outbox, OutputRow, PutTemplate, Reference, Replay, Result, Store, StoreError,
+    Swept, TemplateRow, TemplateVersion, TenantRow, Turn, UsageQuery, UsageRow,
 };
 
 /// How long bytes stay mintable after somebody asked whether they are held.
@@ -223,8 +227,12 @@ impl Store for SqliteStore {
         Box::pin(self.readers.call(move |connection| reads::body(connection, job)))
     }
 
-    fn list(&self, query: ListQuery) -> BoxFuture<'_, Result<Vec<JobRow>>> {
-        Box::pin(self.readers.call(move |connection| reads::list(connection, &query)))
+    fn list(&self, query: ListQuery) -> BoxFuture<'_, Result<Listed>> {
+        Box::pin(self.readers.call(move |connection| lists::list(connection, &query)))
+    }
+
+    fn jobs_by_public_ids(&self, tenant: u32, ids: Vec<String>) -> BoxFuture<'_, Result<Vec<JobRow>>> {
+        Box::pin(self.readers.call(move |connection| reads::jobs_by_public_ids(connection, tenant, &ids)))
     }
 
     fn replay(&self, tenant: u32, face: Face, key: String) -> BoxFuture<'_, Result<Option<Replay>>> {
@@ -269,6 +277,56 @@ impl Store for SqliteStore {
 
     fn revoke_key(&self, id: String, at: i64) -> BoxFuture<'_, Result<bool>> {
         Box::pin(self.alone(move |writer| tenants::revoke_key(&writer.connection, &id, at)))
+    }
+
+    fn missing(
+        &self,
+        tenant: u32,
+        references: Vec<Reference>,
+        now: i64,
+    ) -> BoxFuture<'_, Result<Vec<String>>> {
+        Box::pin(self.readers.call(move |connection| insert::missing(connection, tenant, &references, now)))
+    }
+
+    fn put_template(&self, template: NewTemplate) -> BoxFuture<'_, Result<PutTemplate>> {
+        Box::pin(self.alone(move |writer| templates::put(&writer.connection, &template)))
+    }
+
+    fn template(
+        &self,
+        tenant: u32,
+        name: String,
+        version: Option<u32>,
+    ) -> BoxFuture<'_, Result<Option<TemplateRow>>> {
+        Box::pin(self.readers.call(move |connection| templates::get(connection, tenant, &name, version)))
+    }
+
+    fn templates(&self, tenant: u32, after: String, limit: u32) -> BoxFuture<'_, Result<Vec<TemplateRow>>> {
+        Box::pin(self.readers.call(move |connection| templates::list(connection, tenant, &after, limit)))
+    }
+
+    fn template_versions(&self, tenant: u32, name: String) -> BoxFuture<'_, Result<Vec<TemplateVersion>>> {
+        Box::pin(self.readers.call(move |connection| templates::versions(connection, tenant, &name)))
+    }
+
+    fn disable_template(
+        &self,
+        tenant: u32,
+        name: String,
+        version: u32,
+        at: Option<i64>,
+    ) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(
+            self.alone(move |writer| templates::set_disabled(&writer.connection, tenant, &name, version, at)),
+        )
+    }
+
+    fn delete_template(&self, tenant: u32, name: String) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(self.alone(move |writer| templates::delete(&writer.connection, tenant, &name)))
+    }
+
+    fn usage(&self, query: UsageQuery) -> BoxFuture<'_, Result<Vec<UsageRow>>> {
+        Box::pin(self.readers.call(move |connection| usage::read(connection, &query)))
     }
 
     fn sweep(&self, now: i64, limit: u32) -> BoxFuture<'_, Result<Swept>> {

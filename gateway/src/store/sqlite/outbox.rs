@@ -2,12 +2,13 @@
 //! the transaction that settles it.
 
 use rusqlite::{Connection, OptionalExtension, params};
+use uuid::Uuid;
 
 use super::error::StoreFault;
 use super::events;
 use crate::store::{
-    DeadLetter, DeadQuery, Delivery, DeliveryOutcome, DueReceiver, Event, OutboxFigures, ReceiverLag, Result,
-    Webhook,
+    DeadLetter, DeadQuery, Delivery, DeliveryOutcome, DueReceiver, Event, EventKinds, OutboxFigures,
+    ReceiverLag, Result, Webhook,
 };
 
 /// Deliveries that one outcome may give up at once; the rest with the next.
@@ -37,6 +38,22 @@ pub(super) fn subscribe(
         .and_then(|mut update| update.execute(params![seq, webhook.events.bits()]))
         .or_fault()?;
     Ok(())
+}
+
+/// Where the events of a job go.
+pub(super) fn webhook_of(connection: &Connection, job: Uuid) -> Result<Option<Webhook>> {
+    connection
+        .prepare_cached(
+            "SELECT w.url, r.url, j.webhook_events FROM jobs j JOIN job_webhooks w ON w.job = j.seq
+             JOIN receivers r ON r.id = w.receiver WHERE j.id = ?1",
+        )
+        .or_fault()?
+        .query_row([job.as_bytes()], |row| {
+            let events = EventKinds::of_bits(row.get(2)?);
+            Ok(Webhook { url: row.get(0)?, receiver: row.get(1)?, events })
+        })
+        .optional()
+        .or_fault()
 }
 
 /// Writes the delivery of an event of the job at `seq`: due at once, or behind an earlier one.

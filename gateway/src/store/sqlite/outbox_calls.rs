@@ -1,11 +1,12 @@
 //! [`Outbox`] over the reader threads and the writer.
 
 use futures_util::future::BoxFuture;
+use uuid::Uuid;
 
 use super::{SqliteStore, events, outbox};
 use crate::store::{
     Bells, DeadLetter, DeadQuery, Delivery, DeliveryOutcome, DueReceiver, EventPage, EventQuery, Outbox,
-    OutboxFigures, ReceiverLag, Result,
+    OutboxFigures, ReceiverLag, Result, Webhook,
 };
 
 impl Outbox for SqliteStore {
@@ -15,6 +16,10 @@ impl Outbox for SqliteStore {
             let snapshot = connection.unchecked_transaction().map_err(super::error::fault)?;
             events::page(&snapshot, &query)
         }))
+    }
+
+    fn webhook_of(&self, job: Uuid) -> BoxFuture<'_, Result<Option<Webhook>>> {
+        Box::pin(self.readers.call(move |connection| outbox::webhook_of(connection, job)))
     }
 
     fn newest_event(&self) -> BoxFuture<'_, Result<i64>> {

@@ -10,12 +10,14 @@ use super::codec::{self, Requirements};
 use super::error::StoreFault;
 use super::{insert, outputs};
 use crate::store::{
-    Face, JobBody, JobPlan, JobRow, JobWithOutputs, ListQuery, OpenJob, Replay, Result, StoredState,
+    Face, JobBody, JobPlan, JobRow, JobWithOutputs, OpenJob, Replay, Result, StoredState, TemplateUse, Used,
 };
 
-const JOB: &str =
-    "SELECT id, public_id, tenant, face, state, revision, class, attempt, instance, faults, losses,
-        labels, accepted_at, started_at, ended_at, start_deadline, deadline, expires_at, error FROM jobs";
+/// All that a [`JobRow`] has.
+pub(super) const JOB: &str =
+    "SELECT id, public_id, jobs.tenant, face, state, revision, class, attempt, instance, faults, losses,
+        labels, accepted_at, started_at, ended_at, start_deadline, deadline, expires_at, error, due_at, on_behalf_of,
+        template, template_version, seeds, retry_of, batch, device_class, gpu_ms, price_micros FROM jobs";
 
 /// The newest job of that public id; a tombstone among them reads as `expired`.
 pub(super) fn job_by_public_id(connection: &Connection, tenant: u32, id: &str) -> Result<Option<JobRow>> {
@@ -36,29 +38,18 @@ pub(super) fn job_with_outputs(connection: &Connection, id: Uuid) -> Result<Opti
     Ok(Some((row, outputs)))
 }
 
-/// A tenant's jobs, newest first; tombstones are not listed.
-pub(super) fn list(connection: &Connection, query: &ListQuery) -> Result<Vec<JobRow>> {
-    let before = query.before.unwrap_or(Uuid::max());
-    let mut values: Vec<&dyn ToSql> = vec![&query.tenant, before.as_bytes(), &query.limit];
-    let mut sql = format!("{JOB} WHERE tenant = ?1 AND id < ?2 AND tombstone_until IS NULL");
-    if !query.states.is_empty() {
-        let codes: Vec<String> =
-            query.states.iter().map(|state| codec::state_code(*state).to_string()).collect();
-        sql += &format!(" AND +state IN ({})", codes.join(", "));
-    }
-    for (name, value) in &query.labels {
-        let at = values.len() + 1;
-        sql += &format!(
-            " AND id IN (SELECT job FROM job_labels WHERE tenant = ?1 AND name = ?{at} AND value = ?{})",
-            at + 1
-        );
-        values.extend([name as &dyn ToSql, value as &dyn ToSql]);
-    }
-    sql += " ORDER BY id DESC LIMIT ?3";
-    jobs(connection, &sql, &values)
+/// The newest job of each of these public ids.
+pub(super) fn jobs_by_public_ids(
+    connection: &Connection,
+    tenant: u32,
+    ids: &[String],
+) -> Result<Vec<JobRow>> {
+    let found: Result<Vec<_>> = ids.iter().map(|id| job_by_public_id(connection, tenant, id)).collect();
+    Ok(found?.into_iter().flatten().collect())
 }
 
-fn jobs(connection: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<Vec<JobRow>> {
+/// The jobs that `sql`, which begins as [`JOB`], finds.
+pub(super) fn jobs(connection: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<Vec<JobRow>> {
     let mut statement = connection.prepare_cached(sql).or_fault()?;
     let mut rows = statement.query(values).or_fault()?;
     let mut jobs = Vec::new();
@@ -91,7 +82,28 @@ fn job_row(row: &Row<'_>) -> Result<JobRow> {
         deadline: row.get(16).or_fault()?,
         expires_at: row.get(17).or_fault()?,
         error: error.as_deref().map(codec::from_json).transpose()?,
+        due_at: row.get(19).or_fault()?,
+        user: row.get(20).or_fault()?,
+        template: template_use(row)?,
+        retry_of: row.get(24).or_fault()?,
+        batch: row.get::<_, Option<[u8; 16]>>(25).or_fault()?.map(Uuid::from_bytes),
+        used: used(row)?,
     })
+}
+
+fn used(row: &Row<'_>) -> Result<Option<Used>> {
+    let Some(device_class) = row.get(26).or_fault()? else { return Ok(None) };
+    let number = |at| row.get::<_, i64>(at).map(i64::unsigned_abs).or_fault();
+    Ok(Some(Used { device_class, gpu_ms: number(27)?, price_micros: number(28)? }))
+}
+
+fn template_use(row: &Row<'_>) -> Result<Option<TemplateUse>> {
+    let (Some(name), Some(version)) = (row.get(21).or_fault()?, row.get(22).or_fault()?) else {
+        return Ok(None);
+    };
+    let seeds: Option<String> = row.get(23).or_fault()?;
+    let seeds = seeds.as_deref().map(codec::from_json).transpose()?.unwrap_or_default();
+    Ok(Some(TemplateUse { name, version, seeds }))
 }
 
 /// All open jobs in the order of acceptance.

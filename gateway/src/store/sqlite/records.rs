@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::error::StoreFault;
 use super::events::{self, TOUCHED, Touched};
 use super::writer::Writer;
-use super::{blobs, codec, outputs, residue};
-use crate::store::{EventKind, JobError, JobRecord, NewOutput, Result, StoreError, StoredState};
+use super::{blobs, codec, outputs, residue, usage};
+use crate::store::{EventKind, JobError, JobRecord, NewOutput, Result, StoreError, StoredState, Used};
 
 /// Writes one record.
 ///
@@ -44,9 +44,9 @@ pub(super) fn write(writer: &mut Writer, record: JobRecord) -> Result<()> {
         JobRecord::Respecified { job, requirement, shape } => {
             respecified(&writer.connection, job, &requirement, shape)
         }
-        JobRecord::Ended { job, attempt, outcome, error, outputs, started_at, at } => {
+        JobRecord::Ended { job, attempt, outcome, error, outputs, used, started_at, at } => {
             writer.note_time(at);
-            ended(writer, job, End { attempt, outcome, error, outputs, started_at, at })
+            ended(writer, job, End { attempt, outcome, error, outputs, used, started_at, at })
         }
         JobRecord::Learned(learned) => remember_cost(&writer.connection, learned),
     }
@@ -73,6 +73,7 @@ struct End {
     outcome: Outcome,
     error: Option<JobError>,
     outputs: Vec<NewOutput>,
+    used: Option<Used>,
     started_at: Option<i64>,
     at: i64,
 }
@@ -175,24 +176,48 @@ fn respecified(connection: &Connection, job: Uuid, requirement: &Requirement, sh
     .map(drop)
 }
 
+/// What is known of a job that ends, beside what every change returns: last attempt, class, user, template.
+type EndedRow = (Touched, u32, i64, Option<String>, Option<String>);
+
 fn ended(writer: &mut Writer, job: Uuid, end: End) -> Result<()> {
     let connection = &writer.connection;
     let state = codec::ended_state(end.outcome);
     let error = end.error.as_ref().map(codec::json).transpose()?;
-    let row = connection
+    let row: Option<EndedRow> = connection
         .prepare_cached(
             "UPDATE jobs SET revision = revision + 1, state = ?2, error = ?3, started_at = ?4, ended_at = ?5,
-                expires_at = ?5 + retention_ms WHERE id = ?1 AND state < 3
-             RETURNING seq, tenant, revision, webhook_events, attempt",
+                expires_at = ?5 + retention_ms, device_class = ?6, gpu_ms = ?7, price_micros = ?8
+             WHERE id = ?1 AND state < 3
+             RETURNING seq, tenant, revision, webhook_events, attempt, class, on_behalf_of, template",
         )
         .or_fault()?
-        .query_row(params![job.as_bytes(), codec::state_code(state), error, end.started_at, end.at], |row| {
-            Ok((Touched::read(row)?, row.get(4)?))
-        })
+        .query_row(
+            params![
+                job.as_bytes(),
+                codec::state_code(state),
+                error,
+                end.started_at,
+                end.at,
+                end.used.as_ref().map(|used| &used.device_class),
+                end.used.as_ref().map(|used| codec::length(used.gpu_ms)).transpose()?,
+                end.used.as_ref().map(|used| codec::length(used.price_micros)).transpose()?,
+            ],
+            |row| Ok((Touched::read(row)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?)),
+        )
         .optional()
         .or_fault()?;
-    let (touched, last): (Touched, u32) = row.ok_or_else(|| not_open(job))?;
+    let (touched, last, class, user, template) = row.ok_or_else(|| not_open(job))?;
     let (seq, tenant) = (touched.seq, touched.tenant);
+    let counted = usage::Ended {
+        tenant,
+        class,
+        user: user.as_deref(),
+        template: template.as_deref(),
+        used: end.used.as_ref(),
+        outputs: &end.outputs,
+        at: end.at,
+    };
+    usage::count(connection, &counted)?;
     if let Some(attempt) = end.attempt {
         let message = end.error.as_ref().map(|error| error.message.as_str());
         close_attempt(connection, seq, attempt, &codec::word(state)?, message, end.at)?;

@@ -15,6 +15,8 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0002_family.sql"),
     include_str!("../migrations/0003_due.sql"),
     include_str!("../migrations/0004_deliverables.sql"),
+    include_str!("../migrations/0005_templates.sql"),
+    include_str!("../migrations/0006_usage.sql"),
     include_str!("../migrations/0007_outbox.sql"),
     include_str!("../migrations/0008_tenants.sql"),
 ];

@@ -14,6 +14,8 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 const UNHELD_FOR_MS: i64 = HOUR_MS;
 /// How long a job past its retention answers `expired` (DESIGN §13).
 const TOMBSTONE_FOR_MS: i64 = DAY_MS;
+/// How long usage is kept.
+const USAGE_FOR_MS: i64 = 800 * DAY_MS;
 /// How long a catalogue that no instance offers is kept.
 const CATALOGUE_FOR_MS: i64 = DAY_MS;
 
@@ -38,6 +40,7 @@ pub(super) fn sweep(writer: &mut Writer, now: i64, limit: u32) -> Result<Swept> 
     free_blobs(connection, now, limit)?;
     swept.residue = residue::due(connection, now, limit)?;
     forget_catalogues(connection, now, limit)?;
+    forget_usage(connection, now, limit)?;
     Ok(swept)
 }
 
@@ -51,7 +54,8 @@ fn bury(connection: &Connection, job: i64, now: i64) -> Result<()> {
     connection
         .prepare_cached(
             "UPDATE jobs SET revision = revision + 1, state = 6, tombstone_until = ?2, parts = x'', models = x'',
-                labels = NULL, error = NULL, delivery = NULL WHERE seq = ?1",
+                labels = NULL, error = NULL, delivery = NULL, on_behalf_of = NULL, template = NULL, seeds = NULL
+             WHERE seq = ?1",
         )
         .and_then(|mut update| update.execute(params![job, now.saturating_add(TOMBSTONE_FOR_MS)]))
         .or_fault()?;
@@ -123,6 +127,22 @@ fn forget_catalogues(connection: &Connection, now: i64, limit: u32) -> Result<()
                 AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.catalogue = c.hash) LIMIT ?2)",
         )
         .and_then(|mut delete| delete.execute([now.saturating_sub(CATALOGUE_FOR_MS), i64::from(limit)]))
+        .or_fault()?;
+    Ok(())
+}
+
+fn forget_usage(connection: &Connection, now: i64, limit: u32) -> Result<()> {
+    let before = now.saturating_sub(USAGE_FOR_MS).div_euclid(DAY_MS);
+    connection
+        .prepare_cached("DELETE FROM usage_people WHERE day < ?1")
+        .and_then(|mut delete| delete.execute([before]))
+        .or_fault()?;
+    connection
+        .prepare_cached(
+            "DELETE FROM usage WHERE (tenant, day, on_behalf_of, template, class, device_class) IN
+                (SELECT tenant, day, on_behalf_of, template, class, device_class FROM usage WHERE day < ?1 LIMIT ?2)",
+        )
+        .and_then(|mut delete| delete.execute([before, i64::from(limit)]))
         .or_fault()?;
     Ok(())
 }

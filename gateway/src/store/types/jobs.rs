@@ -42,12 +42,31 @@ pub struct NewJob {
     pub references: Vec<Reference>,
     /// Caller's labels.
     pub labels: BTreeMap<String, String>,
+    /// Opaque key of the person it is done for; never sent to ComfyUI.
+    pub user: Option<Arc<str>>,
+    /// The template it was made from.
+    pub template: Option<TemplateUse>,
+    /// Public id of the ended job that it repeats.
+    pub retry_of: Option<Arc<str>>,
+    /// The batch it was submitted in.
+    pub batch: Option<Uuid>,
     /// Milliseconds since the epoch.
     pub accepted_at: i64,
     /// When its record may be forgotten after its end: `ended_at + retention_ms`.
     pub retention_ms: i64,
     /// Who is told of its events.
     pub webhook: Option<super::Webhook>,
+}
+
+/// Which template a job was made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateUse {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its version, from 1.
+    pub version: u32,
+    /// The seeds it runs with, by parameter, so that a lucky draw can be repeated.
+    pub seeds: BTreeMap<String, u64>,
 }
 
 /// A caller's promise about repeats.
@@ -134,6 +153,8 @@ pub enum Named {
     Upload(String),
     /// The tenant's newest output with this name (`name [output]`).
     Output(String),
+    /// The very bytes that an earlier job read, if they are still there.
+    Again(Box<PinnedInput>),
 }
 
 /// A reference after its resolution: these very bytes, whatever happens to the record it named.

@@ -8,6 +8,8 @@ mod people;
 mod records;
 mod rows;
 mod settings;
+mod templates;
+mod usage;
 
 pub use assets::*;
 pub use fleet::*;
@@ -49,6 +51,8 @@ pub enum Left {
         number: u32,
     },
 }
+pub use templates::*;
+pub use usage::*;
 
 /// What a sweep found.
 #[derive(Debug, Clone, Default)]

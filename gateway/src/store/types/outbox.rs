@@ -8,7 +8,9 @@ use uuid::Uuid;
 use super::{JobRow, OutputRow};
 
 /// What happened to a job. Only what is committed is an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 pub enum EventKind {
     /// It is on disk and admitted.
     #[serde(rename = "job.accepted")]

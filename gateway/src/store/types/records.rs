@@ -6,6 +6,7 @@ use scheduler::{AttemptEnd, Class, Learned, Outcome};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::Used;
 use crate::delivery::Place;
 use crate::link::message::{OutputKind, Receipt};
 
@@ -80,6 +81,8 @@ pub enum JobRecord {
         error: Option<JobError>,
         /// The outputs of the winning attempt.
         outputs: Vec<NewOutput>,
+        /// What it used, for a success.
+        used: Option<Used>,
         /// Milliseconds since the epoch.
         started_at: Option<i64>,
         /// Milliseconds since the epoch.
@@ -87,6 +90,22 @@ pub enum JobRecord {
     },
     /// A cost was learned.
     Learned(Learned),
+}
+
+impl JobRecord {
+    /// The job whose row gets a newer revision by it.
+    #[must_use]
+    pub fn changes(&self) -> Option<Uuid> {
+        match self {
+            Self::Placed { job, .. }
+            | Self::AttemptEnded { job, .. }
+            | Self::CancelIntended { job }
+            | Self::ClassChanged { job, .. }
+            | Self::Respecified { job, .. }
+            | Self::Ended { job, .. } => Some(*job),
+            Self::Refused { .. } | Self::Learned(_) => None,
+        }
+    }
 }
 
 /// A failure in the words of every face.

@@ -1,12 +1,14 @@
 //! Jobs as they are read.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 
 use scheduler::Class;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Face, JobError, JobPlan};
+use super::{Face, JobError, JobPlan, TemplateUse, Used};
 use crate::delivery::Place;
 use crate::link::message::{OutputKind, Receipt};
 
@@ -90,6 +92,14 @@ pub struct JobRow {
     pub losses: u32,
     /// Caller's labels.
     pub labels: BTreeMap<String, String>,
+    /// Opaque key of the person it is done for.
+    pub user: Option<Arc<str>>,
+    /// The template it was made from.
+    pub template: Option<TemplateUse>,
+    /// Public id of the ended job that it repeats.
+    pub retry_of: Option<Arc<str>>,
+    /// The batch it was submitted in.
+    pub batch: Option<Uuid>,
     /// Milliseconds since the epoch.
     pub accepted_at: i64,
     /// Milliseconds since the epoch; known from the end on.
@@ -98,12 +108,16 @@ pub struct JobRow {
     pub ended_at: Option<i64>,
     /// Milliseconds since the epoch.
     pub start_deadline: Option<i64>,
+    /// When it is wanted, milliseconds since the epoch.
+    pub due_at: Option<i64>,
     /// Milliseconds since the epoch.
     pub deadline: i64,
     /// When the record may be forgotten; before the end: as if it ended at its deadline.
     pub expires_at: i64,
     /// Why it failed.
     pub error: Option<JobError>,
+    /// What it used, once it has succeeded.
+    pub used: Option<Used>,
 }
 
 /// A job with its outputs in server order, none before its end.
@@ -174,8 +188,28 @@ pub struct ListQuery {
     pub states: Vec<StoredState>,
     /// Every pair must match.
     pub labels: BTreeMap<String, String>,
+    /// Only of this person.
+    pub user: Option<String>,
+    /// Only of this template.
+    pub template: Option<String>,
+    /// Only of this service level.
+    pub class: Option<Class>,
+    /// Only of this batch.
+    pub batch: Option<Uuid>,
+    /// Only those accepted within, milliseconds since the epoch.
+    pub accepted: Option<Range<i64>>,
     /// Strictly older than this internal id.
     pub before: Option<Uuid>,
     /// At most so many.
     pub limit: u32,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, Default)]
+pub struct Listed {
+    /// Newest first.
+    pub rows: Vec<JobRow>,
+    /// Present when the store stopped looking before it had found enough or seen everything: no request walks a
+    /// tenant's whole history. To go on, ask for what is before this id.
+    pub more_before: Option<Uuid>,
 }
