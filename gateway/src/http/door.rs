@@ -143,8 +143,7 @@ pub(super) fn options(app: &Shared, headers: &HeaderMap) -> Response {
         return refusal.into_response();
     }
     let methods = "GET, HEAD, POST, DELETE, OPTIONS";
-    let allowed_headers =
-        "authorization, content-type, idempotency-key, if-none-match, if-range, range, x-request-id";
+    let allowed_headers = "authorization, content-type, idempotency-key, if-none-match, if-range, last-event-id, range, x-request-id";
     let headers = [
         ("allow", methods),
         ("access-control-allow-methods", methods),

@@ -16,6 +16,9 @@ fn all() -> ListQuery {
     ListQuery { tenant: 1, limit: 100, ..ListQuery::default() }
 }
 
+/// Which of the numbered jobs a query wants.
+type Wanted = Box<dyn Fn(u128) -> bool>;
+
 /// A job whose id carries the time of its acceptance, as those of the gateway do.
 fn accepted_at(at: i64, number: u128) -> NewJob {
     let mut job = new_job();
@@ -69,12 +72,14 @@ pub async fn filters_combine_and_every_driver_keeps_the_order(store: Arc<dyn Sto
     let some = made.iter().step_by(7).copied().map(canceled).collect();
     write(&*store, some).await.unwrap();
 
-    let is = |number: u128, of: u128| number.is_multiple_of(of);
+    fn is(number: u128, of: u128) -> bool {
+        number.is_multiple_of(of)
+    }
     let (queued, ended) = (StoredState::Queued, StoredState::Canceled);
     let (user, template) = (Some("even".to_owned()), Some("third".to_owned()));
     let six = [("six".to_owned(), "yes".to_owned())];
     let twelve = [("twelve".to_owned(), "true".to_owned())];
-    let cases: Vec<(ListQuery, Box<dyn Fn(u128) -> bool>)> = vec![
+    let cases: Vec<(ListQuery, Wanted)> = vec![
         (ListQuery { states: vec![ended], ..all() }, Box::new(|n| is(n, 7))),
         (ListQuery { states: vec![queued, ended], ..all() }, Box::new(|_| true)),
         (ListQuery { user: user.clone(), ..all() }, Box::new(|n| is(n, 2))),
@@ -168,12 +173,12 @@ pub async fn a_retry_reads_the_bytes_of_the_first_time(store: Arc<dyn Store>) {
     let second = insert_fresh(&*store, again).await;
     assert_eq!(
         store.body(second).await.unwrap().unwrap().inputs,
-        [input.clone()],
+        std::slice::from_ref(&input),
         "the record is gone, they are not"
     );
     write(&*store, vec![succeeded(second, T0 + 3 * HOUR, Vec::new())]).await.unwrap();
     let swept = store.sweep(T0 + 5 * HOUR, 10).await.unwrap();
-    assert_eq!(swept.object_keys, [input.object_key.clone()]);
+    assert_eq!(swept.object_keys, std::slice::from_ref(&input.object_key));
     let late = insert(&*store, vec![reading(new_job(), Named::Again(Box::new(input)))]).await;
     assert_eq!(late, [Inserted::MissingAssets(vec!["a.png".into()])]);
 }

@@ -76,8 +76,8 @@ fn a_forecast_names_the_cost_on_each_class_that_could_run_the_job_and_keeps_noth
     let idle = world.scheduler.forecast(START, &sdxl().spec);
     assert_eq!(idle.classes.len(), 2);
     assert_eq!(idle.predicted_start, Some(START));
-    world.running(sdxl(), 1);
     world.running(sdxl(), 0);
+    world.running(sdxl(), 1);
     world.submit_all(vec![sdxl(), sdxl(), sdxl(), sdxl()]);
     let behind = world.scheduler.forecast(START, &sdxl().spec);
     assert!(behind.predicted_start > idle.predicted_start, "{behind:?}");

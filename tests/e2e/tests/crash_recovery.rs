@@ -120,9 +120,31 @@ async fn two_hundred_jobs_survive_a_kill_at_any_point_each_with_one_result() -> 
         check_all(sandbox.api(), &jobs).await?;
         let all = everything(sandbox.api()).await?;
         ensure!(all.len() == jobs.len(), "{} jobs of {JOBS}", all.len());
-        Ok(())
+        check_usage(sandbox.api()).await
     })
     .await
+}
+
+/// What is counted is what the jobs used: none is missing and none counted twice, however often the process died.
+async fn check_usage(api: &Api) -> anyhow::Result<()> {
+    let (mut ended, mut gpu_ms, mut cursor) = (0, 0, String::new());
+    loop {
+        let page = api.get(&format!("/v1/jobs?limit=100&cursor={cursor}")).await?.expect(200)?.json()?;
+        for job in page["jobs"].as_array().context("no list of jobs")? {
+            ended += 1;
+            gpu_ms += job["usage"]["gpu_ms"].as_u64().context("a job without usage")?;
+        }
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => break,
+        }
+    }
+    let total = api.get("/v1/usage").await?.expect(200)?.json()?["total"].clone();
+    let by_class = total["gpu_ms"].as_object().context("no GPU time")?;
+    let counted: u64 = by_class.values().filter_map(Value::as_u64).sum();
+    ensure!(total["jobs"] == ended && counted == gpu_ms, "{ended} jobs, {gpu_ms} ms, counted: {total}");
+    ensure!(gpu_ms > 0, "nobody saw anything run");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
