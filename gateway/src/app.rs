@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum_server::accept::NoDelayAcceptor;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::Artifacts;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::engine::{Engine, EngineHandle, Parts, Settings};
 use crate::http;
 use crate::link::local;
+use crate::listener::{self, Listening, Tls};
 use crate::metrics::Metrics;
 use crate::runner::nvml::{self, Nvml};
 use crate::runner::{self, Runner, RunnerHandle};
@@ -27,22 +27,22 @@ use crate::workflow;
 const SWEEP: (Duration, u32) = (Duration::from_secs(60), 1_000);
 /// How soon a key made or revoked by another process counts here.
 const FRESH_KEYS: Duration = Duration::from_secs(2);
-/// What one connection may hold of a request or an answer on its way, bytes: memory follows neither the size of
-/// pictures nor the pace of those who fetch them.
-const CONNECTION_BUFFER: usize = 32 << 10;
+/// Who writes the tenants of the configuration file into the store, in the audit log.
+const CONFIGURATION: &str = "configuration";
+/// How soon a changed certificate counts.
+const FRESH_CERTIFICATES: Duration = Duration::from_secs(5);
 /// How long open requests may take once the engine has ended.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
 
 /// A gateway that runs.
 pub struct App {
-    address: SocketAddr,
+    listening: Listening,
+    tls: Option<Arc<Tls>>,
     engine: EngineHandle,
     tenants: Tenants,
     closing: CancellationToken,
     stop: CancellationToken,
     engine_task: JoinHandle<()>,
-    server: JoinHandle<std::io::Result<()>>,
-    connections: axum_server::Handle<SocketAddr>,
     runner: RunnerHandle,
     drain_deadline: Duration,
 }
@@ -56,6 +56,8 @@ impl App {
         let store = SqliteStore::open(&config.database)
             .with_context(|| format!("cannot open the job database {}", config.database.display()))?;
         let tenants = Tenants::open(store.clone()).await.context("cannot read the keys")?;
+        let drafts = config.file.tenants.iter().map(config::Tenant::draft).collect();
+        tenants.admin(CONFIGURATION).set_from_file(drafts).await.context("tenants")?;
         let loopback = config.listen.ip().is_loopback();
         if !loopback && !tenants.is_closed() {
             anyhow::bail!(
@@ -66,6 +68,9 @@ impl App {
         }
         let artifacts = Artifacts::open(&config.artifacts).context("artifacts")?;
         let metrics = Metrics::default();
+        let tls =
+            tls_files(&config).map(|files| Tls::open(files, metrics.clone())).transpose().context("tls")?;
+        let tls = tls.map(Arc::new);
 
         let (engine_end, runner_end) = local::pair(config.file.runner.serialise_link);
         let runner = Runner::start(runner_config(&config), runner_end).context("cannot start the runner")?;
@@ -84,26 +89,28 @@ impl App {
         let router = http::router(http_state(&config, &handle, &artifacts, &tenants, &metrics, &closing));
         let listener = TcpListener::bind(config.listen)
             .with_context(|| format!("cannot listen on {}", config.listen))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let connections = axum_server::Handle::new();
-        // No delay: a second small frame of a stream must not wait for the first one's acknowledgement.
-        let mut server =
-            axum_server::from_tcp(listener)?.acceptor(NoDelayAcceptor::new()).handle(connections.clone());
-        server.http_builder().http1().max_buf_size(CONNECTION_BUFFER);
-        let server = tokio::spawn(server.serve(router.into_make_service()));
+        let listening = listener::serve(
+            listener,
+            tls.as_ref().map(|tls| tls.config()),
+            &bounds(&config),
+            metrics.clone(),
+            router,
+        )?;
+        if let Some(tls) = tls.clone() {
+            tokio::spawn(tls.keep_fresh(FRESH_CERTIFICATES, stop.clone()));
+        }
         tokio::spawn(tenants.clone().keep_fresh(FRESH_KEYS, stop.clone()));
         tokio::spawn(sweep(store, artifacts, handle.clone(), stop.clone()));
-        tracing::info!(%address, instances = config.file.instances.len(), data = %config.data_dir.display(), "listening");
+        let address = listening.address;
+        tracing::info!(%address, tls = tls.is_some(), instances = config.file.instances.len(), data = %config.data_dir.display(), "listening");
         Ok(Self {
-            address,
+            listening,
+            tls,
             engine: handle,
             tenants,
             closing,
             stop,
             engine_task,
-            server,
-            connections,
             runner,
             drain_deadline: config.drain_deadline(),
         })
@@ -112,7 +119,14 @@ impl App {
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.listening.address
+    }
+
+    /// Reads the certificates of the listener again; they are also read when their files change.
+    pub fn reload_certificates(&self) {
+        if let Some(tls) = &self.tls {
+            let _ = tls.reload(); // it is logged, and what was there stays
+        }
     }
 
     /// Its engine.
@@ -137,15 +151,30 @@ impl App {
         }
         self.closing.cancel();
         self.stop.cancel();
-        self.connections.graceful_shutdown(Some(LAST_REQUESTS));
-        match tokio::time::timeout(LAST_REQUESTS * 2, &mut self.server).await {
+        self.listening.handle.graceful_shutdown(Some(LAST_REQUESTS));
+        match tokio::time::timeout(LAST_REQUESTS * 2, &mut self.listening.task).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => tracing::error!(%error, "the listener failed"),
             Ok(Err(error)) => tracing::error!(%error, "the listener's task failed"),
-            Err(_) => self.server.abort(),
+            Err(_) => self.listening.task.abort(),
         }
         self.runner.shutdown().await;
     }
+}
+
+fn bounds(config: &Config) -> listener::Bounds {
+    listener::Bounds {
+        connections: config.file.http.max_connections,
+        idle: Duration::from_secs(config.file.http.idle_seconds),
+        handshakes: config.file.tls.max_handshakes,
+        handshake_timeout: Duration::from_secs(config.file.tls.handshake_seconds),
+    }
+}
+
+fn tls_files(config: &Config) -> Option<listener::Files> {
+    let tls = &config.file.tls;
+    let (cert, key) = tls.cert.clone().zip(tls.key.clone())?;
+    Some(listener::Files { cert, key, client_ca: tls.client_ca.clone() })
 }
 
 fn settings(config: &Config) -> Settings {
@@ -189,6 +218,9 @@ fn http_state(
             max_asset_bytes: file.http.max_asset_bytes,
             workflow: limits(config),
             max_streams_per_key: file.http.max_streams_per_key,
+            max_uploads_per_key: file.http.max_uploads_per_key,
+            max_megapixels: file.workflow.max_megapixels,
+            max_steps: file.workflow.max_steps,
             request_timeout: Duration::from_secs(file.http.request_timeout_seconds),
             default_deadline: Duration::from_secs(file.retention.deadline_seconds),
             ..http::Limits::default()
@@ -196,6 +228,8 @@ fn http_state(
         doors: http::Doors {
             loopback: config.listen.ip().is_loopback(),
             allowed_origins: file.http.allowed_origins.clone(),
+            tls: file.tls.cert.is_some(),
+            trusted_proxies: file.http.trusted_proxies.clone(),
         },
         public_url: config.public_url.clone(),
         shared_inputs: file.workflow.shared_inputs.clone().into(),

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::network::Network;
+use crate::store::{Allowed, TenantDraft, TenantLimits, TenantSettings, TenantWebhook};
+
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
         $(#[$doc])*
@@ -37,10 +40,14 @@ section! {
         drain_seconds: u64 = 30,
         /// The ComfyUI servers.
         instances: Vec<Instance> = Vec::new(),
+        /// Tenants that are defined here, and changed here only.
+        tenants: Vec<Tenant> = Vec::new(),
         /// Logs.
         log: Log = Log::default(),
         /// The HTTP faces.
         http: Http = Http::default(),
+        /// TLS of the listener.
+        tls: Tls = Tls::default(),
         /// Bounds of a workflow.
         workflow: Workflow = Workflow::default(),
         /// Who waits, who runs, where.
@@ -86,6 +93,47 @@ section! {
     }
 }
 
+section! {
+    /// One tenant.
+    Tenant {
+        /// Its name.
+        name: String = String::new(),
+        /// Share against other tenants.
+        weight: u32 = 1,
+        /// Most attempts on devices at once; unset: no bound.
+        concurrency: Option<u32> = None,
+        /// How much it may have, ask for and keep.
+        limits: TenantLimits = TenantLimits::default(),
+        /// What its workflows may use.
+        allow: Allowed = Allowed::default(),
+        /// Names of the sinks its jobs may ask for.
+        sinks: Vec<String> = Vec::new(),
+        /// The sink of a job that asks for none; unset: the gateway's own store.
+        sink: Option<String> = None,
+        /// Where its events go, and how they are signed.
+        webhook: Option<TenantWebhook> = None,
+    }
+}
+
+impl Tenant {
+    /// As the store has it.
+    #[must_use]
+    pub fn draft(&self) -> TenantDraft {
+        TenantDraft {
+            name: self.name.clone(),
+            weight: self.weight,
+            concurrency: self.concurrency.unwrap_or(u32::MAX),
+            settings: TenantSettings {
+                limits: self.limits.clone(),
+                allow: self.allow.clone(),
+                sinks: self.sinks.clone(),
+                sink: self.sink.clone(),
+                webhook: self.webhook.clone(),
+            },
+        }
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -115,10 +163,34 @@ section! {
         max_asset_bytes: u64 = 100 << 20,
         /// Event streams of one key at once.
         max_streams_per_key: usize = 10_000,
+        /// Uploads of one key at once.
+        max_uploads_per_key: usize = 64,
         /// How long a request may take, seconds (uploads and streams have their own clocks).
         request_timeout_seconds: u64 = 30,
         /// Web origins that may call from a browser.
         allowed_origins: Vec<String> = Vec::new(),
+        /// Addresses of proxies (`10.0.0.0/8`, `::1`) whose `X-Forwarded-*` headers are believed.
+        trusted_proxies: Vec<Network> = Vec::new(),
+        /// Open connections.
+        max_connections: usize = 20_000,
+        /// Longest silence of a connection, and longest time for the head of a request, seconds.
+        idle_seconds: u64 = 75,
+    }
+}
+
+section! {
+    /// TLS of the listener.
+    Tls {
+        /// The chain shown to clients, PEM; unset: no TLS.
+        cert: Option<PathBuf> = None,
+        /// Its private key, PEM.
+        key: Option<PathBuf> = None,
+        /// Authorities of clients, PEM; set: only clients with a certificate of theirs may connect.
+        client_ca: Option<PathBuf> = None,
+        /// How long a handshake may take, seconds.
+        handshake_seconds: u64 = 10,
+        /// Handshakes at once; more wait.
+        max_handshakes: usize = 256,
     }
 }
 
@@ -133,6 +205,10 @@ section! {
         max_chain: usize = 400,
         /// Nesting of the JSON text.
         max_depth: usize = 64,
+        /// Pixels of all pictures that one node may make at once, in units of 1024 × 1024.
+        max_megapixels: u64 = 4_096,
+        /// Steps of one node.
+        max_steps: u64 = 10_000,
         /// Input files that lie on every instance and may be named by anyone.
         shared_inputs: Vec<String> = Vec::new(),
     }

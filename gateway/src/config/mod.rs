@@ -13,7 +13,9 @@ use scheduler::Millis;
 
 use crate::workflow::FAMILIES;
 
-pub use file::{Engine, File, Http, Instance, Log, LogFormat, Nvml, Retention, Runner, Scheduler, Workflow};
+pub use file::{
+    Engine, File, Http, Instance, Log, LogFormat, Nvml, Retention, Runner, Scheduler, Tenant, Tls, Workflow,
+};
 
 /// The gateway's settings, checked and complete.
 #[derive(Debug, Clone)]
@@ -149,6 +151,7 @@ fn resolve(mut file: File, mistakes: &mut Vec<String>) -> Option<Config> {
         mistakes.push(format!("public_url: \"{url}\" is not an http or https URL"));
     }
     check_instances(&mut file.instances, mistakes);
+    check_tenants(&file.tenants, mistakes);
     let data_dir = std::path::absolute(&file.data_dir).unwrap_or_else(|_| file.data_dir.clone());
     let database = database(file.database_url.as_deref(), &data_dir, mistakes);
     let artifacts =
@@ -185,6 +188,18 @@ fn check_instances(instances: &mut [Instance], mistakes: &mut Vec<String>) {
                 .push(format!("instances[{index}].speed_milli: must be at least 1 (1000 is the reference)"));
         }
         check_priors(index, instance, mistakes);
+    }
+}
+
+fn check_tenants(tenants: &[Tenant], mistakes: &mut Vec<String>) {
+    let mut names = BTreeSet::new();
+    for (index, tenant) in tenants.iter().enumerate() {
+        if let Err(mistake) = crate::tenant::check_draft(&tenant.draft()) {
+            mistakes.push(format!("tenants[{index}]: {mistake}"));
+        }
+        if !names.insert(&tenant.name) {
+            mistakes.push(format!("tenants[{index}]: \"{}\" is there twice", tenant.name));
+        }
     }
 }
 
@@ -242,10 +257,16 @@ fn check_bounds(file: &File, mistakes: &mut Vec<String>) {
         ("http.max_body_bytes", file.http.max_body_bytes as u64),
         ("http.max_asset_bytes", file.http.max_asset_bytes),
         ("http.max_streams_per_key", file.http.max_streams_per_key as u64),
+        ("http.max_connections", file.http.max_connections as u64),
+        ("tls.handshake_seconds", file.tls.handshake_seconds),
+        ("tls.max_handshakes", file.tls.max_handshakes as u64),
         ("workflow.max_bytes", file.workflow.max_bytes as u64),
         ("workflow.max_nodes", file.workflow.max_nodes as u64),
         ("workflow.max_chain", file.workflow.max_chain as u64),
         ("workflow.max_depth", file.workflow.max_depth as u64),
+        ("http.max_uploads_per_key", file.http.max_uploads_per_key as u64),
+        ("workflow.max_megapixels", file.workflow.max_megapixels),
+        ("workflow.max_steps", file.workflow.max_steps),
         ("engine.inbox", file.engine.inbox as u64),
         ("engine.max_output_bytes", file.engine.max_output_bytes),
         ("runner.spool_max_bytes", file.runner.spool_max_bytes),
@@ -258,6 +279,15 @@ fn check_bounds(file: &File, mistakes: &mut Vec<String>) {
         if value == 0 {
             mistakes.push(format!("{name}: must be above 0"));
         }
+    }
+    if file.http.idle_seconds <= file.http.request_timeout_seconds {
+        mistakes.push("http.idle_seconds: must be above http.request_timeout_seconds".to_owned());
+    }
+    if file.tls.cert.is_some() != file.tls.key.is_some() {
+        mistakes.push("tls: cert and key come together".to_owned());
+    }
+    if file.tls.client_ca.is_some() && file.tls.cert.is_none() {
+        mistakes.push("tls.client_ca: needs cert and key".to_owned());
     }
     for (index, origin) in file.http.allowed_origins.iter().enumerate() {
         if !is_http_url(origin) {

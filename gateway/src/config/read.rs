@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::file::{File, Instance};
+use super::file::{File, Instance, Tenant};
 
 /// Reads what can be read and notes what cannot.
 pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
@@ -20,6 +20,7 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
         match (name.as_str(), value) {
             ("log", value) => file.log = section("log", value, mistakes),
             ("http", value) => file.http = section("http", value, mistakes),
+            ("tls", value) => file.tls = section("tls", value, mistakes),
             ("workflow", value) => file.workflow = section("workflow", value, mistakes),
             ("scheduler", value) => file.scheduler = section("scheduler", value, mistakes),
             ("engine", value) => file.engine = section("engine", value, mistakes),
@@ -27,8 +28,10 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
             ("nvml", value) => file.nvml = section("nvml", value, mistakes),
             ("retention", value) => file.retention = section("retention", value, mistakes),
             ("instances", Value::Array(list)) => file.instances = instances(list, mistakes),
+            ("tenants", Value::Array(list)) => file.tenants = tenants(list, mistakes),
+            ("tenants", _) => mistakes.push("tenants: expected [[tenants]] tables".to_owned()),
             ("instances", _) => mistakes.push("instances: expected [[instances]] tables".to_owned()),
-            ("tls" | "listeners" | "runners" | "tenants" | "webhooks", _) => {
+            ("listeners" | "runners" | "webhooks", _) => {
                 mistakes.push(format!("{name}: not in this version"));
             }
             (_, value) => {
@@ -40,6 +43,7 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
     File {
         log: file.log,
         http: file.http,
+        tls: file.tls,
         workflow: file.workflow,
         scheduler: file.scheduler,
         engine: file.engine,
@@ -47,6 +51,7 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
         nvml: file.nvml,
         retention: file.retention,
         instances: file.instances,
+        tenants: file.tenants,
         ..top
     }
 }
@@ -55,6 +60,13 @@ fn instances(list: Vec<Value>, mistakes: &mut Vec<String>) -> Vec<Instance> {
     list.into_iter()
         .enumerate()
         .map(|(index, value)| section(&format!("instances[{index}]"), value, mistakes))
+        .collect()
+}
+
+fn tenants(list: Vec<Value>, mistakes: &mut Vec<String>) -> Vec<Tenant> {
+    list.into_iter()
+        .enumerate()
+        .map(|(index, value)| section(&format!("tenants[{index}]"), value, mistakes))
         .collect()
 }
 

@@ -4,13 +4,16 @@
 //! A route is added through [`routes::Routes`] only, with what its callers must be allowed to do; so the tests walk
 //! over a table that cannot miss one.
 
+mod admin;
 mod body;
 mod door;
 mod error;
+mod forwarded;
 mod listing;
 mod observe;
 mod ops;
 mod private;
+mod quota;
 mod respond;
 mod routes;
 mod state;
@@ -51,5 +54,6 @@ fn all_routes(app: &Arc<Shared>) -> (Router<Arc<Shared>>, Vec<RouteInfo>) {
     ops::add(&mut routes);
     v2::add(&mut routes);
     private::add(&mut routes);
+    admin::add(&mut routes);
     routes.finish()
 }

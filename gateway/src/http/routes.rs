@@ -20,7 +20,7 @@ pub enum Need {
     Nothing,
     /// No key, but by the open door only what that door lets through: the console's page, which holds no data.
     Door,
-    /// A key of at least this scope.
+    /// A key whose scope allows this ([`Scope::allows`]).
     Scope(Scope),
 }
 
@@ -98,6 +98,7 @@ fn filter(method: &Method) -> MethodFilter {
         Method::POST => MethodFilter::POST,
         Method::DELETE => MethodFilter::DELETE,
         Method::HEAD => MethodFilter::HEAD,
+        Method::PATCH => MethodFilter::PATCH,
         _ => MethodFilter::GET,
     }
 }

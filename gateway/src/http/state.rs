@@ -7,9 +7,12 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::body::Budget;
+use super::quota::{Rates, Reserved};
 use crate::artifacts::Artifacts;
 use crate::engine::EngineHandle;
 use crate::metrics::Metrics;
+use crate::network::Network;
 use crate::tenant::{Caller, Tenants};
 use crate::workflow;
 
@@ -51,12 +54,18 @@ pub struct Limits {
     pub workflow: workflow::Limits,
     /// Event streams of one key.
     pub max_streams_per_key: usize,
+    /// Uploads of one key at once.
+    pub max_uploads_per_key: usize,
     /// How long a request may take, reading its body included; uploads and streams excepted.
     pub request_timeout: Duration,
     /// How long an upload may pause.
     pub upload_idle_timeout: Duration,
     /// Total deadline of a job that asks for none.
     pub default_deadline: Duration,
+    /// Pixels of all pictures that one node may make at once, in units of 1024 × 1024.
+    pub max_megapixels: u64,
+    /// Steps of one node.
+    pub max_steps: u64,
 }
 
 impl Default for Limits {
@@ -67,9 +76,12 @@ impl Default for Limits {
             max_asset_bytes: 100 << 20,
             workflow: workflow::Limits::default(),
             max_streams_per_key: 10_000,
+            max_uploads_per_key: 64,
             request_timeout: Duration::from_secs(30),
             upload_idle_timeout: Duration::from_secs(30),
             default_deadline: Duration::from_secs(24 * 3600),
+            max_megapixels: 4096,
+            max_steps: 10_000,
         }
     }
 }
@@ -82,6 +94,10 @@ pub struct Doors {
     pub loopback: bool,
     /// Origins of foreign web pages that may call, such as `https://editor.example`.
     pub allowed_origins: Vec<String>,
+    /// The listener speaks TLS.
+    pub tls: bool,
+    /// Proxies whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// [`State`] and what the faces keep beside it.
@@ -89,8 +105,14 @@ pub struct Doors {
 pub(super) struct Shared {
     state: State,
     pub(super) streams: Streams,
-    /// One permit a KiB of [`Limits::max_bodies_bytes`].
-    pub(super) bodies: Arc<Semaphore>,
+    /// Shares out [`Limits::max_bodies_bytes`].
+    pub(super) bodies: Arc<Budget>,
+    /// Submissions of each tenant, counted against its rate.
+    pub(super) rates: Rates,
+    /// Uploads that are coming in, by key.
+    pub(super) uploads: Streams,
+    /// Uploads that are coming in, counted against the tenant's bound of bytes.
+    pub(super) reserved: Reserved,
     /// Streams that ask the engine for a queue position at the same time.
     pub(super) askers: Semaphore,
 }
@@ -103,10 +125,12 @@ const MAX_ASKERS: usize = 8;
 
 impl Shared {
     pub(super) fn new(state: State) -> Self {
-        let permits = (state.limits.max_bodies_bytes >> 10).clamp(1, Semaphore::MAX_PERMITS);
         Self {
             streams: Streams::default(),
-            bodies: Arc::new(Semaphore::new(permits)),
+            bodies: Arc::new(Budget::new(state.limits.max_bodies_bytes, state.limits.max_body_bytes)),
+            uploads: Streams::default(),
+            rates: Rates::default(),
+            reserved: Reserved::default(),
             askers: Semaphore::new(MAX_ASKERS),
             state,
         }

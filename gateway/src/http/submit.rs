@@ -10,11 +10,12 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::error::{ApiError, ErrorKind};
+use super::quota;
 use super::state::Shared;
 use super::time::millis;
 use crate::engine::SubmitError;
 use crate::link::message::Secret;
-use crate::store::{Face, IdempotencyKey, JobBody, JobPlan, NewJob, StoredResponse};
+use crate::store::{Face, IdempotencyKey, JobBody, JobPlan, KeepFor, NewJob, Rules, StoredResponse};
 use crate::tenant::Caller;
 use crate::workflow::{self, Graph, Judged, Malformed, NodeProblem, Refused};
 
@@ -47,9 +48,10 @@ pub(super) struct Wanted {
     pub(super) body_hash: [u8; 32],
 }
 
-/// Reads and judges a workflow against the fleet.
-pub(super) fn judge(app: &Shared, text: &str) -> Result<Judged, ApiError> {
+/// Reads a workflow, refuses what its tenant may not ask for, and judges it against the fleet.
+pub(super) fn judge(app: &Shared, caller: &Caller, text: &str) -> Result<Judged, ApiError> {
     let graph = Graph::parse(text, &app.limits.workflow).map_err(|malformed| of_malformed(&malformed))?;
+    quota::graph(app, caller, &graph)?;
     let fleet = app.engine.fleet();
     let judged = match workflow::judge(&graph, &fleet.catalogues, &app.shared_inputs) {
         Ok(judged) => Ok(judged),
@@ -57,7 +59,10 @@ pub(super) fn judge(app: &Shared, text: &str) -> Result<Judged, ApiError> {
         Err(_) if !fleet.settled => workflow::judge(&graph, &[], &app.shared_inputs),
         Err(refused) => Err(refused),
     };
-    let judged = judged.map_err(|refused| of_refused(&refused))?;
+    // Whoever may use some models only is not told the names of the others.
+    let may_know = caller.tenant.settings.allow.models == Rules::default();
+    let judged =
+        judged.map_err(|refused| of_refused(&if may_know { refused } else { refused.without_choices() }))?;
     if !judged.malformed_references.is_empty() {
         return Err(missing_assets(&judged.malformed_references));
     }
@@ -74,6 +79,8 @@ pub(super) fn job(
     (id, now): (Uuid, i64),
 ) -> NewJob {
     let after = |wait: Duration| now.saturating_add(millis(wait));
+    let seconds_ms = |seconds: u64| millis(Duration::from_secs(seconds));
+    let limits = &caller.tenant.settings.limits;
     let idempotency = key.map(|(key, response)| IdempotencyKey {
         key,
         body_hash: wanted.body_hash,
@@ -109,7 +116,13 @@ pub(super) fn job(
         references: wanted.judged.references,
         labels: wanted.labels,
         accepted_at: now,
-        retention_ms: millis(app.retention),
+        retention_ms: limits.retention.jobs_seconds.map_or(millis(app.retention), seconds_ms),
+        keep_for: KeepFor {
+            body_ms: limits.retention.bodies_seconds.map(seconds_ms),
+            originals_ms: limits.retention.originals_seconds.map(seconds_ms),
+            deliverables_ms: limits.retention.deliverables_seconds.map(seconds_ms),
+        },
+        queue: limits.queued.unwrap_or(u32::MAX),
     }
 }
 

@@ -2,10 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
 mod assets;
+mod connections;
 mod contract;
 mod doors;
 mod events;
+mod hostile;
+mod limits;
 mod private;
+mod proxies;
+mod tenants;
+mod tls;
 mod v2;
 mod walk;
 mod world;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use gateway::link::message::OutputKind;
 use gateway::store::{
-    AssetAnswer, AssetCall, AssetRow, Face, IdempotencyKey, Inserted, JobBody, JobPlan, JobRecord, Named,
-    NewAsset, NewJob, NewOutput, NewRecord, Reference, Result, Store,
+    AssetAnswer, AssetCall, AssetRow, Face, IdempotencyKey, Inserted, JobBody, JobPlan, JobRecord, KeepFor,
+    Named, NewAsset, NewJob, NewOutput, NewRecord, Reference, Result, Store,
 };
 use scheduler::{Class, FamilyId, ModelId, ModelKind, ModelUse, Outcome, Part, Requirement, Shape, ShapeId};
 use uuid::Uuid;
@@ -60,6 +60,8 @@ pub fn new_job() -> NewJob {
         labels: BTreeMap::new(),
         accepted_at: T0,
         retention_ms: DAY,
+        keep_for: KeepFor::default(),
+        queue: u32::MAX,
     }
 }
 

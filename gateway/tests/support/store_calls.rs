@@ -20,8 +20,13 @@ macro_rules! store_calls {
             holds(tenant: u32, hash: String) -> bool;
             tenants() -> Vec<TenantRow>;
             keys() -> Vec<KeyRow>;
-            put_key(key: NewKey) -> KeyRow;
-            revoke_key(id: String, at: i64) -> bool;
+            change_people(change: PeopleChange) -> PeopleAnswer;
+            audit(before: Option<i64>, limit: u32) -> Vec<AuditRow>;
+            held_bytes(tenant: u32) -> u64;
+            assets_of(tenant: u32, after: i64, limit: u32) -> Vec<(i64, AssetRow)>;
+            erase(what: Erase) -> Erased;
+            doomed(tenant: u32, limit: u32) -> Vec<(i64, String)>;
+            bury(blobs: Vec<i64>) -> ();
             sweep(now: i64, limit: u32) -> Swept;
             ping() -> ();
         }

@@ -10,7 +10,7 @@ use gateway::link::local::{self, EngineEnd, RunnerEnd, Sender};
 use gateway::link::message::{Attempt, Command, ListedFile, OutputKind, Report, Signal, StoredFile};
 use gateway::metrics::Metrics;
 use gateway::store::sqlite::{Options, SqliteStore};
-use gateway::store::{Face, JobBody, NewJob, StoredState};
+use gateway::store::{Face, JobBody, KeepFor, NewJob, StoredState};
 use gateway::workflow::Limits;
 use scheduler::AttemptEnd;
 use scheduler::simulate::{
@@ -213,6 +213,8 @@ impl<'s> Fleet<'s> {
             labels: std::collections::BTreeMap::default(),
             accepted_at: self.engine.now(),
             retention_ms: 1_000_000_000,
+            keep_for: KeepFor::default(),
+            queue: u32::MAX,
         };
         self.engine.submit(new, None).await.unwrap();
     }

@@ -1,5 +1,6 @@
 //! Jobs: submit with a replaying idempotency key, get, list, cancel.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -13,7 +14,7 @@ use super::super::listing::{self, Page};
 use super::super::respond::{json, json_text};
 use super::super::state::{App, Shared};
 use super::super::view::{self, Seen};
-use super::super::{body, submit, time};
+use super::super::{body, quota, submit, time};
 use super::{render, submission};
 use crate::engine::SubmitError;
 use crate::fleet::FleetView;
@@ -27,11 +28,14 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// `POST /v1/jobs`: 201 once the job is on disk and admitted. A repeat under the same key gets the first answer, byte
 /// for byte, for 24 h, even where the fleet or the queue would refuse the job by now (DESIGN §4.3).
 pub(super) async fn submit(app: App, caller: Who, request: Request) -> Result<Response, ApiError> {
+    quota::rate(&app, &caller, NonZeroU32::MIN)?;
     let key = submit::idempotency_key(request.headers())?;
     let base = view::base_url(&app, request.headers());
     let read = body::read(&app, request).await?;
     let hash = *blake3::hash(&read.bytes).as_bytes();
-    let submitted = match body::make(&app, read, submission::read).await {
+    let who = caller.0.clone();
+    let made = body::make(&app, read, move |app, bytes| submission::read(app, &who, bytes));
+    let submitted = match made.await {
         Ok(wanted) => try_submit(&app, &caller, wanted, key.clone(), &base).await,
         Err(failure) => Err(failure),
     };
@@ -52,6 +56,7 @@ async fn try_submit(
     key: Option<String>,
     base: &str,
 ) -> Result<Response, ApiError> {
+    quota::storage(app, caller).await?;
     let now = app.engine.now();
     let mut job =
         submit::job(app, caller, Face::Private, wanted, key.map(|key| (key, None)), (time::job_id(now), now));

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::super::error::ApiError;
 use super::super::state::Shared;
 use super::super::submit::{self, Wanted};
+use crate::tenant::Caller;
 
 /// Longest wait that may be asked for.
 const MAX_WITHIN_SECONDS: u64 = 30 * 24 * 3600;
@@ -39,7 +40,7 @@ struct Body<'a> {
 }
 
 /// Reads and judges a submission.
-pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
+pub(super) fn read(app: &Shared, caller: &Caller, bytes: &[u8]) -> Result<Wanted, ApiError> {
     let body: Body<'_> = serde_json::from_slice(bytes)
         .map_err(|error| ApiError::invalid(format!("the body is not as expected: {error}")))?;
     for (name, given) in [("webhook_url", &body.webhook_url), ("ticket_url", &body.ticket_url)] {
@@ -54,7 +55,7 @@ pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
     let finish_within = within("finish_within_seconds", body.finish_within_seconds)?;
     let due_within = within("due_within_seconds", body.due_within_seconds)?;
     let extra_pnginfo = body.extra_pnginfo.map(pnginfo).transpose()?;
-    let judged = submit::judge(app, text)?;
+    let judged = submit::judge(app, caller, text)?;
     Ok(Wanted {
         workflow: text.into(),
         judged,

@@ -1,6 +1,6 @@
 //! Asset records: names a tenant gives to bytes it holds (CONTRACT §5).
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::blobs::{self, NewBlob};
@@ -163,6 +163,26 @@ const OUTPUT: &str = "SELECT o.id, o.tenant, b.hash, b.size_bytes, o.content_typ
      FROM outputs o JOIN jobs j ON j.seq = o.job JOIN blobs b ON b.seq = o.blob
      WHERE o.id = ?1 AND o.tenant = ?2";
 
+/// Uploads of a tenant after a row number, in their order.
+pub(super) fn of_tenant(
+    connection: &Connection,
+    tenant: u32,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<(i64, AssetRow)>> {
+    connection
+        .prepare_cached(
+            "SELECT a.id, a.tenant, b.hash, b.size_bytes, a.content_type, a.file_path, b.object_key, a.created_at,
+                a.expires_at, NULL, a.seq
+             FROM assets a INDEXED BY assets_by_tenant JOIN blobs b ON b.seq = a.blob
+             WHERE a.tenant = ?1 AND a.seq > ?2 ORDER BY a.seq LIMIT ?3",
+        )
+        .and_then(|mut select| {
+            select.query_map(params![tenant, after, limit], |row| Ok((row.get(10)?, asset(row)?)))?.collect()
+        })
+        .or_fault()
+}
+
 /// An asset record or an output, past its time or not.
 pub(super) fn read(connection: &Connection, tenant: u32, id: Uuid) -> Result<Option<AssetRow>> {
     match read_from(connection, RECORD, tenant, id)? {
@@ -175,20 +195,22 @@ fn read_from(connection: &Connection, sql: &str, tenant: u32, id: Uuid) -> Resul
     connection
         .prepare_cached(sql)
         .or_fault()?
-        .query_row(params![id.as_bytes(), tenant], |row| {
-            Ok(AssetRow {
-                id: Uuid::from_bytes(row.get(0)?),
-                tenant: row.get(1)?,
-                hash: row.get(2)?,
-                size_bytes: row.get::<_, i64>(3)?.unsigned_abs(),
-                content_type: row.get(4)?,
-                file_path: row.get(5)?,
-                object_key: row.get(6)?,
-                created_at: row.get(7)?,
-                expires_at: row.get(8)?,
-                job: row.get(9)?,
-            })
-        })
+        .query_row(params![id.as_bytes(), tenant], asset)
         .optional()
         .or_fault()
+}
+
+fn asset(row: &Row<'_>) -> rusqlite::Result<AssetRow> {
+    Ok(AssetRow {
+        id: Uuid::from_bytes(row.get(0)?),
+        tenant: row.get(1)?,
+        hash: row.get(2)?,
+        size_bytes: row.get::<_, i64>(3)?.unsigned_abs(),
+        content_type: row.get(4)?,
+        file_path: row.get(5)?,
+        object_key: row.get(6)?,
+        created_at: row.get(7)?,
+        expires_at: row.get(8)?,
+        job: row.get(9)?,
+    })
 }

@@ -8,7 +8,9 @@ use uuid::Uuid;
 use super::error::StoreFault;
 use super::writer::{Fresh, Writer};
 use super::{blobs, codec};
-use crate::store::{IdempotencyKey, Inserted, Named, NewJob, PinnedInput, Reference, Result, StoredResponse};
+use crate::store::{
+    IdempotencyKey, Inserted, KeepFor, Named, NewJob, PinnedInput, Reference, Result, StoredResponse,
+};
 
 /// Inserts one submission.
 pub(super) fn submission(writer: &mut Writer, job: NewJob) -> Result<Inserted> {
@@ -114,6 +116,9 @@ fn write_job(connection: &Connection, job: &NewJob) -> Result<i64> {
         ])
         .or_fault()?;
     let seq = connection.last_insert_rowid();
+    if job.keep_for != KeepFor::default() {
+        keep_for(connection, seq, job.keep_for)?;
+    }
     for (name, value) in &job.labels {
         connection
             .prepare_cached("INSERT INTO job_labels (tenant, name, value, job) VALUES (?1, ?2, ?3, ?4)")
@@ -121,6 +126,18 @@ fn write_job(connection: &Connection, job: &NewJob) -> Result<i64> {
             .or_fault()?;
     }
     Ok(seq)
+}
+
+fn keep_for(connection: &Connection, seq: i64, keep: KeepFor) -> Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE jobs SET body_for_ms = ?2, originals_for_ms = ?3, deliverables_for_ms = ?4 WHERE seq = ?1",
+        )
+        .and_then(|mut update| {
+            update.execute(params![seq, keep.body_ms, keep.originals_ms, keep.deliverables_ms])
+        })
+        .or_fault()?;
+    Ok(())
 }
 
 fn write_body(connection: &Connection, seq: i64, job: &NewJob, found: &[Held]) -> Result<()> {

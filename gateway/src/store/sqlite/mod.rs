@@ -5,13 +5,16 @@
 //! No clock is read in here: what is past its time is judged by the latest time that callers told.
 
 mod assets;
+mod audit;
 mod blobs;
 mod codec;
+mod erase;
 mod error;
 mod fleet;
 mod insert;
 mod naming;
 mod open;
+mod people;
 mod reader;
 mod reads;
 mod records;
@@ -35,8 +38,9 @@ use self::reader::Readers;
 use self::turn::SqliteTurn;
 use self::writer::{SeenTime, Writer, WriterHandle};
 use super::{
-    AssetRow, Face, JobBody, JobRow, JobWithOutputs, KeyRow, KnownInstance, ListQuery, NewKey, OpenJob,
-    OutputRow, Replay, Result, Store, StoreError, Swept, TenantRow, Turn,
+    AssetRow, AuditRow, Erase, Erased, Face, JobBody, JobRow, JobWithOutputs, KeyRow, KnownInstance,
+    ListQuery, OpenJob, OutputRow, PeopleAnswer, PeopleChange, Replay, Result, Store, StoreError, Swept,
+    TenantRow, Turn,
 };
 
 /// How long bytes stay mintable after somebody asked whether they are held.
@@ -255,12 +259,32 @@ impl Store for SqliteStore {
         Box::pin(self.readers.call(tenants::keys))
     }
 
-    fn put_key(&self, key: NewKey) -> BoxFuture<'_, Result<KeyRow>> {
-        Box::pin(self.alone(move |writer| tenants::put_key(&writer.connection, &key)))
+    fn change_people(&self, change: PeopleChange) -> BoxFuture<'_, Result<PeopleAnswer>> {
+        Box::pin(self.alone(move |writer| people::change(&writer.connection, change)))
     }
 
-    fn revoke_key(&self, id: String, at: i64) -> BoxFuture<'_, Result<bool>> {
-        Box::pin(self.alone(move |writer| tenants::revoke_key(&writer.connection, &id, at)))
+    fn audit(&self, before: Option<i64>, limit: u32) -> BoxFuture<'_, Result<Vec<AuditRow>>> {
+        Box::pin(self.readers.call(move |connection| audit::read(connection, before, limit)))
+    }
+
+    fn held_bytes(&self, tenant: u32) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(self.readers.call(move |connection| tenants::held_bytes(connection, tenant)))
+    }
+
+    fn assets_of(&self, tenant: u32, after: i64, limit: u32) -> BoxFuture<'_, Result<Vec<(i64, AssetRow)>>> {
+        Box::pin(self.readers.call(move |connection| assets::of_tenant(connection, tenant, after, limit)))
+    }
+
+    fn erase(&self, what: Erase) -> BoxFuture<'_, Result<Erased>> {
+        Box::pin(self.alone(move |writer| erase::erase(writer, &what)))
+    }
+
+    fn doomed(&self, tenant: u32, limit: u32) -> BoxFuture<'_, Result<Vec<(i64, String)>>> {
+        Box::pin(self.readers.call(move |connection| erase::doomed(connection, tenant, limit)))
+    }
+
+    fn bury(&self, blobs: Vec<i64>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.alone(move |writer| erase::bury(&writer.connection, &blobs)))
     }
 
     fn sweep(&self, now: i64, limit: u32) -> BoxFuture<'_, Result<Swept>> {

@@ -44,6 +44,22 @@ pub struct NewJob {
     pub accepted_at: i64,
     /// When its record may be forgotten after its end: `ended_at + retention_ms`.
     pub retention_ms: i64,
+    /// What of it is forgotten before its record.
+    pub keep_for: KeepFor,
+    /// Most jobs of the tenant that may wait with it; `u32::MAX`: no bound of its own. Not kept.
+    pub queue: u32,
+}
+
+/// How long things of an ended job are kept, milliseconds after its end; `None`: as long as its record. Longer than that
+/// is as long as that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeepFor {
+    /// What was submitted.
+    pub body_ms: Option<i64>,
+    /// Original outputs.
+    pub originals_ms: Option<i64>,
+    /// What was made of them.
+    pub deliverables_ms: Option<i64>,
 }
 
 /// A caller's promise about repeats.

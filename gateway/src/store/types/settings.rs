@@ -26,6 +26,19 @@ pub struct TenantSettings {
     pub webhook: Option<TenantWebhook>,
 }
 
+impl TenantSettings {
+    /// As it may be shown: the ids of webhook keys stay, the keys go.
+    #[must_use]
+    pub fn shown(&self) -> serde_json::Value {
+        let mut shown = serde_json::to_value(self).unwrap_or_default();
+        let keys = shown.pointer_mut("/webhook/keys").and_then(serde_json::Value::as_array_mut);
+        for key in keys.into_iter().flatten().filter_map(serde_json::Value::as_object_mut) {
+            key.shift_remove("secret");
+        }
+        shown
+    }
+}
+
 /// Bounds of one tenant; `None`: no bound of its own. How many of its attempts run at once is
 /// [`super::TenantRow::concurrency`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
