@@ -49,7 +49,7 @@ async fn no_secret_is_logged_counted_or_told() {
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
     tracing::subscriber::set_global_default(subscriber).unwrap();
 
-    let world = World::with(vec![comfyui_sim::Config::default()], "").await;
+    let world = World::with(vec![comfyui_sim::Config::default()], "drain_seconds = 1\n").await;
     let admin = world.key("ops", Scope::Admin).await;
     let key = world.key("club", Scope::Submit).await;
     world.usable().await;
