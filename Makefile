@@ -5,10 +5,10 @@ CARGO ?= cargo
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt sim soak bench tools build
+.PHONY: help demo test lint fmt sim soak bench bench-pictures tools build
 
 help: ## List the tasks
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build ## Gateway, backend-api and three simulated GPUs at work; ONCE=1 ends after one batch, COMFYUI_URL=… takes real ones
 	@ONCE="$(ONCE)" COMFYUI_URL="$(COMFYUI_URL)" "$${CARGO_TARGET_DIR:-target}/debug/demo"
@@ -42,6 +42,10 @@ bench: tools ## Latency, throughput and memory against the aims
 	$(CARGO) run --release --package e2e --bin bench
 	$(CARGO) bench --package scheduler --bench scale
 	$(CARGO) bench --package scheduler --bench scale -- instructions
+	$(MAKE) bench-pictures
+
+bench-pictures: tools ## One core's picture throughput beside Pillow and sharp
+	@tests/peers/pictures/run
 
 build: tools
 	$(CARGO) build --workspace --bins

@@ -13,6 +13,7 @@ pub mod link;
 pub mod listener;
 pub mod metrics;
 pub mod network;
+pub mod pictures;
 pub mod runner;
 pub mod store;
 pub mod telemetry;

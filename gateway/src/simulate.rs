@@ -54,6 +54,10 @@ pub(crate) struct Simulate {
     /// Hide how fast each class of devices is; the policy has to learn it.
     #[arg(long)]
     learn_speeds: bool,
+    /// Let darkroom preempt: running work gives its place to interactive or urgent work when that saves this many times
+    /// the work that is lost; 0: never.
+    #[arg(long, value_name = "TIMES", default_value_t = 0)]
+    preemption: u32,
     /// Write a fresh scenario of this kind: light, steady, diurnal_burst, heavy_tail, noisy_tenant, failures_spot,
     /// deadline_mix, mixed_vram or overload.
     #[arg(long, value_name = "KIND", requires = "out", conflicts_with_all = ["policy", "compare", "scenario", "trace"])]
@@ -122,7 +126,7 @@ fn single(wanted: &Simulate) -> anyhow::Result<()> {
     let sources = Source::wanted(wanted)?;
     let [source] = sources.as_slice() else { bail!("give one --scenario, or --compare several") };
     let scenario = source.scenario(wanted)?;
-    let replay = play(&scenario, kind);
+    let replay = play(&scenario, kind, wanted.preemption);
     if let Some(path) = &wanted.timeline {
         let page = timeline(&format!("{kind} on {}", source.name()), &scenario, &replay);
         std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
@@ -148,7 +152,7 @@ fn compare(wanted: &Simulate, policies: &[PolicyKind]) -> anyhow::Result<()> {
     for source in &sources {
         let scenario = source.scenario(wanted)?;
         for &policy in if policies.is_empty() { &PolicyKind::ALL[..] } else { policies } {
-            let metrics = Metrics::of(&scenario, &play(&scenario, policy));
+            let metrics = Metrics::of(&scenario, &play(&scenario, policy, wanted.preemption));
             runs.push(Run { scenario: source.name(), policy, metrics });
         }
     }
@@ -159,8 +163,8 @@ fn compare(wanted: &Simulate, policies: &[PolicyKind]) -> anyhow::Result<()> {
     print(&comparison.to_text())
 }
 
-fn play(scenario: &Scenario, kind: PolicyKind) -> Replay {
-    replay(scenario, kind.build(scenario.setting()).as_mut())
+fn play(scenario: &Scenario, kind: PolicyKind, preemption: u32) -> Replay {
+    replay(scenario, kind.build_preempting(scenario.setting(), preemption).as_mut())
 }
 
 /// Where a scenario comes from.

@@ -99,6 +99,17 @@ fn an_error_of_estimates_changes_what_a_predicting_policy_does() {
 }
 
 #[test]
+fn preemption_is_off_unless_asked_for() {
+    let folder = public("deadline_mix");
+    let run = |times: &str| {
+        let text = printed(&["--policy", "darkroom", "--scenario", &folder, "--preemption", times, "--json"]);
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["preemptions"].as_u64().unwrap()
+    };
+    assert_eq!(run("0"), 0);
+    assert!(run("4") > 0);
+}
+
+#[test]
 fn what_cannot_be_done_is_refused_in_words() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("nowhere").display().to_string();

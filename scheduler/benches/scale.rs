@@ -173,6 +173,15 @@ fn note(out: Decisions, running: &mut Vec<(JobId, AttemptNo)>) {
     }));
 }
 
+/// A job ends and its device gets the next one. Not inlined, so that a profiler can be told to look at this alone
+/// (`--toggle-collect='scale::turn'`).
+#[inline(never)]
+fn turn(scheduler: &mut Scheduler, now: Timestamp, (job, attempt): (JobId, AttemptNo), out: &mut Decisions) {
+    scheduler.handle(now, Event::Attempt { job, attempt, signal: Signal::Executed }, out);
+    scheduler.handle(now, Event::Attempt { job, attempt, signal: Signal::Published }, out);
+    scheduler.place(now, out);
+}
+
 fn percentile(sorted: &[Duration], milli: usize) -> Duration {
     sorted.get((sorted.len() * milli / 1000).min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
 }
@@ -244,9 +253,7 @@ fn main() {
         let at = usize::try_from(source.dice.roll(running.len() as u64)).unwrap_or(0);
         let (job, attempt) = running.swap_remove(at);
         let begun = Instant::now();
-        scheduler.handle(now, Event::Attempt { job, attempt, signal: Signal::Executed }, &mut out);
-        scheduler.handle(now, Event::Attempt { job, attempt, signal: Signal::Published }, &mut out);
-        scheduler.place(now, &mut out);
+        turn(&mut scheduler, now, (job, attempt), &mut out);
         times.push(begun.elapsed());
         let placed = running.len();
         note(out, &mut running);

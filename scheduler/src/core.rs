@@ -9,8 +9,8 @@ use crate::costs::{Costs, Prediction};
 use crate::decision::{Decisions, Effect, Record};
 use crate::event::{Event, Past};
 use crate::explain::{Explanation, Summary};
-use crate::fleet::Fleet;
-use crate::ids::{AttemptNo, InstanceId, JobId};
+use crate::fleet::{Fleet, InstanceIx};
+use crate::ids::{AttemptNo, InstanceId, JobId, ModelId};
 use crate::invariants;
 use crate::job::{AttemptEnd, JobState, Phase, Placement, Signal, Step, StopReason};
 use crate::jobs::{Active, Job, Jobs, Slot};
@@ -26,6 +26,7 @@ use crate::rng::Rng;
 use crate::spec::{Catalogue, Class, InstanceProfile, JobSpec, Requirement, Shape};
 use crate::tenants::Tenants;
 use crate::time::{Millis, Timestamp};
+use crate::waits::Waits;
 
 /// Above this many open jobs the debug assertion after each event would cost more than it tells.
 const ASSERTED_UP_TO: usize = 256;
@@ -44,6 +45,9 @@ pub struct Scheduler {
     pub(crate) climate: Climate,
     /// What the running pass has planned, by place in the fleet.
     pub(crate) plan: Vec<Planned>,
+    /// What a pass has planned by checkpoint: instances that will hold it.
+    pub(crate) bound: Vec<(ModelId, InstanceIx)>,
+    pub(crate) waits: Waits,
     pub(crate) passes: u64,
     /// Other grades may be able to run some kinds since they were last judged.
     pub(crate) refit_due: bool,
@@ -82,6 +86,8 @@ impl Scheduler {
             market: Market::default(),
             climate,
             plan: Vec::new(),
+            bound: Vec::new(),
+            waits: Waits::default(),
             passes: 0,
             refit_due: false,
             tenants: Tenants::default(),
@@ -121,7 +127,7 @@ impl Scheduler {
             }
             Event::InstanceSpool { instance, full } => {
                 self.fleet.entry(self.now, instance).spool_full = full;
-                self.dirty = true;
+                self.devices_changed();
             }
             Event::InstanceLeft { instance } => self.on_left(instance, out),
             Event::InstanceRestarted { instance } => {
@@ -131,16 +137,16 @@ impl Scheduler {
             }
             Event::InstanceLeaves { instance, at } => {
                 self.fleet.entry(self.now, instance).leaves_at = at.unwrap_or(Timestamp::NEVER);
-                self.dirty = true;
+                self.devices_changed();
             }
             Event::Cordoned { instance, on } => {
                 self.fleet.entry(self.now, instance).cordoned = on;
-                self.dirty = true;
+                self.devices_changed();
             }
             Event::Sampled { device, sample } => {
                 if self.fleet.observe(device, sample) {
                     self.refit_due |= self.fleet.measure();
-                    self.dirty = true;
+                    self.devices_changed();
                 }
             }
             Event::Remembered(learned) => self.costs.remember(learned),
@@ -407,6 +413,12 @@ impl Scheduler {
         let catalogues = self.fleet.iter().filter_map(|instance| instance.catalogue());
         self.refit_due |= self.kinds.set_catalogues(catalogues);
         self.refit_due |= self.fleet.measure();
+        self.devices_changed();
+    }
+
+    /// Other devices can be used than before, or they can do more or less: what was found for waiting jobs is void.
+    fn devices_changed(&mut self) {
+        self.waits.forget_all();
         self.dirty = true;
     }
 
@@ -424,7 +436,7 @@ impl Scheduler {
             instance.leaves_at = Timestamp::NEVER;
         }
         let held = instance.held.clone();
-        self.dirty = true;
+        self.devices_changed();
         for slot in held {
             match (up, self.jobs.get(slot).map(Job::state)) {
                 (false, Some(JobState::Dispatching { .. } | JobState::Running { .. })) => {

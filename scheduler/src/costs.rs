@@ -44,6 +44,12 @@ impl Costs {
         self.runs.run_ms(kind.shape_ix, kind.shape.prior_run_ms, class, kind.family)
     }
 
+    /// Run times of a kind on several device classes, beside nobody.
+    pub(crate) fn runs_of(&self, kind: &Kind) -> impl Fn(ClassIx) -> u32 {
+        let reference_ms = self.runs.reference_ms(kind.shape_ix, kind.shape.prior_run_ms);
+        move |class| self.runs.run_ms_of(kind.shape_ix, reference_ms, class, kind.family)
+    }
+
     /// What the missing models and the run itself take on an instance, given the run on its bare class.
     pub(crate) fn predict(&self, kind: &Kind, instance: &Instance, bare_run_ms: u32) -> Prediction {
         let Missing { load_ms, only_cold } = instance.missing(&kind.needs, &self.loads);

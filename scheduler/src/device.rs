@@ -107,7 +107,7 @@ impl Instance {
         self.profile.as_ref().map_or(DeviceClassId(0), |profile| profile.device_class)
     }
 
-    fn loading(&self) -> Option<Loading> {
+    pub(crate) fn loading(&self) -> Option<Loading> {
         self.profile.as_ref()?.loading
     }
 

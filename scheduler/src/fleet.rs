@@ -21,6 +21,8 @@ pub(crate) struct Grade {
     pub(crate) class: ClassIx,
     pub(crate) catalogue: u64,
     pub(crate) capacity_mib: u32,
+    /// None of them brings models in faster, MiB/s.
+    pub(crate) pcie_mib_s: u32,
     /// What a second of one of them is worth; [`crate::market::ONE`] is the mean over the fleet.
     pub(crate) price: u64,
     /// Usable ones, the one that is free first at the front.
@@ -313,6 +315,7 @@ impl Fleet {
             return false;
         };
         let capacity_mib = instance.capacity_mib();
+        let pcie_mib_s = instance.loading().map_or(u32::MAX, |rates| rates.pcie_mib_s);
         let checkpoints: Vec<ModelId> = instance.resident.models().collect();
         let (grade, is_new) = self.grade(class, catalogue, capacity_mib);
         let is_same = self.listed[ix.0 as usize].as_ref().is_some_and(|old| {
@@ -320,6 +323,8 @@ impl Fleet {
         });
         if !is_same {
             self.unlist(ix);
+            let fastest = &mut self.grades[grade].pcie_mib_s;
+            *fastest = (*fastest).max(pcie_mib_s);
             self.grades[grade].by_free.insert((free_at, ix));
             for model in &checkpoints {
                 self.holders.entry(*model).or_default().insert((free_at, ix));
@@ -359,6 +364,7 @@ impl Fleet {
             class,
             catalogue,
             capacity_mib,
+            pcie_mib_s: 0,
             price: ONE,
             by_free: BTreeSet::new(),
             open: BTreeSet::new(),

@@ -81,6 +81,11 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
+    fn is(&self, shape: ShapeId, requirement: &Arc<Requirement>) -> bool {
+        let is_same = || Arc::ptr_eq(&self.requirement, requirement) || self.requirement == *requirement;
+        self.shape.id == shape && is_same()
+    }
+
     /// Whether the catalogue with this id offers all it needs.
     pub(crate) fn is_offered_by(&self, catalogue: u64) -> bool {
         self.offered_by.get(&catalogue).copied().unwrap_or(false)
@@ -101,14 +106,19 @@ impl Kind {
     }
 }
 
-type Key = (ShapeId, Arc<Requirement>);
+/// What a kind is found by: few instructions for a submission, whatever its requirement holds. Kinds that agree in it are
+/// told apart by looking.
+fn fingerprint(shape: ShapeId, requirement: &Requirement) -> u64 {
+    let parts = requirement.parts.iter().fold(mix(0, shape.0), |hash, part| mix(hash, part.0));
+    requirement.models.iter().fold(parts, |hash, used| mix(hash, used.id.0))
+}
 
 /// All kinds with open jobs, and all catalogues that instances have.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Kinds {
     table: Vec<Option<Kind>>,
     vacant: Vec<u32>,
-    by_key: BTreeMap<Key, KindId>,
+    by_fingerprint: BTreeMap<u64, Vec<KindId>>,
     catalogues: BTreeMap<u64, Arc<Catalogue>>,
 }
 
@@ -123,7 +133,9 @@ impl Kinds {
 
     /// The kind of a job that opens, if others of it are open.
     pub(crate) fn join(&mut self, shape: Shape, requirement: &Arc<Requirement>) -> Option<KindId> {
-        let id = self.by_key.get(&(shape.id, Arc::clone(requirement))).copied()?;
+        let alike = self.by_fingerprint.get(&fingerprint(shape.id, requirement))?;
+        let is_it = |id: &&KindId| self.get(**id).is_some_and(|kind| kind.is(shape.id, requirement));
+        let id = *alike.iter().find(is_it)?;
         self.get_mut(id)?.open += 1;
         Some(id)
     }
@@ -159,7 +171,7 @@ impl Kinds {
             kind.judge(catalogue);
         }
         let id = self.store(kind);
-        self.by_key.insert((shape.id, Arc::clone(requirement)), id);
+        self.by_fingerprint.entry(fingerprint(shape.id, requirement)).or_default().push(id);
         id
     }
 
@@ -188,7 +200,13 @@ impl Kinds {
             return None;
         }
         let kind = self.table.get_mut(id.0 as usize).and_then(Option::take)?;
-        self.by_key.remove(&(kind.shape.id, kind.requirement));
+        let key = fingerprint(kind.shape.id, &kind.requirement);
+        if let Some(alike) = self.by_fingerprint.get_mut(&key) {
+            alike.retain(|other| *other != id);
+            if alike.is_empty() {
+                self.by_fingerprint.remove(&key);
+            }
+        }
         self.vacant.push(id.0);
         Some(kind.pool)
     }
@@ -211,6 +229,6 @@ impl Kinds {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (KindId, &Kind)> {
-        self.by_key.values().filter_map(|id| Some((*id, self.get(*id)?)))
+        (0..).map(KindId).zip(&self.table).filter_map(|(id, kind)| Some((id, kind.as_ref()?)))
     }
 }

@@ -18,6 +18,7 @@
 
 mod admission;
 mod cache;
+mod candidates;
 mod config;
 mod core;
 mod costs;
@@ -56,6 +57,7 @@ pub mod simulate;
 mod spec;
 mod tenants;
 mod time;
+mod waits;
 
 pub use config::{Config, Mistake};
 pub use core::Scheduler;

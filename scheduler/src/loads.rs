@@ -88,6 +88,11 @@ impl Loads {
         }
     }
 
+    /// Least time to bring a checkpoint in where it is not: it lies in host RAM, and comes over at `pcie_mib_s`, MiB/s.
+    pub(crate) fn least_ms(model: Sized, pcie_mib_s: u32) -> u32 {
+        computed_ms(model, Loading { disk_mib_s: u32::MAX, pcie_mib_s, host_cache_mib: 0 }, Lies::InHost)
+    }
+
     /// Time to bring a model in from disk at these rates.
     pub(crate) fn setup_ms(&self, model: ModelUse, rates: Loading) -> u32 {
         computed_ms(self.sized(model), rates, Lies::OnDisk)

@@ -8,6 +8,7 @@ use crate::ids::InstanceId;
 use crate::job::JobState;
 use crate::jobs::{Active, Job, Slot};
 use crate::kinds::Kind;
+use crate::loads::Loads;
 use crate::placement::Pass;
 use crate::repeats;
 use crate::time::{Millis, Timestamp};
@@ -18,10 +19,8 @@ const OVERDUE_LEAST: Millis = Millis(100);
 pub(crate) const STOP_TAKES: Millis = Millis(1_000);
 /// Open instances of one grade that are compared.
 const OPEN_ASKED: usize = 4;
-/// Instances of one grade that are compared: the first to be free differ only in what they hold.
-const NEAREST: usize = 4;
 /// Instances that hold a checkpoint and are compared.
-pub(crate) const HOLDERS: usize = 8;
+pub(crate) const HOLDERS: usize = 4;
 
 /// One instance's offer to a job.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +58,11 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// Whether an offer of at least this cost is not needed any more.
+    fn is_beaten(&self, least: i64) -> bool {
+        self.best.is_some_and(|best| !best.is_avoided && best.cost < least)
+    }
+
     fn take_in(&mut self, offer: Offer) {
         let is_better = |other: Option<Offer>| other.is_none_or(|other| offer.rank() < other.rank());
         if is_better(self.best) {
@@ -75,6 +79,8 @@ struct Run {
     grade: usize,
     price: u64,
     bare_ms: u32,
+    /// Bringing its checkpoint in takes at least this where it is not.
+    load_ms: u32,
     second_milli: i64,
 }
 
@@ -90,14 +96,16 @@ impl Scheduler {
         let grades = grades.filter(|(index, grade)| {
             able.has(*index) && !grade.by_free.is_empty() && kind.is_offered_by(grade.catalogue)
         });
-        let runs: Vec<Run> = grades
-            .map(|(grade, found)| Run {
-                grade,
-                price: found.price,
-                bare_ms: self.costs.run_ms(kind, found.class),
-                second_milli: pass.second_milli.get(grade).copied().unwrap_or(1000),
-            })
-            .collect();
+        let run_ms = self.costs.runs_of(kind);
+        let checkpoint = kind.needs.checkpoint();
+        let mut runs = Vec::with_capacity(self.fleet.grades().len());
+        runs.extend(grades.map(|(grade, found)| Run {
+            grade,
+            price: found.price,
+            bare_ms: run_ms(found.class),
+            load_ms: checkpoint.map_or(0, |model| Loads::least_ms(model, found.pcie_mib_s)),
+            second_milli: pass.second_milli.get(grade).copied().unwrap_or(1000),
+        }));
         let of = |run: &Run| &self.fleet.grades()[run.grade];
         for run in &runs {
             for ix in of(run).open.iter().take(OPEN_ASKED) {
@@ -105,16 +113,19 @@ impl Scheduler {
             }
         }
         let last = self.fleet.last_with(job.graph).filter(|_| job.graph != repeats::NO_GRAPH);
-        let holders = kind.checkpoint().into_iter().flat_map(|model| self.fleet.holders(model));
-        for ix in last.into_iter().chain(holders.take(HOLDERS)) {
+        let holders = kind.checkpoint().into_iter().flat_map(|model| self.fleet.holders(model).take(HOLDERS));
+        let planned = kind.checkpoint().into_iter().flat_map(|model| self.planned_with(model));
+        for ix in last.into_iter().chain(holders).chain(planned) {
             if let Some(run) = runs.iter().find(|run| self.fleet.grade_of(ix) == Some(run.grade)) {
                 self.ask_instance(&mut asked, run, ix);
             }
         }
         for run in &runs {
-            for (_, ix) in of(run).by_free.iter().take(NEAREST) {
-                // Those behind it are free later still.
-                if !self.ask_instance(&mut asked, run, *ix) {
+            for (free_at, ix) in of(run).by_free.iter().take(pass.nearest) {
+                // Who holds its checkpoint was asked; those behind it are free later still.
+                let takes = i64::from(run.bare_ms) + i64::from(run.load_ms);
+                let least = self.cost(pass, run, (*free_at).max(self.now), takes);
+                if asked.is_beaten(least) || !self.ask_instance(&mut asked, run, *ix) {
                     break;
                 }
             }
@@ -128,14 +139,10 @@ impl Scheduler {
         let planned = self.planned(asked.pass, ix);
         let free_at = self.expected_free(instance, ix);
         let starts_at = free_at.max(planned.free_at);
-        let cost_of = |starts_at: Timestamp, takes: i64| {
-            let waits = starts_at.since(self.now).0.saturating_mul(asked.pass.wait_milli) / 1000;
-            waits.saturating_add(takes.saturating_mul(run.second_milli) / 1000)
-        };
         let is_open = instance.held.len() < 1 + self.config.prefetch as usize;
         let repeats = self.repeats_on(asked.job, instance);
-        let least = cost_of(free_at, i64::from(if repeats { 0 } else { run.bare_ms }));
-        if !is_open && asked.best.is_some_and(|best| !best.is_avoided && best.cost < least) {
+        let least = self.cost(asked.pass, run, free_at, i64::from(if repeats { 0 } else { run.bare_ms }));
+        if !is_open && asked.is_beaten(least) {
             return false;
         }
         if instance.room_mib() < asked.need_mib {
@@ -162,13 +169,19 @@ impl Scheduler {
             need_mib: asked.need_mib,
             is_open,
             is_avoided: asked.job.avoid == instance.id,
-            cost: cost_of(starts_at, takes),
+            cost: self.cost(asked.pass, run, starts_at, takes),
         });
         true
     }
 
+    /// What waiting until then and a device for so long, milliseconds, cost a job.
+    fn cost(&self, pass: &Pass, run: &Run, starts_at: Timestamp, takes: i64) -> i64 {
+        let waits = starts_at.since(self.now).0.saturating_mul(pass.wait_milli) / 1000;
+        waits.saturating_add(takes.saturating_mul(run.second_milli) / 1000)
+    }
+
     /// When an instance is free, never in the past; one that is over its time is believed to need half as long again.
-    fn expected_free(&self, instance: &Instance, ix: InstanceIx) -> Timestamp {
+    pub(crate) fn expected_free(&self, instance: &Instance, ix: InstanceIx) -> Timestamp {
         let listed = self.fleet.free_at(ix);
         if instance.held.is_empty() {
             return self.now;

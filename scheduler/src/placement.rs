@@ -5,9 +5,7 @@
 //! whose best is busy reserves its time there for the rest of the pass and waits, so the next one sees it later free.
 //! That keeps work with its models and work on the devices that are best at it, and batches form by themselves.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
-
+use crate::candidates::{Asked, Candidate};
 use crate::core::Scheduler;
 use crate::decision::{Decisions, Effect, Record};
 use crate::fleet::{Grade, GradeSet, InstanceIx};
@@ -17,29 +15,24 @@ use crate::jobs::{Active, Slot};
 use crate::kinds::Kind;
 use crate::market;
 use crate::offers::Offer;
-use crate::pools::{Pool, PoolIx, Seat};
 use crate::pressure::{Climate, Pressure};
 use crate::rank::Judge;
-use crate::spec::{Loading, ModelUse};
 use crate::time::{Millis, Timestamp};
+use crate::waits::Wait;
 
 /// Never think again about the same wait more often than this.
 const RECONSIDER: Millis = Millis::from_secs(1);
-/// Heads of one pool that take part in a pass.
-const HEADS_EACH: usize = 4;
-/// For so many looks of the look-ahead one pool takes part: the first of them usually has what a seat needs.
-const POOLS_PART: usize = 2;
-/// So many devices halve the looks for each seat, twice as many leave a third …
+/// Instances of one grade that a job asks: the first to be free differ only in what they hold.
+const NEAREST: u32 = 4;
+/// So many devices halve the looks for each seat and the instances asked, twice as many leave a third …
 const LARGE_FLEET: u32 = 256;
-/// Jobs looked at in one pass, however many seats are open.
+/// Jobs looked at for the nearest pools, and for the others, however many seats are open.
 const MOST_LOOKS: u32 = 64;
+/// Jobs of which was known that they wait, beside those looked at.
+const MOST_GLANCES: u32 = 1_024;
 /// A device is not left idle for a better job elsewhere when the backlog takes this many times longer to drain than
 /// the job loses by taking it.
 const IDLE_WORTH: i64 = 12;
-/// Pools that take part because their checkpoint lies on an open instance: such instances that are asked.
-const WARM_ASKED: usize = 16;
-/// How fast a checkpoint comes in where it is fetched on purpose: a good host, before any device is chosen.
-const SETUP_RATES: Loading = Loading { disk_mib_s: 800, pcie_mib_s: 4_000, host_cache_mib: 0 };
 
 /// What a pass has planned for an instance beyond what runs there.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,26 +43,6 @@ pub(crate) struct Planned {
     taken: u32,
 }
 
-/// A waiting job whose turn may have come; the largest is next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Candidate {
-    score: u64,
-    seat: Seat,
-    pool: PoolIx,
-}
-
-impl Ord for Candidate {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.score, other.seat).cmp(&(other.score, self.seat))
-    }
-}
-
-impl PartialOrd for Candidate {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
 /// What becomes of a candidate in a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Choice {
@@ -77,6 +50,8 @@ enum Choice {
     Placed,
     /// A busy instance is worth the wait.
     Waits,
+    /// The same, as was found a moment ago.
+    StillWaits,
     /// It is not its turn, or no usable instance can run it: others like it fare no better.
     Nowhere,
 }
@@ -90,8 +65,19 @@ pub(crate) struct Pass {
     number: u64,
     /// What a second on a device of each grade costs, thousandths.
     pub(crate) second_milli: Vec<i64>,
+    /// Instances of one grade that a job asks.
+    pub(crate) nearest: usize,
+    /// How long the backlog takes to drain.
+    drain: Millis,
     /// Jobs that wait for a busy instance, and what they would lose on an open one.
     regrets: Vec<(i64, Slot, Offer)>,
+}
+
+impl Pass {
+    /// Whether so much waits that a job should rather lose this much, ms, than leave a device idle.
+    fn fills_idle(&self, regret: i64) -> bool {
+        regret.saturating_mul(IDLE_WORTH) <= self.drain.0
+    }
 }
 
 impl Scheduler {
@@ -111,34 +97,58 @@ impl Scheduler {
             mean_usage: self.tenants.mean_usage(),
         };
         let mut pass = self.begin_pass();
+        pass.drain = drain;
+        let looks = self.look_ahead().saturating_mul(self.fleet.open_seats()).min(MOST_LOOKS);
+        let nearest = self.nearest_pools();
+        let mut placed = self.offer_seats(&mut pass, &nearest, looks, out);
+        if self.fleet.is_any_open() {
+            // Those that come first would rather wait; a seat must not stay empty because nobody else was asked.
+            let others = self.other_pools(&nearest);
+            placed |= self.offer_seats(&mut pass, &others, MOST_LOOKS, out);
+        }
+        placed
+    }
+
+    /// Offers the open seats to the heads of some pools, the best first.
+    fn offer_seats(&mut self, pass: &mut Pass, pools: &[Asked], mut looks: u32, out: &mut Decisions) -> bool {
         let mut placed = false;
-        let mut looks = self.look_ahead().saturating_mul(self.fleet.open_seats()).min(MOST_LOOKS);
-        let mut candidates = self.candidates();
+        let mut glances = MOST_GLANCES;
+        let mut candidates = self.candidates(pools);
         while looks > 0
+            && glances > 0
             && self.fleet.is_any_open()
             && let Some(candidate) = candidates.pop()
         {
-            looks -= 1;
             // What stands behind it in its lane is looked at in its turn.
             let next = self.pools.next_in_lane(candidate.pool, candidate.seat);
-            let choice = self.consider(&mut pass, candidate.seat.slot, out);
+            let choice = self.consider(pass, &candidate, out);
+            match choice {
+                Choice::StillWaits => glances -= 1,
+                _ => looks -= 1,
+            }
             placed |= choice == Choice::Placed;
             if choice != Choice::Nowhere {
-                candidates.extend(next.map(|seat| self.candidate(candidate.pool, seat)));
+                candidates.extend(next.map(|seat| self.behind(&candidate, seat)));
             }
         }
-        self.fill_idle(pass, drain, out) || placed
+        self.fill_idle(pass, out) || placed
     }
 
     /// Looks for each open seat: in a large fleet the next seat opens so soon that whoever was passed by is not late.
-    fn look_ahead(&self) -> u32 {
+    pub(crate) fn look_ahead(&self) -> u32 {
+        self.thinned(self.config.look_ahead)
+    }
+
+    /// A number of choices to look at, fewer in a large fleet: there the next one is nearly as good.
+    fn thinned(&self, choices: u32) -> u32 {
         let devices = u32::try_from(self.fleet.usable()).unwrap_or(u32::MAX);
-        (self.config.look_ahead / (1 + devices / LARGE_FLEET)).max(1)
+        (choices / (1 + devices / LARGE_FLEET)).max(1)
     }
 
     pub(crate) fn begin_pass(&mut self) -> Pass {
         self.passes += 1;
         self.plan.resize(self.fleet.places(), Planned::default());
+        self.bound.clear();
         let pressure = self.climate.pressure;
         let second = |grade: &Grade| {
             let price = i64::try_from(grade.price * 1000 / market::ONE).unwrap_or(i64::MAX);
@@ -150,21 +160,23 @@ impl Scheduler {
             largest_mib: self.fleet.largest_mib(),
             number: self.passes,
             second_milli: self.fleet.grades().iter().map(second).collect(),
+            drain: Millis(0),
+            nearest: self.thinned(NEAREST) as usize,
             regrets: Vec::new(),
         }
     }
 
     /// Seats that are still open take the jobs that lose least by it, while much else waits.
-    fn fill_idle(&mut self, mut pass: Pass, drain: Millis, out: &mut Decisions) -> bool {
+    fn fill_idle(&mut self, pass: &mut Pass, out: &mut Decisions) -> bool {
         let mut placed = false;
         let mut regrets = std::mem::take(&mut pass.regrets);
         regrets.sort_by_key(|(regret, slot, _)| (*regret, *slot));
         for (regret, slot, offer) in regrets {
-            if regret.saturating_mul(IDLE_WORTH) > drain.0 {
+            if !pass.fills_idle(regret) {
                 break;
             }
-            if self.planned(&pass, offer.ix).taken == 0 && self.is_its_turn(&pass, slot) {
-                self.take(&pass, slot, offer, out);
+            if self.planned(pass, offer.ix).taken == 0 && self.is_its_turn(pass, slot) {
+                self.take(pass, slot, offer, out);
                 placed = true;
             }
         }
@@ -183,72 +195,14 @@ impl Scheduler {
         }
     }
 
-    /// The best heads of the backlog for the seats that are open, best first.
-    fn candidates(&mut self) -> BinaryHeap<Candidate> {
-        let mut found: Vec<Candidate> = Vec::new();
-        for ix in self.candidate_pools() {
-            self.freshen(ix);
-            let Some(pool) = self.pools.get(ix) else { continue };
-            let heads = pool.heads().iter().take(HEADS_EACH);
-            found.extend(
-                heads.map(|head| self.candidate(ix, head.seat)).filter(|candidate| candidate.score > 0),
-            );
-        }
-        found.into()
-    }
-
-    fn candidate(&self, pool: PoolIx, seat: Seat) -> Candidate {
-        let setup_ms = self.pools.get(pool).map_or(0, Pool::setup_ms);
-        Candidate { score: self.judge().score(seat.slot, setup_ms), seat, pool }
-    }
-
-    fn candidate_pools(&self) -> Vec<PoolIx> {
-        let mut open = GradeSet::default();
-        let mut pools = Vec::new();
-        let mut asked = 0;
-        for (index, grade) in
-            self.fleet.grades().iter().enumerate().filter(|(_, grade)| !grade.open.is_empty())
-        {
-            open.insert(index);
-            for ix in grade.open.iter().take(WARM_ASKED - asked) {
-                asked += 1;
-                let models = self.fleet.at(*ix).into_iter().flat_map(|instance| instance.resident.models());
-                pools.extend(models.flat_map(|model| self.pools.of_checkpoint(model)));
-            }
-        }
-        let most = (self.look_ahead() as usize / POOLS_PART).max(1);
-        pools.extend(self.pools.best(most, |demand| self.market.grades(demand).meets(open)));
-        pools.sort_unstable();
-        pools.dedup();
-        pools
-    }
-
-    /// Brings the order of a pool's heads up to date, if it is not believed any more.
-    pub(crate) fn freshen(&mut self, ix: PoolIx) {
-        if !self.pools.is_stale(ix, self.now) {
-            return;
-        }
-        let Some(checkpoint) = self.pools.get(ix).map(|pool| pool.checkpoint) else { return };
-        let setup_ms = checkpoint.map_or(0, |model| self.setup_ms(model));
-        let mut pools = std::mem::take(&mut self.pools);
-        let judge = self.judge();
-        let ageing = self.climate.pressure.ageing;
-        pools.refresh(ix, self.now, ageing, setup_ms, |slot, setup| judge.score(slot, setup));
-        self.pools = pools;
-    }
-
-    /// What bringing a checkpoint in takes; nothing where it lies somewhere.
-    fn setup_ms(&self, model: ModelId) -> u64 {
-        if self.fleet.holders(model).next().is_some() {
-            return 0;
-        }
-        u64::from(self.costs.loads.setup_ms(ModelUse::checkpoint(model), SETUP_RATES))
-    }
-
     /// Gives one candidate its seat, reserves one for it, or passes it by.
-    fn consider(&mut self, pass: &mut Pass, slot: Slot, out: &mut Decisions) -> Choice {
+    fn consider(&mut self, pass: &mut Pass, candidate: &Candidate, out: &mut Decisions) -> Choice {
+        let slot = candidate.seat.slot;
         if !self.is_its_turn(pass, slot) {
             return Choice::Nowhere;
+        }
+        if !candidate.is_warm && self.waits_on(pass, slot) {
+            return Choice::StillWaits;
         }
         let (Some(best), open) = self.best_offers(pass, slot) else { return Choice::Nowhere };
         let is_too_far = best.starts_at.since(self.now) > self.config.affinity_delay;
@@ -262,7 +216,7 @@ impl Scheduler {
                 Choice::Placed
             }
             open => {
-                self.reserve(pass, slot, best);
+                self.reserve(pass, slot, best, open.map_or(i64::MAX, |open| open.cost - best.cost));
                 pass.regrets.extend(open.map(|open| (open.cost - best.cost, slot, open)));
                 Choice::Waits
             }
@@ -280,10 +234,40 @@ impl Scheduler {
     }
 
     /// A busy instance is planned to run it next.
-    fn reserve(&mut self, pass: &Pass, slot: Slot, offer: Offer) {
+    fn reserve(&mut self, pass: &Pass, slot: Slot, offer: Offer, regret: i64) {
         self.plan_on(pass, slot, &offer, 0);
+        let believed = Millis(i64::try_from(self.fleet.usable()).unwrap_or(i64::MAX));
+        let until = self.now.plus(believed).min(offer.starts_at);
+        let takes = Millis(offer.predicted.total_ms());
+        self.waits.note(slot, Wait { on: offer.ix, takes, regret, until });
         let again = offer.starts_at.max(self.now).plus(RECONSIDER);
         self.reconsider_at = Some(self.reconsider_at.map_or(again, |at| at.min(again)));
+    }
+
+    /// Whether a busy instance was found to be worth the wait a moment ago and still is; its time is reserved again.
+    fn waits_on(&mut self, pass: &Pass, slot: Slot) -> bool {
+        let Some(wait) = self.waits.get(slot, self.now) else { return false };
+        let seats = 1 + self.config.prefetch as usize;
+        let Some(instance) = self.fleet.at(wait.on).filter(|instance| instance.held.len() >= seats) else {
+            return false;
+        };
+        if !instance.is_usable() || pass.fills_idle(wait.regret) {
+            return false;
+        }
+        let planned = self.planned(pass, wait.on);
+        let starts_at = self.expected_free(instance, wait.on).max(planned.free_at);
+        let checkpoint =
+            self.jobs.get(slot).and_then(|job| self.kinds.get(job.kind)).and_then(Kind::checkpoint);
+        self.note_plan(
+            wait.on,
+            Planned {
+                pass: pass.number,
+                free_at: starts_at.plus(wait.takes),
+                checkpoint,
+                taken: planned.taken,
+            },
+        );
+        true
     }
 
     fn take(&mut self, pass: &Pass, slot: Slot, offer: Offer, out: &mut Decisions) {
@@ -299,7 +283,17 @@ impl Scheduler {
             checkpoint: kind.and_then(Kind::checkpoint),
             taken: self.planned(pass, offer.ix).taken + taken,
         };
-        self.plan[offer.ix.0 as usize] = planned;
+        self.note_plan(offer.ix, planned);
+    }
+
+    fn note_plan(&mut self, ix: InstanceIx, planned: Planned) {
+        self.plan[ix.0 as usize] = planned;
+        self.bound.extend(planned.checkpoint.map(|model| (model, ix)));
+    }
+
+    /// Instances that are planned to run this checkpoint.
+    pub(crate) fn planned_with(&self, checkpoint: ModelId) -> impl Iterator<Item = InstanceIx> {
+        self.bound.iter().filter(move |(model, _)| *model == checkpoint).map(|(_, ix)| *ix)
     }
 
     pub(crate) fn planned(&self, pass: &Pass, ix: InstanceIx) -> Planned {

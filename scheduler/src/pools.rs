@@ -14,6 +14,8 @@ use crate::time::{Millis, Timestamp};
 
 /// Heads of lanes that a pool keeps in order; more are looked at when these are used up.
 const HEADS: usize = 256;
+/// So many jobs of a lane are passed by one by one before the end of the lane is looked up.
+const WALK: usize = 16;
 /// Ageing over this is how long the order of heads is believed to hold: scores drift by a few percent meanwhile.
 const BELIEVED_PART: i64 = 16;
 
@@ -53,6 +55,10 @@ impl Seat {
 
     fn first_of(lane: Lane) -> Self {
         Self { lane, order: i64::MIN, since: i64::MIN, seq: 0, slot: Slot(0) }
+    }
+
+    fn last_of(lane: Lane) -> Self {
+        Self { lane, order: i64::MAX, since: i64::MAX, seq: u32::MAX, slot: Slot(u32::MAX) }
     }
 }
 
@@ -96,7 +102,12 @@ impl Pool {
 
     /// The first job of a lane, and where deadlines count the first that can still be met.
     fn heads_of(&self, lane: Lane, now: Timestamp) -> [Option<Seat>; 2] {
-        let Some(first) = self.head_of(lane) else { return [None, None] };
+        self.head_of(lane).map_or([None, None], |first| self.heads_from(first, now))
+    }
+
+    /// The heads of the lane that `first` leads.
+    fn heads_from(&self, first: Seat, now: Timestamp) -> [Option<Seat>; 2] {
+        let lane = first.lane;
         let least_run = 1_i64 << lane.size >> 1;
         let latest = now.0.saturating_add(least_run);
         if !lane.due || first.since >= latest {
@@ -105,6 +116,20 @@ impl Pool {
         let timely = Seat { since: latest, seq: 0, slot: Slot(0), ..first };
         let timely = self.seats.range(timely..).next().copied().filter(|seat| seat.lane == lane);
         [Some(first), timely]
+    }
+
+    /// Every head of every lane. Most lanes are short: it walks on, and looks a place up only to leave a long one.
+    fn each_head(&self, now: Timestamp, mut found: impl FnMut(Seat)) {
+        let mut seats = self.seats.range(..);
+        let mut next = seats.next();
+        while let Some(first) = next.copied() {
+            self.heads_from(first, now).into_iter().flatten().for_each(&mut found);
+            next = seats.by_ref().take(WALK).find(|seat| seat.lane != first.lane);
+            if next.is_none() {
+                seats = self.seats.range(Seat::last_of(first.lane)..);
+                next = seats.next();
+            }
+        }
     }
 
     /// Brings the heads of one lane in line with its seats.
@@ -275,13 +300,7 @@ impl Pools {
         pool.heads.clear();
         pool.whole = true;
         let mut all = Vec::new();
-        let mut next = pool.seats.first().copied();
-        while let Some(seat) = next {
-            let heads = pool.heads_of(seat.lane, now).into_iter().flatten();
-            all.extend(heads.map(|seat| Head { score: score(seat.slot, pool.setup_ms), seat }));
-            let end = Seat { order: i64::MAX, since: i64::MAX, seq: u32::MAX, slot: Slot(u32::MAX), ..seat };
-            next = pool.seats.range(end..).next().copied();
-        }
+        pool.each_head(now, |seat| all.push(Head { score: score(seat.slot, pool.setup_ms), seat }));
         all.retain(|head| head.score > 0);
         all.sort_unstable_by_key(|head| (std::cmp::Reverse(head.score), head.seat));
         pool.whole = all.len() <= HEADS;

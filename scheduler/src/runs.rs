@@ -156,7 +156,18 @@ impl Runs {
 
     /// Run time without loading, beside nobody: learned here, and until then scaled from elsewhere and the prior.
     pub(crate) fn run_ms(&self, shape: ShapeIx, prior_ms: u32, class: ClassIx, family: FamilyIx) -> u32 {
-        let scaled = scale(self.reference_ms(shape, prior_ms), 1000, self.speed_milli(class, family));
+        self.run_ms_of(shape, self.reference_ms(shape, prior_ms), class, family)
+    }
+
+    /// [`Runs::run_ms`] where the time on the reference class is at hand.
+    pub(crate) fn run_ms_of(
+        &self,
+        shape: ShapeIx,
+        reference_ms: u32,
+        class: ClassIx,
+        family: FamilyIx,
+    ) -> u32 {
+        let scaled = scale(reference_ms, 1000, self.speed_milli(class, family));
         let runs = self.table.get(shape.0 as usize);
         let here = runs.and_then(|runs| runs.by_class.get(usize::from(class.0))).copied();
         here.unwrap_or_default().with_prior(scaled, PRIOR_RUNS)

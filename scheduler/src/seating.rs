@@ -83,6 +83,7 @@ impl Scheduler {
     pub(crate) fn leave_lane(&mut self, slot: Slot) {
         let Some(job) = self.jobs.get_mut(slot).filter(|job| job.in_lane) else { return };
         job.in_lane = false;
+        self.waits.forget(slot);
         let (place, id) = ((job.tenant, job.class, job.order), job.kind);
         let (Some(job), Some(kind)) = (self.jobs.get(slot), self.kinds.get(id)) else { return };
         let (seat, pool) = (Seat::of(job, kind, slot), kind.pool);

@@ -1,4 +1,5 @@
-//! Kinds and media types of files: by extension in listings (PROTOCOL §4: never by key), by first bytes when stored.
+//! Kinds and media types of files by extension, for listings (PROTOCOL §4: never by key). What is stored is looked at:
+//! [`crate::pictures::sniff`].
 
 use crate::link::message::OutputKind;
 
@@ -37,39 +38,6 @@ pub(crate) fn by_name(name: &str) -> (OutputKind, &'static str) {
     }
 }
 
-/// How many first bytes tell a type.
-pub(crate) const SNIFF_BYTES: usize = 16;
-
-/// Media type by the first bytes, where they tell.
-pub(crate) fn by_bytes(head: &[u8]) -> Option<&'static str> {
-    const STARTS: [(&[u8], &str); 11] = [
-        (b"\x89PNG\r\n\x1a\n", "image/png"),
-        (b"\xff\xd8\xff", "image/jpeg"),
-        (b"GIF8", "image/gif"),
-        (b"fLaC", "audio/flac"),
-        (b"OggS", "audio/ogg"),
-        (b"ID3", "audio/mpeg"),
-        (b"glTF", "model/gltf-binary"),
-        (b"%PDF-", "application/pdf"),
-        (b"PK\x03\x04", "application/zip"),
-        (b"II*\0", "image/tiff"),
-        (b"MM\0*", "image/tiff"),
-    ];
-    if let Some((_, kind)) = STARTS.iter().find(|(start, _)| head.starts_with(start)) {
-        return Some(kind);
-    }
-    match (head.get(..4), head.get(4..8), head.get(8..12)) {
-        (Some(b"RIFF"), _, Some(b"WEBP")) => Some("image/webp"),
-        (Some(b"RIFF"), _, Some(b"WAVE")) => Some("audio/wav"),
-        (Some(b"RIFF"), _, Some(b"AVI ")) => Some("video/x-msvideo"),
-        (_, Some(b"ftyp"), Some(b"avif")) => Some("image/avif"),
-        (_, Some(b"ftyp"), Some(b"qt  ")) => Some("video/quicktime"),
-        (_, Some(b"ftyp"), Some(b"M4A ")) => Some("audio/mp4"),
-        (_, Some(b"ftyp"), Some(_)) => Some("video/mp4"),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,13 +46,5 @@ mod tests {
     fn a_video_under_the_images_key_is_a_video() {
         assert_eq!(by_name("clip_00001_.mp4"), (OutputKind::Video, "video/mp4"));
         assert_eq!(by_name("no_extension"), (OutputKind::File, "application/octet-stream"));
-    }
-
-    #[test]
-    fn first_bytes_beat_a_lying_name_only_where_they_tell() {
-        assert_eq!(by_bytes(b"RIFF\x10\0\0\0WEBPVP8 "), Some("image/webp"));
-        assert_eq!(by_bytes(b"\0\0\0\x20ftypisom\0\0\0\0"), Some("video/mp4"));
-        assert_eq!(by_bytes(b"hello"), None);
-        assert_eq!(by_bytes(b""), None);
     }
 }

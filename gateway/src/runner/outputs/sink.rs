@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::media;
 use crate::link::message::StoredFile;
+use crate::pictures;
 
 /// How much is gathered before a write, bytes. A small picture is written, synced and renamed in one go.
 const GATHER_BYTES: usize = 64 << 10;
@@ -71,7 +71,7 @@ impl FileSink {
         if self.size_bytes > self.max_bytes {
             return Err(SinkError::TooLarge(self.max_bytes));
         }
-        let missing = media::SNIFF_BYTES.saturating_sub(self.head.len()).min(bytes.len());
+        let missing = pictures::SNIFF_BYTES.saturating_sub(self.head.len()).min(bytes.len());
         self.head.extend_from_slice(&bytes[..missing]);
         self.hasher.update(bytes);
         self.gathered.extend_from_slice(bytes);
@@ -113,7 +113,7 @@ impl FileSink {
         Ok(StoredFile {
             size_bytes: self.size_bytes,
             hash: self.hasher.finalize().to_hex().to_string(),
-            content_type: media::by_bytes(&self.head).unwrap_or(content_type).to_owned(),
+            content_type: pictures::stored_type(&self.head, content_type).to_owned(),
         })
     }
 }

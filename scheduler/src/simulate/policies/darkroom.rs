@@ -37,9 +37,9 @@ pub(super) struct Darkroom {
 }
 
 impl Darkroom {
-    pub(super) fn new(setting: &Setting) -> Self {
+    pub(super) fn new(config: Config) -> Self {
         Self {
-            scheduler: Scheduler::new(config(setting), SEED),
+            scheduler: Scheduler::new(config, SEED),
             requirements: BTreeMap::new(),
             attempts: BTreeMap::new(),
             stopping: BTreeMap::new(),

@@ -14,6 +14,7 @@ use std::str::FromStr;
 
 use super::policy::Policy;
 use super::scenario::Setting;
+use crate::config::Config;
 
 pub use darkroom::{SEED as DARKROOM_SEED, config as darkroom_config, shape as darkroom_shape};
 
@@ -62,7 +63,20 @@ impl PolicyKind {
             Self::LeastQueue => Box::new(queues::Queued::new(nodes, least_queue::LeastQueue::default())),
             Self::Affinity => Box::new(queues::Queued::new(nodes, affinity::Affinity::default())),
             Self::Ect => Box::new(queues::Queued::new(nodes, ect::Ect)),
-            Self::Darkroom => Box::new(darkroom::Darkroom::new(setting)),
+            Self::Darkroom => Box::new(darkroom::Darkroom::new(darkroom_config(setting))),
+        }
+    }
+
+    /// [`PolicyKind::build`] with preemption where the policy knows it: running work gives its place to more important
+    /// work when that saves `preemption` times the work that is lost; 0: never.
+    #[must_use]
+    pub fn build_preempting(self, setting: &Setting, preemption: u32) -> Box<dyn Policy> {
+        match self {
+            Self::Darkroom => {
+                let config = Config { preemption, ..darkroom_config(setting) };
+                Box::new(darkroom::Darkroom::new(config))
+            }
+            _ => self.build(setting),
         }
     }
 }

@@ -1,0 +1,48 @@
+//! Waiting jobs for which a busy instance was found best. Until something of that changes, looking again would find the
+//! same: a pass takes the earlier finding and looks at jobs that it does not know yet.
+
+use std::collections::BTreeMap;
+
+use crate::fleet::InstanceIx;
+use crate::jobs::Slot;
+use crate::time::{Millis, Timestamp};
+
+/// What was found for a waiting job.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wait {
+    /// The instance that is worth the wait.
+    pub(crate) on: InstanceIx,
+    /// How long the job will take there.
+    pub(crate) takes: Millis,
+    /// What it would have lost on the best open instance of the moment; the most there is where none was open to it.
+    pub(crate) regret: i64,
+    /// The finding is not believed from then on.
+    pub(crate) until: Timestamp,
+}
+
+/// What was found for waiting jobs, by job.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Waits {
+    found: BTreeMap<Slot, Wait>,
+}
+
+impl Waits {
+    pub(crate) fn note(&mut self, slot: Slot, wait: Wait) {
+        self.found.insert(slot, wait);
+    }
+
+    /// The finding, while it is believed.
+    pub(crate) fn get(&self, slot: Slot, now: Timestamp) -> Option<Wait> {
+        self.found.get(&slot).copied().filter(|wait| wait.until > now)
+    }
+
+    /// Nothing of what was found is believed any more.
+    pub(crate) fn forget_all(&mut self) {
+        self.found.clear();
+    }
+
+    /// The job waits no longer, or is another kind of work now.
+    pub(crate) fn forget(&mut self, slot: Slot) {
+        self.found.remove(&slot);
+    }
+}
