@@ -38,7 +38,7 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-const WEBHOOK_SECRET: &str = "xyzzy-webhook-secret-0451";
+const WEBHOOK_SECRET: &str = "xyzzy-webhook-secret-0451-of-32-bytes";
 const PARTNER_KEY: &str = "xyzzy-partner-key-0451";
 const PROMPT: &str = "xyzzy a very private prompt 0451";
 

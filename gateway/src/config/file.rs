@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::network::Network;
+use crate::pictures;
 use crate::store::{Allowed, TenantDraft, TenantLimits, TenantSettings, TenantWebhook};
 
 macro_rules! section {
@@ -110,6 +111,8 @@ section! {
         sinks: Vec<String> = Vec::new(),
         /// The sink of a job that asks for none; unset: the gateway's own store.
         sink: Option<String> = None,
+        /// What is done to its pictures; a job chooses within it.
+        pictures: pictures::Policy = pictures::Policy::default(),
         /// Where its events go, and how they are signed.
         webhook: Option<TenantWebhook> = None,
     }
@@ -128,6 +131,7 @@ impl Tenant {
                 allow: self.allow.clone(),
                 sinks: self.sinks.clone(),
                 sink: self.sink.clone(),
+                pictures: self.pictures.clone(),
                 webhook: self.webhook.clone(),
             },
         }

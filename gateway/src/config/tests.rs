@@ -202,5 +202,6 @@ fn a_tenant_of_the_file_has_all_its_settings() {
     );
     assert!(limits.retention.originals_seconds.is_some() && limits.stored_bytes.is_some());
     assert_eq!(shown.allow.classes.allow, ["@core", "MyNode*"]);
+    assert_eq!(shown.pictures.variants.len(), 1);
     assert_eq!(shown.webhook.unwrap().keys.len(), 1);
 }

@@ -7,7 +7,7 @@ use crate::workflow;
 const MAX_SINKS: usize = 64;
 const MAX_WEBHOOK_KEYS: usize = 8;
 /// Shortest secret that signs.
-const MIN_SECRET_BYTES: usize = 16;
+const MIN_SECRET_BYTES: usize = 32;
 const MAX_SECRET_BYTES: usize = 512;
 const MAX_URL_BYTES: usize = 2_048;
 
@@ -58,6 +58,7 @@ fn check_settings(settings: &TenantSettings) -> Result<(), String> {
         return Err(format!("{name} must be above 0"));
     }
     workflow::check_rules(&settings.allow)?;
+    settings.pictures.check().map_err(|error| format!("pictures: {error}"))?;
     check_sinks(settings)?;
     check_webhook(settings)
 }
@@ -132,6 +133,7 @@ mod tests {
         assert!(draft(|it| it.weight = 0).is_err());
         assert!(draft(|it| it.concurrency = 0).is_err());
         assert!(draft(|it| it.settings.limits.steps = Some(0)).is_err());
+        assert!(draft(|it| it.settings.pictures.format.quality = Some(200)).is_err());
         assert!(draft(|it| it.settings.limits.stored_bytes = Some(0)).is_ok(), "nothing may be kept");
         assert!(draft(|it| it.settings.sink = Some("cos".into())).is_err());
         assert!(draft(|it| it.settings.allow.classes.allow = vec!["@other".into()]).is_err());
@@ -142,9 +144,9 @@ mod tests {
         let key = |id: &str, length| WebhookKey { id: id.into(), secret: Secret("s".repeat(length)) };
         let with =
             |keys: Vec<WebhookKey>| draft(|it| it.settings.webhook = Some(TenantWebhook { url: None, keys }));
-        assert_eq!(with(vec![key("a", 16), key("b", 16)]), Ok(()));
-        assert!(with(vec![key("a", 16), key("a", 16)]).is_err());
-        assert!(with(vec![key("a", 15)]).is_err());
+        assert_eq!(with(vec![key("a", 32), key("b", 32)]), Ok(()));
+        assert!(with(vec![key("a", 32), key("a", 32)]).is_err());
+        assert!(with(vec![key("a", 31)]).is_err());
         let url = |url: &str| {
             let webhook = TenantWebhook { url: Some(url.into()), keys: vec![] };
             draft(|it| it.settings.webhook = Some(webhook))

@@ -47,7 +47,7 @@ impl Office {
 #[tokio::test]
 async fn a_tenant_is_made_changed_in_part_and_removed() {
     let office = Office::open("").await;
-    let secret = "a very secret secret";
+    let secret = "a very secret secret of 32 bytes";
     let settings = json!({
         "limits": {"steps": 30, "retention": {"bodies_seconds": 60}},
         "webhook": {"url": "https://backend.example/hook", "keys": [{"id": "k1", "secret": secret}]},

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 
 use crate::link::message::Secret;
+use crate::pictures;
 
 /// The settings of one tenant. The default bounds nothing beyond what the configuration bounds for all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,9 +22,16 @@ pub struct TenantSettings {
     /// The sink of a job that asks for none; `None`: the gateway's own store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sink: Option<String>,
+    /// What is done to its pictures; a job chooses within it.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub pictures: pictures::Policy,
     /// Where its events go, and how they are signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook: Option<TenantWebhook>,
+}
+
+fn is_unset(policy: &pictures::Policy) -> bool {
+    *policy == pictures::Policy::default()
 }
 
 impl TenantSettings {
