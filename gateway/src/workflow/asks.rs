@@ -23,6 +23,8 @@ const COUNTS: [&str; 9] = [
     "repeats",
     "batch",
 ];
+/// Inputs that say how wide a picture is, or how long its longer or both sides are.
+const SIDES: [&str; 6] = ["width", "size", "resolution", "largest_size", "longer_edge", "shorter_edge"];
 /// Inputs that enlarge by a factor on each side.
 const FACTORS: [&str; 3] = ["scale_by", "upscale_by", "scale_factor"];
 /// A unit of picture size: 1024 × 1024.
@@ -90,53 +92,97 @@ pub fn asks(graph: &Graph) -> Asks {
 
 fn of_node(graph: &Graph, at: usize, flows: &[Option<Flow>], asks: &mut Asks) -> Flow {
     let node = &graph.nodes[at];
-    let (mut width, mut height) = (0, 0);
-    let (mut frames, mut factor) = (1_u64, 1.0_f64);
-    let mut pixels = 0;
+    let mut sizes = Sizes::default();
     for (index, (name, _)) in node.inputs.iter().enumerate() {
-        let word = last_word(name);
-        let is_count = COUNTS.contains(&word);
-        let is_side = is_side(word);
-        let is_factor = FACTORS.contains(&word);
-        if !(is_count || is_side || is_factor || matches!(word, "steps" | "megapixels")) {
-            continue;
-        }
-        let value = value(graph, at, index);
-        match value {
-            Known::Number(number) if is_side => {
-                let side = whole(number);
-                if word.ends_with("height") { height = height.max(side) } else { width = width.max(side) }
-            }
-            Known::Number(number) if is_count => {
-                frames = frames.saturating_mul(whole(number).max(1)).min(MOST)
-            }
-            Known::Number(number) if is_factor => factor *= float(number).max(0.0),
-            Known::Number(number) if word == "steps" => asks.steps.raise(whole(number), node),
-            Known::Number(number) => pixels = pixels.max(scaled(MEGAPIXEL, float(number))),
+        let Some(size) = Size::of(name) else { continue };
+        match value(graph, at, index) {
+            Known::Number(number) if size == Size::Steps => asks.steps.raise(whole(number), node),
+            Known::Number(number) => sizes.take(size, number),
             Known::Nothing => {}
-            Known::Unknown => {
-                let asked = match () {
-                    () if is_count => &mut asks.frames,
-                    () if word == "steps" => &mut asks.steps,
-                    () => &mut asks.pixels,
-                };
-                asked.is_unknown_at(node, name);
-                asks.volume.is_unknown_at(node, name);
-            }
+            Known::Unknown => asks.is_unknown_at(size, node, name),
         }
     }
-    let fed = fed(graph, at, flows);
-    // One side alone keeps the shape of what comes in: a square is the usual guess.
-    let (width, height) = (if width == 0 { height } else { width }, if height == 0 { width } else { height });
-    let own = width.saturating_mul(height).max(pixels);
-    let flow = Flow {
-        pixels: if own > 0 { own } else { scaled(fed.pixels, factor * factor) }.min(MOST),
-        frames: frames.saturating_mul(fed.frames).min(MOST),
-    };
+    let flow = sizes.applied_to(fed(graph, at, flows));
     asks.pixels.raise(flow.pixels, node);
     asks.frames.raise(flow.frames, node);
     asks.volume.raise(flow.pixels.saturating_mul(flow.frames), node);
     flow
+}
+
+/// What the number of an input means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Size {
+    Width,
+    Height,
+    Count,
+    Factor,
+    Megapixels,
+    Steps,
+}
+
+impl Size {
+    /// By the name of the input; below a dynamic one (`resize.width`) it means the same.
+    fn of(name: &str) -> Option<Self> {
+        let word = name.rsplit('.').next().unwrap_or(name);
+        Some(match word {
+            "steps" => Self::Steps,
+            "megapixels" => Self::Megapixels,
+            word if COUNTS.contains(&word) => Self::Count,
+            word if FACTORS.contains(&word) => Self::Factor,
+            word if word == "height" || word.ends_with("_height") => Self::Height,
+            word if SIDES.contains(&word) || word.ends_with("_width") => Self::Width,
+            _ => return None,
+        })
+    }
+}
+
+/// The sizes that a node names.
+struct Sizes {
+    width: u64,
+    height: u64,
+    pixels: u64,
+    frames: u64,
+    factor: f64,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { width: 0, height: 0, pixels: 0, frames: 1, factor: 1.0 }
+    }
+}
+
+impl Sizes {
+    fn take(&mut self, size: Size, number: Number) {
+        match size {
+            Size::Width => self.width = self.width.max(whole(number)),
+            Size::Height => self.height = self.height.max(whole(number)),
+            Size::Count => self.frames = self.frames.saturating_mul(whole(number).max(1)).min(MOST),
+            Size::Factor => self.factor *= float(number).max(0.0),
+            Size::Megapixels => self.pixels = self.pixels.max(scaled(MEGAPIXEL, float(number))),
+            Size::Steps => {}
+        }
+    }
+
+    /// What flows out when this comes in. One side alone is taken for that of a square.
+    fn applied_to(&self, fed: Flow) -> Flow {
+        let width = if self.width == 0 { self.height } else { self.width };
+        let height = if self.height == 0 { self.width } else { self.height };
+        let own = width.saturating_mul(height).max(self.pixels);
+        let pixels = if own > 0 { own } else { scaled(fed.pixels, self.factor * self.factor) };
+        Flow { pixels: pixels.min(MOST), frames: self.frames.saturating_mul(fed.frames).min(MOST) }
+    }
+}
+
+impl Asks {
+    fn is_unknown_at(&mut self, size: Size, node: &Node, input: &str) {
+        let asked = match size {
+            Size::Steps => return self.steps.is_unknown_at(node, input),
+            Size::Count => &mut self.frames,
+            Size::Width | Size::Height | Size::Factor | Size::Megapixels => &mut self.pixels,
+        };
+        asked.is_unknown_at(node, input);
+        self.volume.is_unknown_at(node, input);
+    }
 }
 
 /// What comes in: the biggest picture, and the most frames. Inputs that are counted (`image1`, `image2`) come together.
@@ -192,19 +238,6 @@ fn literal_number(value: &Value) -> Known {
         // Digits of other scripts: Python may read them.
         Err(python::Unsure) => Known::Unknown,
     }
-}
-
-/// The name of an input below a dynamic one (`resize.width`) means the same.
-fn last_word(name: &str) -> &str {
-    name.rsplit('.').next().unwrap_or(name)
-}
-
-fn is_side(word: &str) -> bool {
-    matches!(
-        word,
-        "width" | "height" | "size" | "resolution" | "largest_size" | "longer_edge" | "shorter_edge"
-    ) || word.ends_with("_width")
-        || word.ends_with("_height")
 }
 
 #[expect(
