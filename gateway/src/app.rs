@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum_server::accept::NoDelayAcceptor;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::Artifacts;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::engine::{Engine, EngineHandle, Parts, Settings};
 use crate::link::local;
+use crate::listener::{self, Listening, Tls};
 use crate::metrics::Metrics;
-use crate::outbox::{self, Deliverer};
+use crate::outbox::{self, Deliverer, SigningKey};
 use crate::outside::Outside;
 use crate::runner::nvml::{self, Nvml};
 use crate::runner::{self, Runner, RunnerHandle};
@@ -23,29 +23,29 @@ use crate::sinks::{Sink, Sinks};
 use crate::store::sqlite::SqliteStore;
 use crate::tenant::Tenants;
 use crate::ticket_desk::TicketDesk;
-use crate::{http, ticket_desk, tidy, workflow};
+use crate::{http, tidy, workflow};
 
 /// Uploads begun longer ago than that and not ended are nobody's: tickets are good for as long.
 const LEFT_FOR: Duration = Duration::from_secs(60 * 60);
 /// How soon a key made or revoked by another process counts here.
 const FRESH_KEYS: Duration = Duration::from_secs(2);
-/// What one connection may hold of a request or an answer on its way, bytes: memory follows neither the size of
-/// pictures nor the pace of those who fetch them.
-const CONNECTION_BUFFER: usize = 32 << 10;
+/// Who writes the tenants of the configuration file into the store, in the audit log.
+const CONFIGURATION: &str = "configuration";
+/// How soon a changed certificate counts.
+const FRESH_CERTIFICATES: Duration = Duration::from_secs(5);
 /// How long open requests may take once the engine has ended.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
 
 /// A gateway that runs.
 pub struct App {
-    address: SocketAddr,
+    listening: Listening,
+    tls: Option<Arc<Tls>>,
     engine: EngineHandle,
     artifacts: Artifacts,
     tenants: Tenants,
     closing: CancellationToken,
     stop: CancellationToken,
     engine_task: JoinHandle<()>,
-    server: JoinHandle<std::io::Result<()>>,
-    connections: axum_server::Handle<SocketAddr>,
     runner: RunnerHandle,
     deliverer: JoinHandle<()>,
     drain_deadline: Duration,
@@ -60,6 +60,8 @@ impl App {
         let store = SqliteStore::open(&config.database)
             .with_context(|| format!("cannot open the job database {}", config.database.display()))?;
         let tenants = Tenants::open(store.clone()).await.context("cannot read the keys")?;
+        let drafts = config.file.tenants.iter().map(config::Tenant::draft).collect();
+        tenants.admin(CONFIGURATION).set_from_file(drafts).await.context("tenants")?;
         let loopback = config.listen.ip().is_loopback();
         if !loopback && !tenants.is_closed() {
             anyhow::bail!(
@@ -71,7 +73,10 @@ impl App {
         let sinks = open_sinks(&config)?;
         let metrics = Metrics::default();
         let outside = Outside::open(&config.file.outside).context("outside")?;
-        let desk = open_desk(&config, &outside, &tenants);
+        let desk = open_desk(&outside, &tenants);
+        let tls =
+            tls_files(&config).map(|files| Tls::open(files, metrics.clone())).transpose().context("tls")?;
+        let tls = tls.map(Arc::new);
 
         let (engine_end, runner_end) = local::pair(config.file.runner.serialise_link);
         let mut runner = runner_config(&config);
@@ -96,33 +101,35 @@ impl App {
             http::router(http_state(&config, &handle, bytes, &tenants, &metrics, &outside, &closing));
         let listener = TcpListener::bind(config.listen)
             .with_context(|| format!("cannot listen on {}", config.listen))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let connections = axum_server::Handle::new();
-        // No delay: a second small frame of a stream must not wait for the first one's acknowledgement.
-        let mut server =
-            axum_server::from_tcp(listener)?.acceptor(NoDelayAcceptor::new()).handle(connections.clone());
-        server.http_builder().http1().max_buf_size(CONNECTION_BUFFER);
-        let server = tokio::spawn(server.serve(router.into_make_service()));
-        let base = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-        let deliverer = deliverer(&config, &store, &handle, &outside, &metrics, base, &stop);
+        let listening = listener::serve(
+            listener,
+            tls.as_ref().map(|tls| tls.config()),
+            &bounds(&config),
+            metrics.clone(),
+            router,
+        )?;
+        if let Some(tls) = tls.clone() {
+            tokio::spawn(tls.keep_fresh(FRESH_CERTIFICATES, stop.clone()));
+        }
         tokio::spawn(tenants.clone().keep_fresh(FRESH_KEYS, stop.clone()));
+        let address = listening.address;
+        let base = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let deliverer = deliverer(&config, (&store, &tenants), &handle, &outside, &metrics, base, &stop);
         let kept = sinks.own().clone();
         tokio::spawn(sweep_left_overs(sinks.clone()));
         let keep_events = i64::try_from(config.file.retention.events_seconds.saturating_mul(1000));
         let keep_events = keep_events.unwrap_or(i64::MAX);
         tokio::spawn(tidy::keep_tidy(store, sinks, handle.clone(), keep_events, stop.clone()));
-        tracing::info!(%address, instances = config.file.instances.len(), data = %config.data_dir.display(), "listening");
+        tracing::info!(%address, tls = tls.is_some(), instances = config.file.instances.len(), data = %config.data_dir.display(), "listening");
         Ok(Self {
-            address,
+            listening,
+            tls,
             engine: handle,
             artifacts: kept,
             tenants,
             closing,
             stop,
             engine_task,
-            server,
-            connections,
             runner,
             deliverer,
             drain_deadline: config.drain_deadline(),
@@ -132,7 +139,14 @@ impl App {
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.listening.address
+    }
+
+    /// Reads the certificates of the listener again; they are also read when their files change.
+    pub fn reload_certificates(&self) {
+        if let Some(tls) = &self.tls {
+            let _ = tls.reload(); // it is logged, and what was there stays
+        }
     }
 
     /// Its engine.
@@ -166,25 +180,29 @@ impl App {
         if tokio::time::timeout(LAST_REQUESTS * 2, &mut self.deliverer).await.is_err() {
             self.deliverer.abort();
         }
-        self.connections.graceful_shutdown(Some(LAST_REQUESTS));
-        match tokio::time::timeout(LAST_REQUESTS * 2, &mut self.server).await {
+        self.listening.handle.graceful_shutdown(Some(LAST_REQUESTS));
+        match tokio::time::timeout(LAST_REQUESTS * 2, &mut self.listening.task).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => tracing::error!(%error, "the listener failed"),
             Ok(Err(error)) => tracing::error!(%error, "the listener's task failed"),
-            Err(_) => self.server.abort(),
+            Err(_) => self.listening.task.abort(),
         }
         self.runner.shutdown().await;
     }
 }
 
 /// Requests for tickets are signed as events are.
-fn open_desk(config: &Config, outside: &Outside, tenants: &Tenants) -> TicketDesk {
-    let (tenants, configured) = (tenants.clone(), config.file.webhooks.tenants.clone());
-    let keys = move |tenant| {
-        let row = tenants.tenant(tenant);
-        row.map(|row| ticket_desk::keys_of(&row, &configured)).unwrap_or_default()
-    };
-    TicketDesk::new(outside.clone(), Box::new(keys))
+fn open_desk(outside: &Outside, tenants: &Tenants) -> TicketDesk {
+    TicketDesk::new(outside.clone(), Box::new(keys_of(tenants)))
+}
+
+/// What a tenant signs with, as its settings have it at the moment.
+fn keys_of(tenants: &Tenants) -> impl Fn(u32) -> Vec<SigningKey> + Send + Sync + use<> {
+    let tenants = tenants.clone();
+    move |tenant| {
+        let webhook = tenants.tenant(tenant).and_then(|row| row.settings.webhook.clone());
+        webhook.map(|webhook| webhook.keys).unwrap_or_default()
+    }
 }
 
 /// Opens the gateway's own store and the named ones.
@@ -196,6 +214,21 @@ fn open_sinks(config: &Config) -> anyhow::Result<Sinks> {
         named.push((sink.name.as_str().into(), Sink { artifacts, redirect: sink.redirect }));
     }
     Ok(Sinks::new(Sink { artifacts: own, redirect: config.file.artifacts_redirect }, named))
+}
+
+fn bounds(config: &Config) -> listener::Bounds {
+    listener::Bounds {
+        connections: config.file.http.max_connections,
+        idle: Duration::from_secs(config.file.http.idle_seconds),
+        handshakes: config.file.tls.max_handshakes,
+        handshake_timeout: Duration::from_secs(config.file.tls.handshake_seconds),
+    }
+}
+
+fn tls_files(config: &Config) -> Option<listener::Files> {
+    let tls = &config.file.tls;
+    let (cert, key) = tls.cert.clone().zip(tls.key.clone())?;
+    Some(listener::Files { cert, key, client_ca: tls.client_ca.clone() })
 }
 
 fn settings(config: &Config) -> Settings {
@@ -248,6 +281,9 @@ fn http_state(
             max_batch_jobs: file.http.max_batch_jobs,
             max_templates: (file.templates.max_names, file.templates.max_versions),
             max_meta_bytes: file.templates.max_meta_bytes,
+            max_uploads_per_key: file.http.max_uploads_per_key,
+            max_megapixels: file.workflow.max_megapixels,
+            max_steps: file.workflow.max_steps,
             request_timeout: Duration::from_secs(file.http.request_timeout_seconds),
             default_deadline: Duration::from_secs(file.retention.deadline_seconds),
             feed_wait: Duration::from_secs(file.http.feed_wait_seconds),
@@ -256,10 +292,11 @@ fn http_state(
         doors: http::Doors {
             loopback: config.listen.ip().is_loopback(),
             allowed_origins: file.http.allowed_origins.clone(),
+            tls: file.tls.cert.is_some(),
+            trusted_proxies: file.http.trusted_proxies.clone(),
         },
         public_url: config.public_url.clone(),
         shared_inputs: file.workflow.shared_inputs.clone().into(),
-        webhooks: Arc::new(file.webhooks.tenants.clone()),
         outside: outside.clone(),
         prices: config.prices(),
         retention: Duration::from_secs(file.retention.jobs_seconds),
@@ -269,7 +306,7 @@ fn http_state(
 
 fn deliverer(
     config: &Config,
-    store: &Arc<SqliteStore>,
+    (store, tenants): (&Arc<SqliteStore>, &Tenants),
     engine: &EngineHandle,
     outside: &Outside,
     metrics: &Metrics,
@@ -281,7 +318,7 @@ fn deliverer(
         store: store.clone(),
         outside: outside.clone(),
         bodies: http::event_bodies(engine.clone(), base, config.prices()),
-        tenants: Arc::new(config.file.webhooks.tenants.clone()),
+        keys: Arc::new(keys_of(tenants)),
         settings: config.file.webhooks.clone(),
         now: Arc::new(move || clock.now()),
         metrics: metrics.clone(),

@@ -1,18 +1,16 @@
 //! `gateway`: read the settings, start, wait for the signal, drain.
 
+mod people;
 mod simulate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use gateway::app::App;
 use gateway::config::Config;
-use gateway::store::Scope;
-use gateway::store::sqlite::SqliteStore;
 use gateway::telemetry;
-use gateway::tenant::{KeyRequest, Tenants};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Threads that wait for the disk. A local disk serves no more at once, and each keeps memory of its own.
@@ -46,61 +44,16 @@ enum Command {
     Simulate(simulate::Simulate),
     /// Manage the keys of tenants.
     #[command(subcommand)]
-    Key(KeyCommand),
+    Key(people::KeyCommand),
+    /// Manage tenants.
+    #[command(subcommand)]
+    Tenant(people::TenantCommand),
 }
 
 #[derive(Subcommand)]
 enum ConfigCommand {
     /// Report every mistake at once; exit 0 when there is none.
     Check,
-}
-
-#[derive(Subcommand)]
-enum KeyCommand {
-    /// Create a key and print it, once.
-    Create(CreateKey),
-    /// List keys; never the keys themselves.
-    List,
-    /// Revoke a key by its id; a running gateway stops taking it within seconds.
-    Revoke {
-        /// As `key list` shows it.
-        id: String,
-    },
-}
-
-#[derive(Args)]
-struct CreateKey {
-    /// The tenant's name; made when new.
-    #[arg(long, default_value = "default")]
-    tenant: String,
-    /// What the key may do.
-    #[arg(long, value_enum, default_value_t = KeyScope::Submit)]
-    scope: KeyScope,
-    /// Share of a new tenant against the others.
-    #[arg(long, default_value_t = 1)]
-    weight: u32,
-    /// Most attempts of a new tenant on devices at once; unset: no bound.
-    #[arg(long)]
-    concurrency: Option<u32>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum KeyScope {
-    Metrics,
-    Read,
-    Submit,
-    Admin,
-}
-
-impl From<KeyScope> for Scope {
-    fn from(scope: KeyScope) -> Self {
-        match scope {
-            KeyScope::Metrics => Self::Metrics,
-            KeyScope::Read => Self::Read,
-            KeyScope::Submit => Self::Submit,
-            KeyScope::Admin => Self::Admin,
-        }
-    }
 }
 
 fn main() -> ExitCode {
@@ -141,7 +94,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             println!("the configuration is good");
             Ok(())
         }
-        Command::Key(command) => runtime.block_on(keys(&config, command)),
+        Command::Key(command) => runtime.block_on(people::keys(&config, command)),
+        Command::Tenant(command) => runtime.block_on(people::tenants(&config, command)),
         Command::Simulate(wanted) => simulate::run(&wanted),
     }
 }
@@ -150,51 +104,20 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     telemetry::install(&config.file.log)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let app = App::start(config).await?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => app.reload_certificates(),
+        }
     }
     tracing::info!("draining");
     tokio::select! {
         () = app.drain() => {}
         _ = terminate.recv() => tracing::warn!("asked again: ending at once"),
         _ = interrupt.recv() => tracing::warn!("asked again: ending at once"),
-    }
-    Ok(())
-}
-
-async fn keys(config: &Config, command: KeyCommand) -> anyhow::Result<()> {
-    let store = SqliteStore::open_shared(&config.database)
-        .with_context(|| format!("cannot open the job database {}", config.database.display()))?;
-    let tenants = Tenants::open(store).await?;
-    match command {
-        KeyCommand::Create(wanted) => {
-            let request = KeyRequest {
-                tenant: wanted.tenant,
-                scope: wanted.scope.into(),
-                weight: wanted.weight,
-                concurrency: wanted.concurrency.unwrap_or(u32::MAX),
-            };
-            let created = tenants.create_key(request).await?;
-            eprintln!("key {} of tenant {}; it is shown this once:", created.row.id, created.row.tenant.name);
-            println!("{}", created.secret.0);
-        }
-        KeyCommand::List => {
-            println!("{:<36} {:<10} {:<20} {:<8} {:<9} WEIGHT", "ID", "PREFIX", "TENANT", "SCOPE", "STATE");
-            for key in tenants.list().await? {
-                let scope = format!("{:?}", key.scope).to_lowercase();
-                let state = if key.revoked_at.is_some() { "revoked" } else { "active" };
-                println!(
-                    "{:<36} {:<10} {:<20} {:<8} {:<9} {}",
-                    key.id, key.prefix, key.tenant.name, scope, state, key.tenant.weight
-                );
-            }
-        }
-        KeyCommand::Revoke { id } => {
-            anyhow::ensure!(tenants.revoke(&id).await?, "there is no active key {id}");
-            eprintln!("revoked");
-        }
     }
     Ok(())
 }

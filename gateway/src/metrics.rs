@@ -21,6 +21,15 @@ use families::Families;
 
 pub use families::Family;
 
+/// Why a connection was closed before its first request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turned {
+    /// There are too many.
+    Full,
+    /// Its TLS handshake failed or took too long.
+    Handshake,
+}
+
 /// The registry and its families. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -43,12 +52,29 @@ impl Metrics {
     /// One HTTP request was answered; `route` is a template, never a path.
     pub fn http_request(&self, route: &str, method: &Method, status: StatusCode, took: Duration) {
         let method = match *method {
-            Method::GET | Method::HEAD | Method::POST | Method::DELETE | Method::OPTIONS => method.as_str(),
+            Method::GET | Method::HEAD | Method::POST | Method::PATCH | Method::DELETE | Method::OPTIONS => {
+                method.as_str()
+            }
             _ => "other",
         };
         let families = &self.families;
         families.http_requests.with_label_values(&[route, method, status.as_str()]).inc();
         families.http_seconds.with_label_values(&[route, method]).observe(took.as_secs_f64());
+    }
+
+    /// A connection was closed before its first request.
+    pub fn connection_turned_away(&self, why: Turned) {
+        let reason = match why {
+            Turned::Full => "full",
+            Turned::Handshake => "handshake",
+        };
+        self.families.connections_refused.with_label_values(&[reason]).inc();
+    }
+
+    /// The certificates of the listener were read again, or could not be.
+    pub fn tls_reloaded(&self, is_good: bool) {
+        let outcome = if is_good { "read" } else { "failed" };
+        self.families.tls_reloads.with_label_values(&[outcome]).inc();
     }
 
     /// A job was accepted.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use gateway::store::sqlite::{Options, SqliteStore};
 use gateway::store::{Inserted, Store, StoreError};
 use store_suite::builders::*;
-use store_suite::people::new_key;
+use store_suite::people::{new_key, put_key};
 use uuid::Uuid;
 
 macro_rules! suite {
@@ -67,7 +67,13 @@ suite! {
         the_sums_of_usage_are_the_sums_of_the_jobs_by_every_key usage_outlives_its_jobs_and_ends_after_years
         a_day_counts_so_many_people_by_name_and_the_others_together;
     people:
-        a_key_makes_its_tenant_once a_key_is_revoked_by_id_or_prefix_and_stays_revoked;
+        a_key_makes_its_tenant_once a_key_is_revoked_by_id_or_prefix_and_stays_revoked
+        a_change_is_logged_without_secrets_and_one_that_fails_is_not
+        a_rotated_key_goes_on_for_its_overlap_and_no_longer_than_it_would
+        a_removed_tenant_has_no_keys_until_it_is_made_again
+        the_file_wins_over_the_store_and_lets_go_of_what_it_no_longer_names
+        what_a_tenant_holds_is_counted_until_its_bytes_are_gone all_that_a_tenant_has_goes_part_by_part
+        a_body_and_outputs_may_go_before_the_record;
 }
 
 fn refusal(opened: Result<Arc<SqliteStore>, StoreError>) -> String {
@@ -142,7 +148,7 @@ async fn a_second_gateway_is_refused_and_the_command_line_is_not() {
     let mut turn = store.begin().await.unwrap();
     turn.insert(vec![new_job()]).await.unwrap();
     let beside = SqliteStore::open_shared(&path).unwrap();
-    let put = tokio::spawn(async move { beside.put_key(new_key("a", "club")).await });
+    let put = tokio::spawn(async move { put_key(&*beside, new_key("a", "club")).await });
     turn.commit().await.unwrap();
     let key = put.await.unwrap().unwrap();
     assert_eq!(store.keys().await.unwrap(), [key]);
@@ -154,7 +160,7 @@ async fn the_command_line_may_make_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
     let beside = SqliteStore::open_shared(&path).unwrap();
-    let key = beside.put_key(new_key("a", "club")).await.unwrap();
+    let key = put_key(&*beside, new_key("a", "club")).await.unwrap();
     let store = SqliteStore::open(&path).unwrap();
     assert_eq!(store.cell(), beside.cell());
     assert_eq!(store.keys().await.unwrap(), [key]);

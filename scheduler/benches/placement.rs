@@ -57,6 +57,7 @@ fn jobs(count: u64) -> Vec<Event> {
                 tenant: TenantId(u32::try_from(index % 8).unwrap_or(0)),
                 weight: 1,
                 concurrency: u32::MAX,
+                queue: u32::MAX,
                 class,
                 order: None,
                 accepted_at: NOW,

@@ -139,6 +139,7 @@ impl Source {
             tenant: TenantId(u32::try_from(self.dice.popular(TENANTS)).unwrap_or(0)),
             weight: 1,
             concurrency: u32::MAX,
+            queue: u32::MAX,
             class: [Class::Batch, Class::Normal, Class::Normal, Class::Interactive]
                 [usize::try_from(self.dice.roll(4)).unwrap_or(0)],
             order: None,

@@ -20,6 +20,8 @@ const SCALE: i64 = 1024;
 pub(crate) struct Asked {
     pub(crate) queued: u64,
     pub(crate) tenant_queued: u32,
+    /// The tenant's own bound of that.
+    pub(crate) tenant_queue: u32,
     pub(crate) spool_full: bool,
 }
 
@@ -70,7 +72,7 @@ impl Door {
         } else if self.full {
             let excess = asked.queued.saturating_sub(u64::from(config.low_watermark));
             (RefusalReason::QueueFull, self.time_for(excess))
-        } else if asked.tenant_queued >= config.tenant_queue {
+        } else if asked.tenant_queued >= config.tenant_queue.min(asked.tenant_queue) {
             // One of the tenant's own has to leave; the others leave in between.
             (RefusalReason::TenantQueueFull, self.time_for(active_tenants().max(1)))
         } else if asked.spool_full {
@@ -92,7 +94,7 @@ mod tests {
     use super::*;
 
     fn asked(queued: u64) -> Asked {
-        Asked { queued, tenant_queued: 0, spool_full: false }
+        Asked { queued, tenant_queued: 0, tenant_queue: u32::MAX, spool_full: false }
     }
 
     #[test]

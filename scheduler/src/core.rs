@@ -230,6 +230,7 @@ impl Scheduler {
         let asked = Asked {
             queued: self.queued.iter().sum(),
             tenant_queued: self.tenants.get(spec.tenant).map_or(0, |tenant| tenant.queued),
+            tenant_queue: spec.queue,
             spool_full: self.fleet.is_spool_full(),
         };
         let tenants = &self.tenants;

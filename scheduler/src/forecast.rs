@@ -56,17 +56,19 @@ impl Scheduler {
         let (predicted_start, predicted_end) = self.forecast_times(now, spec.class, &kind, &instances);
         let classes = self.class_costs(&kind, &instances);
         instances.truncate(MOST_VERDICTS);
-        let refusal = self.would_refuse(spec.tenant, 1);
+        let refusal = self.would_refuse(spec.tenant, spec.queue, 1);
         Forecast { instances, classes, predicted_start, predicted_end, refusal }
     }
 
-    /// Whether the door would refuse the last of so many jobs of a tenant, submitted together.
+    /// Whether the door would refuse the last of so many jobs of a tenant, submitted together; `queue` is the tenant's
+    /// bound of waiting jobs.
     #[must_use]
-    pub fn would_refuse(&self, tenant: TenantId, jobs: u32) -> Option<Refusal> {
+    pub fn would_refuse(&self, tenant: TenantId, queue: u32, jobs: u32) -> Option<Refusal> {
         let before = jobs.saturating_sub(1);
         let asked = Asked {
             queued: self.queued.iter().sum::<u64>() + u64::from(before),
             tenant_queued: self.tenants.get(tenant).map_or(0, |tenant| tenant.queued).saturating_add(before),
+            tenant_queue: queue,
             spool_full: self.fleet.is_spool_full(),
         };
         self.door.clone().refusal(&self.config, asked, || self.tenants.active())

@@ -29,6 +29,9 @@ pub struct JobSpec {
     pub weight: u32,
     /// Most attempts of the tenant on devices at once; `u32::MAX` means no bound.
     pub concurrency: u32,
+    /// Most jobs of the tenant that wait, this one among them, as far as it is below [`crate::Config::tenant_queue`];
+    /// asked at the door only.
+    pub queue: u32,
     /// Service level.
     pub class: Class,
     /// The caller's own order, binding within tenant and class; lower runs first, `None` counts as 0.

@@ -315,6 +315,7 @@ impl World {
             tenant: TenantId(tenant),
             weight: 1 + tenant,
             concurrency: if tenant == 2 { 1 } else { u32::MAX },
+            queue: u32::MAX,
             class,
             order,
             accepted_at: self.now,

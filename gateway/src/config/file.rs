@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::network::Network;
 use crate::outbox::TenantWebhook;
-use crate::pictures::Limits;
+use crate::pictures;
+use crate::store::{Allowed, TenantDraft, TenantLimits, TenantSettings};
 
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
@@ -44,10 +46,14 @@ section! {
         sinks: Vec<SinkConfig> = Vec::new(),
         /// The ComfyUI servers.
         instances: Vec<Instance> = Vec::new(),
+        /// Tenants that are defined here, and changed here only.
+        tenants: Vec<Tenant> = Vec::new(),
         /// Logs.
         log: Log = Log::default(),
         /// The HTTP faces.
         http: Http = Http::default(),
+        /// TLS of the listener.
+        tls: Tls = Tls::default(),
         /// Bounds of a workflow.
         workflow: Workflow = Workflow::default(),
         /// Who waits, who runs, where.
@@ -57,7 +63,7 @@ section! {
         /// The runner beside the instances.
         runner: Runner = Runner::default(),
         /// Bounds of the work on one picture.
-        pictures: Limits = Limits::default(),
+        pictures: pictures::Limits = pictures::Limits::default(),
         /// Readings of the GPUs.
         nvml: Nvml = Nvml::default(),
         /// Stored workflows.
@@ -115,6 +121,50 @@ section! {
     }
 }
 
+section! {
+    /// One tenant.
+    Tenant {
+        /// Its name.
+        name: String = String::new(),
+        /// Share against other tenants.
+        weight: u32 = 1,
+        /// Most attempts on devices at once; unset: no bound.
+        concurrency: Option<u32> = None,
+        /// How much it may have, ask for and keep.
+        limits: TenantLimits = TenantLimits::default(),
+        /// What its workflows may use.
+        allow: Allowed = Allowed::default(),
+        /// Names of the sinks its jobs may ask for.
+        sinks: Vec<String> = Vec::new(),
+        /// The sink of a job that asks for none; unset: the gateway's own store.
+        sink: Option<String> = None,
+        /// What is done to its pictures; a job chooses within it.
+        pictures: pictures::Policy = pictures::Policy::default(),
+        /// Where its events go, and how they are signed.
+        webhook: Option<TenantWebhook> = None,
+    }
+}
+
+impl Tenant {
+    /// As the store has it.
+    #[must_use]
+    pub fn draft(&self) -> TenantDraft {
+        TenantDraft {
+            name: self.name.clone(),
+            weight: self.weight,
+            concurrency: self.concurrency.unwrap_or(u32::MAX),
+            settings: TenantSettings {
+                limits: self.limits.clone(),
+                allow: self.allow.clone(),
+                sinks: self.sinks.clone(),
+                sink: self.sink.clone(),
+                pictures: self.pictures.clone(),
+                webhook: self.webhook.clone(),
+            },
+        }
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -146,12 +196,36 @@ section! {
         max_streams_per_key: usize = 10_000,
         /// Jobs of one request that is about many: a batch, a cancellation, a question for statuses.
         max_batch_jobs: usize = 100,
+        /// Uploads of one key at once.
+        max_uploads_per_key: usize = 64,
         /// How long a request may take, seconds (uploads and streams have their own clocks).
         request_timeout_seconds: u64 = 30,
         /// Longest wait of a request for events, seconds.
         feed_wait_seconds: u64 = 60,
         /// Web origins that may call from a browser.
         allowed_origins: Vec<String> = Vec::new(),
+        /// Addresses of proxies (`10.0.0.0/8`, `::1`) whose `X-Forwarded-*` headers are believed.
+        trusted_proxies: Vec<Network> = Vec::new(),
+        /// Open connections.
+        max_connections: usize = 20_000,
+        /// Longest silence of a connection, and longest time for the head of a request, seconds.
+        idle_seconds: u64 = 75,
+    }
+}
+
+section! {
+    /// TLS of the listener.
+    Tls {
+        /// The chain shown to clients, PEM; unset: no TLS.
+        cert: Option<PathBuf> = None,
+        /// Its private key, PEM.
+        key: Option<PathBuf> = None,
+        /// Authorities of clients, PEM; set: only clients with a certificate of theirs may connect.
+        client_ca: Option<PathBuf> = None,
+        /// How long a handshake may take, seconds.
+        handshake_seconds: u64 = 10,
+        /// Handshakes at once; more wait.
+        max_handshakes: usize = 256,
     }
 }
 
@@ -166,6 +240,10 @@ section! {
         max_chain: usize = 400,
         /// Nesting of the JSON text.
         max_depth: usize = 64,
+        /// Pixels of all pictures that one node may make at once, in units of 1024 × 1024.
+        max_megapixels: u64 = 4_096,
+        /// Steps of one node.
+        max_steps: u64 = 10_000,
         /// Input files that lie on every instance and may be named by anyone.
         shared_inputs: Vec<String> = Vec::new(),
     }
@@ -318,7 +396,5 @@ section! {
         longest_pause_seconds: u64 = 60,
         /// Age of an event at which no more is tried, seconds.
         give_up_seconds: u64 = 24 * 3600,
-        /// Receiver and signing keys of each tenant, by its name.
-        tenants: BTreeMap<String, TenantWebhook> = BTreeMap::new(),
     }
 }

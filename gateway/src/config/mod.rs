@@ -16,7 +16,7 @@ use crate::workflow::FAMILIES;
 
 pub use file::{
     Engine, File, Http, Instance, Log, LogFormat, Nvml, Outside, Prices, Retention, Runner, Scheduler,
-    SinkConfig, Templates, Webhooks, Workflow,
+    SinkConfig, Templates, Tenant, Tls, Webhooks, Workflow,
 };
 
 /// The gateway's settings, checked and complete.
@@ -164,6 +164,7 @@ fn resolve(mut file: File, mistakes: &mut Vec<String>) -> Option<Config> {
         mistakes.push(format!("public_url: \"{url}\" is not an http or https URL"));
     }
     check_instances(&mut file.instances, mistakes);
+    check_tenants(&file.tenants, mistakes);
     let data_dir = std::path::absolute(&file.data_dir).unwrap_or_else(|_| file.data_dir.clone());
     let database = database(file.database_url.as_deref(), &data_dir, mistakes);
     let artifacts =
@@ -201,6 +202,18 @@ fn check_instances(instances: &mut [Instance], mistakes: &mut Vec<String>) {
                 .push(format!("instances[{index}].speed_milli: must be at least 1 (1000 is the reference)"));
         }
         check_priors(index, instance, mistakes);
+    }
+}
+
+fn check_tenants(tenants: &[Tenant], mistakes: &mut Vec<String>) {
+    let mut names = BTreeSet::new();
+    for (index, tenant) in tenants.iter().enumerate() {
+        if let Err(mistake) = crate::tenant::check_draft(&tenant.draft()) {
+            mistakes.push(format!("tenants[{index}]: {mistake}"));
+        }
+        if !names.insert(&tenant.name) {
+            mistakes.push(format!("tenants[{index}]: \"{}\" is there twice", tenant.name));
+        }
     }
 }
 
@@ -270,10 +283,16 @@ fn check_bounds(file: &File, mistakes: &mut Vec<String>) {
         ("http.max_asset_bytes", file.http.max_asset_bytes),
         ("http.max_streams_per_key", file.http.max_streams_per_key as u64),
         ("http.max_batch_jobs", file.http.max_batch_jobs as u64),
+        ("http.max_connections", file.http.max_connections as u64),
+        ("tls.handshake_seconds", file.tls.handshake_seconds),
+        ("tls.max_handshakes", file.tls.max_handshakes as u64),
         ("workflow.max_bytes", file.workflow.max_bytes as u64),
         ("workflow.max_nodes", file.workflow.max_nodes as u64),
         ("workflow.max_chain", file.workflow.max_chain as u64),
         ("workflow.max_depth", file.workflow.max_depth as u64),
+        ("http.max_uploads_per_key", file.http.max_uploads_per_key as u64),
+        ("workflow.max_megapixels", file.workflow.max_megapixels),
+        ("workflow.max_steps", file.workflow.max_steps),
         ("engine.inbox", file.engine.inbox as u64),
         ("engine.max_output_bytes", file.engine.max_output_bytes),
         ("runner.spool_max_bytes", file.runner.spool_max_bytes),
@@ -310,10 +329,14 @@ fn check_bounds(file: &File, mistakes: &mut Vec<String>) {
         }
     }
     mistakes.extend(crate::outside::Outside::mistakes(&file.outside));
-    for (tenant, webhook) in &file.webhooks.tenants {
-        mistakes.extend(
-            webhook.mistakes().into_iter().map(|mistake| format!("webhooks.tenants.{tenant}.{mistake}")),
-        );
+    if file.http.idle_seconds <= file.http.request_timeout_seconds {
+        mistakes.push("http.idle_seconds: must be above http.request_timeout_seconds".to_owned());
+    }
+    if file.tls.cert.is_some() != file.tls.key.is_some() {
+        mistakes.push("tls: cert and key come together".to_owned());
+    }
+    if file.tls.client_ca.is_some() && file.tls.cert.is_none() {
+        mistakes.push("tls.client_ca: needs cert and key".to_owned());
     }
     for (index, origin) in file.http.allowed_origins.iter().enumerate() {
         if !is_http_url(origin) {

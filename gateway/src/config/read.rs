@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::file::File;
+use super::file::{File, Tenant};
 
 /// Reads what can be read and notes what cannot.
 pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
@@ -20,6 +20,7 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
         match (name.as_str(), value) {
             ("log", value) => file.log = section("log", value, mistakes),
             ("http", value) => file.http = section("http", value, mistakes),
+            ("tls", value) => file.tls = section("tls", value, mistakes),
             ("workflow", value) => file.workflow = section("workflow", value, mistakes),
             ("scheduler", value) => file.scheduler = section("scheduler", value, mistakes),
             ("engine", value) => file.engine = section("engine", value, mistakes),
@@ -35,7 +36,9 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
             ("outside", value) => file.outside = section("outside", value, mistakes),
             ("webhooks", value) => file.webhooks = section("webhooks", value, mistakes),
             ("instances", _) => mistakes.push("instances: expected [[instances]] tables".to_owned()),
-            ("tls" | "listeners" | "runners" | "tenants", _) => {
+            ("tenants", Value::Array(list)) => file.tenants = tenants(list, mistakes),
+            ("tenants", _) => mistakes.push("tenants: expected [[tenants]] tables".to_owned()),
+            ("listeners" | "runners", _) => {
                 mistakes.push(format!("{name}: not in this version"));
             }
             (_, value) => {
@@ -47,6 +50,7 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
     File {
         log: file.log,
         http: file.http,
+        tls: file.tls,
         workflow: file.workflow,
         scheduler: file.scheduler,
         engine: file.engine,
@@ -60,6 +64,7 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
         outside: file.outside,
         webhooks: file.webhooks,
         instances: file.instances,
+        tenants: file.tenants,
         ..top
     }
 }
@@ -67,6 +72,13 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
 fn tables<T: DeserializeOwned + Default>(name: &str, list: Vec<Value>, mistakes: &mut Vec<String>) -> Vec<T> {
     let indexed = list.into_iter().enumerate();
     indexed.map(|(index, value)| section(&format!("{name}[{index}]"), value, mistakes)).collect()
+}
+
+fn tenants(list: Vec<Value>, mistakes: &mut Vec<String>) -> Vec<Tenant> {
+    list.into_iter()
+        .enumerate()
+        .map(|(index, value)| section(&format!("tenants[{index}]"), value, mistakes))
+        .collect()
 }
 
 fn section<T: DeserializeOwned + Default>(name: &str, value: Value, mistakes: &mut Vec<String>) -> T {

@@ -144,3 +144,64 @@ fn priors_that_mean_nothing_are_mistakes() {
     }
     assert_eq!(found.len(), 4, "{found:#?}");
 }
+
+#[test]
+fn mistakes_in_tls_tenants_and_proxies_are_found() {
+    let found = mistakes(
+        r#"
+        [http]
+        trusted_proxies = ["10.0.0.0/40"]
+        [tls]
+        client_ca = "ca.pem"
+        key = "key.pem"
+        max_handshakes = 0
+        [[tenants]]
+        name = "a"
+        weight = 0
+        [[tenants]]
+        name = "a"
+        [tenants.limits]
+        stepps = 3
+        "#,
+    );
+    for word in [
+        "http.trusted_proxies",
+        "cert and key come together",
+        "tls.client_ca",
+        "tls.max_handshakes",
+        "tenants[0]",
+        "tenants[1]: \"a\" is there twice",
+        "tenants[1].limits",
+    ] {
+        assert!(found.iter().any(|mistake| mistake.contains(word)), "{word} is not among {found:#?}");
+    }
+    assert_eq!(found.len(), 7, "{found:#?}");
+    let slow = mistakes("[http]\nidle_seconds = 30\n");
+    assert!(slow[0].contains("http.idle_seconds"), "{slow:#?}");
+}
+
+#[test]
+fn a_tenant_of_the_file_has_all_its_settings() {
+    let example = include_str!("../../gateway.example.toml");
+    let block = example.split("# [[tenants]]").nth(1).unwrap();
+    let is_setting = |line: &&str| line.contains(" = ") || line.starts_with("# [");
+    let shown: String = block
+        .lines()
+        .filter(is_setting)
+        .map(|line| line.trim_start_matches("# ").replace("[tenants.", "[") + "\n")
+        .collect();
+    let shown: Tenant = toml::from_str(&shown).unwrap();
+    assert_eq!(crate::tenant::check_draft(&shown.draft()), Ok(()));
+    let written = toml::Table::try_from(&shown).unwrap();
+    let unset = toml::Table::try_from(Tenant::default()).unwrap();
+    assert_ne!(written, unset);
+    let limits = &shown.limits;
+    assert_eq!(
+        (limits.queued, limits.steps, limits.megapixels, limits.frames),
+        (Some(1000), Some(60), Some(4), Some(16))
+    );
+    assert!(limits.retention.originals_seconds.is_some() && limits.stored_bytes.is_some());
+    assert_eq!(shown.allow.classes.allow, ["@core", "MyNode*"]);
+    assert_eq!(shown.pictures.variants.len(), 1);
+    assert_eq!(shown.webhook.unwrap().keys.len(), 1);
+}

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use scheduler::{Decisions, Event, Refusal, TenantId};
+use scheduler::{Decisions, Event, JobSpec, Refusal, TenantId};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -45,14 +45,17 @@ impl Engine {
         let Together { jobs, answer } = batch;
         let specs: Vec<_> = jobs
             .iter()
-            .map(|job| (job.id, spec(job.tenant, &job.plan, job.accepted_at), job.plan.provisional))
+            .map(|job| {
+                let spec = JobSpec { queue: job.queue, ..spec(job.tenant, &job.plan, job.accepted_at) };
+                (job.id, spec, job.plan.provisional)
+            })
             .collect();
         let bodies: Vec<_> = jobs
             .iter()
             .filter(|job| job.references.is_empty())
             .map(|job| (job.id, Arc::new(job.body.clone())))
             .collect();
-        let tenant = jobs.first().map(|job| job.tenant);
+        let door = jobs.first().map(|job| (job.tenant, job.queue));
         let inserted = turn.insert(jobs).await?;
         let fresh: Vec<Uuid> = specs
             .iter()
@@ -60,7 +63,7 @@ impl Engine {
             .filter(|(_, inserted)| **inserted == Inserted::Fresh)
             .map(|((id, ..), _)| *id)
             .collect();
-        if let Some(error) = obstacle(inserted).or_else(|| self.refusal(tenant, specs.len())) {
+        if let Some(error) = obstacle(inserted).or_else(|| self.refusal(door, specs.len())) {
             turn.write(fresh.into_iter().map(|job| JobRecord::Refused { job }).collect()).await?;
             return Ok(Placed { outcome: Err(error), answer });
         }
@@ -80,10 +83,11 @@ impl Engine {
         Ok(Placed { outcome: Ok(()), answer })
     }
 
-    /// The door's refusal of so many jobs at once.
-    fn refusal(&self, tenant: Option<u32>, jobs: usize) -> Option<SubmitAllError> {
+    /// The door's refusal of so many jobs at once, of a tenant with a bound of its own.
+    fn refusal(&self, door: Option<(u32, u32)>, jobs: usize) -> Option<SubmitAllError> {
         let jobs = u32::try_from(jobs).unwrap_or(u32::MAX);
-        let refusal: Refusal = self.world.scheduler.would_refuse(TenantId(tenant?), jobs)?;
+        let (tenant, queue) = door?;
+        let refusal: Refusal = self.world.scheduler.would_refuse(TenantId(tenant), queue, jobs)?;
         self.metrics.job_refused(refusal.reason);
         Some(SubmitError::Refused(refusal).into())
     }

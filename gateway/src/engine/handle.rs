@@ -129,7 +129,10 @@ impl EngineHandle {
     /// # Errors
     /// [`Unavailable`].
     pub async fn forecast(&self, job: &NewJob) -> Result<Forecast, Unavailable> {
-        let spec = Box::new(world::spec(job.tenant, &job.plan, job.accepted_at));
+        let spec = Box::new(scheduler::JobSpec {
+            queue: job.queue,
+            ..world::spec(job.tenant, &job.plan, job.accepted_at)
+        });
         self.ask(|answer| Input::Forecast { spec, answer }).await
     }
 

@@ -249,7 +249,7 @@ impl Engine {
         let mut about = Vec::with_capacity(work.submissions.len());
         let mut jobs = Vec::with_capacity(work.submissions.len());
         for Submission { job, partner_key, answer } in work.submissions.drain(..) {
-            let spec = spec(job.tenant, &job.plan, job.accepted_at);
+            let spec = JobSpec { queue: job.queue, ..spec(job.tenant, &job.plan, job.accepted_at) };
             if job.references.is_empty() {
                 self.hands.bodies.insert(job.id, Arc::new(job.body.clone()));
             }

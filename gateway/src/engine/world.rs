@@ -77,6 +77,7 @@ pub(super) fn spec(tenant: u32, plan: &JobPlan, accepted_at: i64) -> JobSpec {
         tenant: TenantId(tenant),
         weight: plan.weight,
         concurrency: plan.concurrency,
+        queue: u32::MAX,
         class: plan.class,
         order: plan.order,
         accepted_at: Timestamp(accepted_at),

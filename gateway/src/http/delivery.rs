@@ -11,7 +11,6 @@ use crate::link::message::Secret;
 use crate::pictures::{Choice, Metadata};
 use crate::store::Face;
 use crate::tenant::Caller;
-use crate::ticket_desk;
 
 /// What a submission asks for; what is unset is as its tenant has it.
 #[derive(Debug, Default)]
@@ -64,7 +63,7 @@ fn check_ticket_url(
     if sink.is_some() {
         return Err(ApiError::invalid("sink and ticket_url exclude each other"));
     }
-    if ticket_desk::keys_of(&caller.tenant, &app.webhooks).is_empty() {
+    if caller.tenant.settings.webhook.as_ref().is_none_or(|webhook| webhook.keys.is_empty()) {
         return Err(ApiError::refused(
             "signing_key_missing",
             "requests to ticket_url are signed, and the tenant has no key for it",

@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::{ApiError, ErrorKind};
+use super::forwarded::CameFrom;
 use super::routes::Need;
 use super::state::Shared;
 use crate::tenant::Caller;
@@ -27,7 +28,8 @@ pub(super) struct Gate {
 
 /// Lets a request through to its handler with its [`Caller`], or not.
 pub(super) async fn enter(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    match admit(&gate, request.headers()) {
+    let from = request.extensions().get::<CameFrom>().copied();
+    match admit(&gate, request.headers(), from) {
         Ok(Some(caller)) => {
             request.extensions_mut().insert(caller);
         }
@@ -43,7 +45,7 @@ pub(super) async fn enter(State(gate): State<Gate>, mut request: Request, next: 
     }
 }
 
-fn admit(gate: &Gate, headers: &HeaderMap) -> Result<Option<Arc<Caller>>, ApiError> {
+fn admit(gate: &Gate, headers: &HeaderMap, from: Option<CameFrom>) -> Result<Option<Arc<Caller>>, ApiError> {
     let app = &gate.app;
     let scope = match gate.need {
         Need::Nothing | Need::Ticket => return Ok(None),
@@ -62,7 +64,12 @@ fn admit(gate: &Gate, headers: &HeaderMap) -> Result<Option<Arc<Caller>>, ApiErr
         }
         _ => by_key(app, headers)?,
     };
-    if caller.scope < scope {
+    if !caller.networks.is_empty()
+        && !from.is_some_and(|CameFrom(from)| caller.networks.iter().any(|network| network.contains(from)))
+    {
+        return Err(ApiError::new(ErrorKind::Forbidden, "forbidden", "this key may not be used from here"));
+    }
+    if !caller.scope.allows(scope) {
         return Err(ApiError::new(ErrorKind::Forbidden, "forbidden", "this key may not do that"));
     }
     Ok(Some(caller))
@@ -142,7 +149,7 @@ pub(super) fn options(app: &Shared, headers: &HeaderMap) -> Response {
     {
         return refusal.into_response();
     }
-    let methods = "GET, HEAD, POST, DELETE, OPTIONS";
+    let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
     let allowed_headers = "authorization, content-type, idempotency-key, if-none-match, if-range, last-event-id, range, x-request-id";
     let headers = [
         ("allow", methods),

@@ -4,15 +4,18 @@
 //! A route is added through [`routes::Routes`] only, with what its callers must be allowed to do; so the tests walk
 //! over a table that cannot miss one.
 
+mod admin;
 mod body;
 mod delivery;
 mod door;
 mod error;
+mod forwarded;
 mod listing;
 mod observe;
 mod openapi;
 mod ops;
 mod private;
+mod quota;
 mod respond;
 mod routes;
 mod state;
@@ -69,5 +72,6 @@ fn all_routes(app: &Arc<Shared>) -> (Router<Arc<Shared>>, Vec<RouteInfo>, String
     v2::add(&mut routes);
     private::add(&mut routes);
     tickets::add(&mut routes);
+    admin::add(&mut routes);
     routes.finish()
 }

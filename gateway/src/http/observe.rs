@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::door;
 use super::error::{self, ApiError, Shape};
+use super::forwarded;
 use super::state::Shared;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -24,8 +25,10 @@ const COMFY_REQUEST_ID: HeaderName = HeaderName::from_static("x-comfy-request-id
 const MAX_REQUEST_ID: usize = 128;
 
 /// The outermost layer.
-pub(super) async fn observe(State(app): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub(super) async fn observe(State(app): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
+    name_host(&mut request);
+    forwarded::settle(&app.doors.trusted_proxies, &mut request);
     let id = request_id(request.headers());
     let method = request.method().clone();
     let shape = Shape::of(request.uri().path());
@@ -54,6 +57,14 @@ pub(super) async fn observe(State(app): State<Arc<Shared>>, request: Request, ne
         debug!(status = response.status().as_u16(), seconds = took.as_secs_f64(), "request answered")
     });
     response
+}
+
+/// HTTP/2 names the host in the request's target; everything behind this looks for it in its header.
+fn name_host(request: &mut Request) {
+    let target = request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
+    if let Some(Ok(target)) = target {
+        request.headers_mut().insert(header::HOST, target);
+    }
 }
 
 async fn answer(request: Request, next: Next) -> Response {

@@ -220,6 +220,7 @@ fn word(scope: Scope) -> &'static str {
         Scope::Read => "read",
         Scope::Submit => "submit",
         Scope::Admin => "admin",
+        Scope::Runner => "runner",
     }
 }
 

@@ -24,7 +24,7 @@ pub enum Need {
     Door,
     /// No key, but in its path the token of an upload ticket, which is good for one object.
     Ticket,
-    /// A key of at least this scope.
+    /// A key whose scope allows this ([`Scope::allows`]).
     Scope(Scope),
 }
 
@@ -141,6 +141,7 @@ fn filter(method: &Method) -> MethodFilter {
         Method::PUT => MethodFilter::PUT,
         Method::DELETE => MethodFilter::DELETE,
         Method::HEAD => MethodFilter::HEAD,
+        Method::PATCH => MethodFilter::PATCH,
         _ => MethodFilter::GET,
     }
 }

@@ -1,6 +1,6 @@
 //! What every handler may reach, and the bounds they keep.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -8,11 +8,13 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::body::Budget;
 use super::private::AvailabilityCache;
+use super::quota::{Rates, Reserved};
 use crate::artifacts::Artifacts;
 use crate::engine::EngineHandle;
 use crate::metrics::Metrics;
-use crate::outbox::TenantWebhook;
+use crate::network::Network;
 use crate::outside::Outside;
 use crate::prices::Prices;
 use crate::sinks::Sinks;
@@ -43,8 +45,6 @@ pub struct State {
     pub public_url: Option<String>,
     /// File names that every instance has in its input folder.
     pub shared_inputs: Arc<[String]>,
-    /// Who is told of events, and how they are signed, by the tenant's name.
-    pub webhooks: Arc<BTreeMap<String, TenantWebhook>>,
     /// The way to URLs that callers name.
     pub outside: Outside,
     /// What GPU time costs.
@@ -74,6 +74,8 @@ pub struct Limits {
     pub max_streams_per_key: usize,
     /// Jobs of one request that is about many.
     pub max_batch_jobs: usize,
+    /// Uploads of one key at once.
+    pub max_uploads_per_key: usize,
     /// How long a request may take, reading its body included; uploads and streams excepted.
     pub request_timeout: Duration,
     /// How long an upload may pause.
@@ -82,6 +84,10 @@ pub struct Limits {
     pub default_deadline: Duration,
     /// Longest wait of a request for events.
     pub feed_wait: Duration,
+    /// Pixels of all pictures that one node may make at once, in units of 1024 × 1024.
+    pub max_megapixels: u64,
+    /// Steps of one node.
+    pub max_steps: u64,
 }
 
 impl Default for Limits {
@@ -99,6 +105,9 @@ impl Default for Limits {
             upload_idle_timeout: Duration::from_secs(30),
             default_deadline: Duration::from_secs(24 * 3600),
             feed_wait: Duration::from_secs(60),
+            max_uploads_per_key: 64,
+            max_megapixels: 4096,
+            max_steps: 10_000,
         }
     }
 }
@@ -111,6 +120,10 @@ pub struct Doors {
     pub loopback: bool,
     /// Origins of foreign web pages that may call, such as `https://editor.example`.
     pub allowed_origins: Vec<String>,
+    /// The listener speaks TLS.
+    pub tls: bool,
+    /// Proxies whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// [`State`] and what the faces keep beside it.
@@ -118,8 +131,14 @@ pub struct Doors {
 pub(super) struct Shared {
     state: State,
     pub(super) streams: Streams,
-    /// One permit a KiB of [`Limits::max_bodies_bytes`].
-    pub(super) bodies: Arc<Semaphore>,
+    /// Shares out [`Limits::max_bodies_bytes`].
+    pub(super) bodies: Arc<Budget>,
+    /// Submissions of each tenant, counted against its rate.
+    pub(super) rates: Rates,
+    /// Uploads that are coming in, by key.
+    pub(super) uploads: Streams,
+    /// Uploads that are coming in, counted against the tenant's bound of bytes.
+    pub(super) reserved: Reserved,
     /// Streams that ask the engine for a queue position at the same time.
     pub(super) askers: Semaphore,
     /// The OpenAPI document, once the routes are known.
@@ -136,10 +155,12 @@ const MAX_ASKERS: usize = 8;
 
 impl Shared {
     pub(super) fn new(state: State) -> Self {
-        let permits = (state.limits.max_bodies_bytes >> 10).clamp(1, Semaphore::MAX_PERMITS);
         Self {
             streams: Streams::default(),
-            bodies: Arc::new(Semaphore::new(permits)),
+            bodies: Arc::new(Budget::new(state.limits.max_bodies_bytes, state.limits.max_body_bytes)),
+            uploads: Streams::default(),
+            rates: Rates::default(),
+            reserved: Reserved::default(),
             askers: Semaphore::new(MAX_ASKERS),
             document: OnceLock::new(),
             availability: AvailabilityCache::default(),

@@ -13,12 +13,14 @@ use uuid::Uuid;
 use super::body::INLINE_BYTES;
 use super::delivery::{self, Asked};
 use super::error::{ApiError, ErrorKind};
+use super::quota;
 use super::state::Shared;
 use super::time::millis;
 use crate::engine::SubmitError;
 use crate::link::message::Secret;
 use crate::store::{
-    EventKind, Face, IdempotencyKey, JobBody, JobPlan, NewJob, StoredResponse, TemplateUse, Webhook,
+    EventKind, Face, IdempotencyKey, JobBody, JobPlan, KeepFor, NewJob, Rules, StoredResponse, TemplateUse,
+    Webhook,
 };
 use crate::tenant::Caller;
 use crate::workflow::{self, Graph, Judged, Malformed, NodeProblem, Refused};
@@ -59,9 +61,10 @@ pub(super) struct Wanted {
     pub(super) body_hash: [u8; 32],
 }
 
-/// Reads and judges a workflow against the fleet.
-pub(super) fn judge(app: &Shared, text: &str) -> Result<Judged, ApiError> {
+/// Reads a workflow, refuses what its tenant may not ask for, and judges it against the fleet.
+pub(super) fn judge(app: &Shared, caller: &Caller, text: &str) -> Result<Judged, ApiError> {
     let graph = Graph::parse(text, &app.limits.workflow).map_err(|malformed| of_malformed(&malformed))?;
+    quota::graph(app, caller, &graph)?;
     let fleet = app.engine.fleet();
     let judged = match workflow::judge(&graph, &fleet.catalogues, &app.shared_inputs) {
         Ok(judged) => Ok(judged),
@@ -69,7 +72,10 @@ pub(super) fn judge(app: &Shared, text: &str) -> Result<Judged, ApiError> {
         Err(_) if !fleet.settled => workflow::judge(&graph, &[], &app.shared_inputs),
         Err(refused) => Err(refused),
     };
-    let judged = judged.map_err(|refused| of_refused(&refused))?;
+    // Whoever may use some models only is not told the names of the others.
+    let may_know = caller.tenant.settings.allow.models == Rules::default();
+    let judged =
+        judged.map_err(|refused| of_refused(&if may_know { refused } else { refused.without_choices() }))?;
     if !judged.malformed_references.is_empty() {
         return Err(missing_assets(&judged.malformed_references));
     }
@@ -77,12 +83,16 @@ pub(super) fn judge(app: &Shared, text: &str) -> Result<Judged, ApiError> {
 }
 
 /// Judges a workflow, off the request threads when it is large.
-pub(super) async fn judge_apart(app: &Arc<Shared>, text: &Arc<str>) -> Result<Judged, ApiError> {
+pub(super) async fn judge_apart(
+    app: &Arc<Shared>,
+    caller: &Caller,
+    text: &Arc<str>,
+) -> Result<Judged, ApiError> {
     if text.len() <= INLINE_BYTES {
-        return judge(app, text);
+        return judge(app, caller, text);
     }
-    let (app, text) = (app.clone(), text.clone());
-    let judged = tokio::task::spawn_blocking(move || judge(&app, &text)).await;
+    let (app, caller, text) = (app.clone(), caller.clone(), text.clone());
+    let judged = tokio::task::spawn_blocking(move || judge(&app, &caller, &text)).await;
     judged.map_err(|error| ApiError::internal(&error))?
 }
 
@@ -101,6 +111,8 @@ pub(super) fn job(
     let delivery = delivery::settle(app, caller, face, wanted.delivery)?;
     let webhook = webhook(app, caller, wanted.webhook)?;
     let after = |wait: Duration| now.saturating_add(millis(wait));
+    let seconds_ms = |seconds: u64| millis(Duration::from_secs(seconds));
+    let limits = &caller.tenant.settings.limits;
     let idempotency = key.map(|(key, response)| IdempotencyKey {
         key,
         body_hash: wanted.body_hash,
@@ -141,7 +153,13 @@ pub(super) fn job(
         retry_of: None,
         batch: None,
         accepted_at: now,
-        retention_ms: millis(app.retention),
+        retention_ms: limits.retention.jobs_seconds.map_or(millis(app.retention), seconds_ms),
+        keep_for: KeepFor {
+            body_ms: limits.retention.bodies_seconds.map(seconds_ms),
+            originals_ms: limits.retention.originals_seconds.map(seconds_ms),
+            deliverables_ms: limits.retention.deliverables_seconds.map(seconds_ms),
+        },
+        queue: limits.queued.unwrap_or(u32::MAX),
         webhook,
     })
 }
@@ -152,7 +170,7 @@ fn webhook(
     wanted: Option<(String, Vec<EventKind>)>,
 ) -> Result<Option<Webhook>, ApiError> {
     let named = wanted.is_some();
-    let settings = app.webhooks.get(&caller.tenant.name).cloned().unwrap_or_default();
+    let settings = caller.tenant.settings.webhook.clone().unwrap_or_default();
     match settings.of_job(wanted, &app.outside) {
         Ok(webhook) => Ok(webhook),
         Err(why) if named => Err(ApiError::refused("webhook_refused", why.to_string())),

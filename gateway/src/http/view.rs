@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use axum::http::HeaderMap;
 use axum::http::header::HOST;
+use axum::http::{HeaderMap, HeaderValue};
 use scheduler::{Explanation, Phase};
 use uuid::Uuid;
 
 use super::error::ApiError;
+use super::forwarded;
 use super::state::Shared;
 use crate::engine::LiveState;
 use crate::link::message::Progress;
@@ -186,15 +187,23 @@ pub(super) async fn outlook(app: &Shared, seen: &Seen) -> Outlook {
     }
 }
 
-/// Base of absolute URLs: configured, or the request's own host.
+/// Base of absolute URLs: configured, or the request's own host and scheme. What proxies say of them is in the headers
+/// only where the proxy is trusted.
 pub(super) fn base_url(app: &Shared, headers: &HeaderMap) -> String {
     if let Some(url) = &app.public_url {
         return url.trim_end_matches('/').to_owned();
     }
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(byte);
-    let host = headers.get(HOST).filter(|host| !host.is_empty() && host.as_bytes().iter().all(is_plain));
+    let plain = |host: &HeaderValue| !host.is_empty() && host.as_bytes().iter().all(is_plain);
+    let host = headers.get(forwarded::HOST).or_else(|| headers.get(HOST)).filter(|host| plain(host));
     let host = host.and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-    format!("http://{host}")
+    let scheme = match headers.get(forwarded::PROTO).map(HeaderValue::as_bytes) {
+        Some(b"https") => "https",
+        Some(b"http") => "http",
+        _ if app.doors.tls => "https",
+        _ => "http",
+    };
+    format!("{scheme}://{host}")
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ pub(super) struct Families {
     pub(super) http_requests: IntCounterVec,
     pub(super) http_seconds: HistogramVec,
     pub(super) event_streams: IntGauge,
+    pub(super) connections_refused: IntCounterVec,
+    pub(super) tls_reloads: IntCounterVec,
     pub(super) jobs_accepted: IntCounterVec,
     pub(super) jobs_refused: IntCounterVec,
     pub(super) jobs: IntCounterVec,
@@ -162,6 +164,18 @@ impl Families {
             event_streams: r.keep(
                 IntGauge::new("gateway_event_streams", "Event streams that are open.").expect(CONSTANT),
                 "gauge",
+            ),
+            connections_refused: r.counters(
+                "gateway_connections_refused_total",
+                "Connections closed before their first request.",
+                &["reason"],
+                &["full", "handshake"],
+            ),
+            tls_reloads: r.counters(
+                "gateway_tls_reloads_total",
+                "Times the certificates of the listener were read again.",
+                &["outcome"],
+                &["read", "failed"],
             ),
             jobs_accepted: r.counters("gateway_jobs_accepted_total", "Jobs accepted.", &["class"], CLASSES),
             jobs_refused: r.counters(

@@ -1,13 +1,12 @@
 //! One event on its way to one receiver, once.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
 
-use super::{Bodies, TenantWebhook, signature};
+use super::{Bodies, KeysOf, signature};
 use crate::outside::{Outside, Request};
 use crate::store::Delivery;
 
@@ -41,7 +40,7 @@ pub(super) enum Verdict {
 pub(super) struct Sender {
     pub(super) outside: Outside,
     pub(super) bodies: Arc<dyn Bodies>,
-    pub(super) tenants: Arc<BTreeMap<String, TenantWebhook>>,
+    pub(super) keys: Arc<KeysOf>,
     pub(super) timeout: Duration,
 }
 
@@ -65,14 +64,15 @@ impl Sender {
     async fn request(&self, delivery: &Delivery) -> Result<Request, Verdict> {
         let url =
             self.outside.check(&delivery.url).map_err(|refusal| failed(format!("refused: {refusal}")))?;
-        let keys = self.tenants.get(&delivery.tenant_name).map(|webhook| webhook.keys.as_slice());
-        let keys = keys.filter(|keys| !keys.is_empty());
-        let keys = keys.ok_or_else(|| Verdict::NotSent("the tenant has no signing key".to_owned()))?;
+        let keys = (self.keys)(delivery.event.tenant);
+        if keys.is_empty() {
+            return Err(Verdict::NotSent("the tenant has no signing key".to_owned()));
+        }
         let body = self.bodies.body(&delivery.event).await;
         let body = body.map_err(|_| Verdict::NotSent("the event could not be read".to_owned()))?;
         // Receivers compare with their own clocks: this is the wall's.
         let sent_at = jiff::Timestamp::now().as_second();
-        let signature = signature::sign(keys, sent_at, body.as_bytes());
+        let signature = signature::sign(&keys, sent_at, body.as_bytes());
         let headers = headers(delivery, sent_at, &signature)
             .map_err(|_| Verdict::NotSent("a signing key's id is no header text".to_owned()))?;
         Ok(Request { headers, within: Some(self.timeout), ..Request::post(url, body) })

@@ -4,7 +4,7 @@
 //! Each receiver is a lane of its own: one that fails is probed, at growing intervals, and costs the others nothing.
 //! What became of many deliveries is written in one transaction.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::attempt::{Sender, Verdict};
 use super::lane::{Lane, back_off};
-use super::{Bodies, TenantWebhook};
+use super::{Bodies, KeysOf};
 use crate::config;
 use crate::metrics::{Metrics, WebhookResult};
 use crate::outside::Outside;
@@ -46,7 +46,7 @@ pub struct Parts {
     /// What receivers get.
     pub bodies: Arc<dyn Bodies>,
     /// Signing keys, by the tenant's name.
-    pub tenants: Arc<BTreeMap<String, TenantWebhook>>,
+    pub keys: Arc<KeysOf>,
     /// Bounds and pauses.
     pub settings: config::Webhooks,
     /// The time of every row, milliseconds since the epoch.
@@ -87,7 +87,7 @@ impl Deliverer {
     /// A deliverer, to be run by one task.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, outside, bodies, tenants, settings, now, metrics, stop } = parts;
+        let Parts { store, outside, bodies, keys, settings, now, metrics, stop } = parts;
         let timeout = Duration::from_secs(settings.timeout_seconds);
         let (end, ended) = mpsc::channel(settings.concurrency.max(1));
         let busy = Busy::new(settings.concurrency);
@@ -95,7 +95,7 @@ impl Deliverer {
             store,
             busy,
             rounds: 0,
-            sender: Arc::new(Sender { outside, bodies, tenants, timeout }),
+            sender: Arc::new(Sender { outside, bodies, keys, timeout }),
             settings,
             now,
             metrics,

@@ -15,6 +15,9 @@ pub use deliverer::{Deliverer, Parts};
 pub use settings::{TenantWebhook, WebhookError, receiver};
 pub use signature::SigningKey;
 
+/// The keys of a tenant, all of which sign.
+pub type KeysOf = dyn Fn(u32) -> Vec<SigningKey> + Send + Sync;
+
 use crate::store::{Event, StoreError};
 
 /// Renders events as receivers get them.

@@ -12,10 +12,13 @@ use crate::store::{EventKind, EventKinds, Webhook};
 #[serde(default, deny_unknown_fields)]
 pub struct TenantWebhook {
     /// Where events of a job go that names no webhook of its own; unset: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Which events go there; empty: the ends of jobs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<EventKind>,
     /// Keys; each event is signed with all of them, so that one can be replaced without a gap.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<SigningKey>,
 }
 

@@ -107,11 +107,28 @@ pub trait Store: Send + Sync + 'static {
     /// All keys, revoked ones included.
     fn keys(&self) -> BoxFuture<'_, Result<Vec<KeyRow>>>;
 
-    /// Writes a key (and its tenant, if new). Outside any turn, for which it waits. Tenants made here count from 1.
-    fn put_key(&self, key: NewKey) -> BoxFuture<'_, Result<KeyRow>>;
+    /// Changes tenants or keys, and writes the line of the audit log in the same transaction. Outside any turn, for
+    /// which it waits. Tenants made here count from 1.
+    fn change_people(&self, change: PeopleChange) -> BoxFuture<'_, Result<PeopleAnswer>>;
 
-    /// Revokes a key by its id or its prefix; `false` when there is none.
-    fn revoke_key(&self, id: String, at: i64) -> BoxFuture<'_, Result<bool>>;
+    /// The audit log, newest first: at most `limit` lines before `before` (exclusive; `None`: from the newest).
+    fn audit(&self, before: Option<i64>, limit: u32) -> BoxFuture<'_, Result<Vec<AuditRow>>>;
+
+    /// Bytes of all files of a tenant that are on disk, uploads and outputs, each once.
+    fn held_bytes(&self, tenant: u32) -> BoxFuture<'_, Result<u64>>;
+
+    /// Uploads of a tenant in the order in which they came, with their row numbers: at most `limit` after one.
+    fn assets_of(&self, tenant: u32, after: i64, limit: u32) -> BoxFuture<'_, Result<Vec<(i64, AssetRow)>>>;
+
+    /// Deletes a part of what a tenant has: ended jobs with all that belongs to them, uploads, idempotency keys. Their
+    /// bytes are marked, see [`Store::doomed`]. Open jobs stay and are told.
+    fn erase(&self, what: Erase) -> BoxFuture<'_, Result<Erased>>;
+
+    /// Files of a tenant that nothing holds any more: at most `limit` row numbers and object keys.
+    fn doomed(&self, tenant: u32, limit: u32) -> BoxFuture<'_, Result<Vec<(i64, String)>>>;
+
+    /// Forgets files whose bytes are gone, unless something holds them again.
+    fn bury(&self, blobs: Vec<i64>) -> BoxFuture<'_, Result<()>>;
 
     /// Housekeeping: forgets what is past its time and returns the bytes that may go now. They come again after some
     /// minutes unless they are told to be gone.

@@ -4,7 +4,6 @@
 mod answer;
 mod request;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -14,15 +13,10 @@ pub use answer::Granted;
 pub use request::{Ask, AskedFile, Role};
 
 use crate::link::message::Secret;
-use crate::outbox::TenantWebhook;
-use crate::outbox::signature::{self, SigningKey};
+use crate::outbox::{KeysOf, signature};
 use crate::outside::{Outside, OutsideError, Refusal, Request};
-use crate::store::TenantRow;
 
 const SIGNATURE: HeaderName = HeaderName::from_static("darkroom-signature");
-
-/// The keys of a tenant, each of which signs by itself; none: nothing may be sent for it.
-pub type KeysOf = dyn Fn(u32) -> Vec<SigningKey> + Send + Sync;
 
 /// Why there are no tickets now. No text of it holds a URL: it may carry a secret.
 #[derive(Debug, thiserror::Error)]
@@ -52,14 +46,6 @@ impl std::fmt::Debug for TicketDesk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TicketDesk").finish_non_exhaustive()
     }
-}
-
-/// The keys of a tenant: those of its settings and those of the configuration.
-#[must_use]
-pub fn keys_of(tenant: &TenantRow, configured: &BTreeMap<String, TenantWebhook>) -> Vec<SigningKey> {
-    let own = tenant.settings.webhook.iter().flat_map(|webhook| &webhook.keys);
-    let own = own.map(|key| SigningKey { id: key.id.clone(), secret: key.secret.clone() });
-    own.chain(configured.get(&tenant.name).into_iter().flat_map(|webhook| webhook.keys.clone())).collect()
 }
 
 impl TicketDesk {

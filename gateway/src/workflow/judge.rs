@@ -32,11 +32,11 @@ pub struct Judged {
 /// [`Refused`] when some catalogue is known and none would take it in full. Paths out of the tenant's own files are
 /// refused even while no catalogue is known (DESIGN §9).
 pub fn judge(graph: &Graph, fleet: &[Arc<Catalogue>], shared_inputs: &[String]) -> Result<Judged, Refused> {
-    let hostile = hostile::problems(graph);
+    let fleet = distinct(fleet);
+    let hostile = hostile::problems(graph, &fleet);
     if !hostile.is_empty() {
         return Err(trial::refuse(problems::OUTPUTS_FAILED, hostile));
     }
-    let fleet = distinct(fleet);
     if fleet.is_empty() {
         return provisional(graph, shared_inputs);
     }

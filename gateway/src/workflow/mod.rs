@@ -4,6 +4,7 @@
 //! The road of a graph: [`Graph::parse`] reads it within bounds → [`judge`] checks it against each distinct
 //! [`Catalogue`] as ComfyUI would, and says what it needs and costs → [`prepare`] makes an attempt's prompt of it.
 
+mod asks;
 mod catalogue;
 mod check;
 mod exact;
@@ -15,6 +16,7 @@ mod models;
 mod nesting;
 mod object_info;
 mod parts;
+mod permits;
 mod plan;
 mod problems;
 mod python;
@@ -24,6 +26,7 @@ mod rewrite;
 mod shape;
 mod trial;
 
+pub use asks::{Asked, Asks, MEGAPIXEL, asks};
 pub use catalogue::{Catalogue, CatalogueError};
 pub use graph::{Graph, Limits, Node, NodeInput};
 pub use judge::{Judged, judge};
@@ -31,6 +34,7 @@ pub use malformed::Malformed;
 pub use models::model_file;
 pub use nesting::depth;
 pub use parts::names;
+pub use permits::{Forbidden, check_rules, forbidden};
 pub use problems::{NodeProblem, Refused};
 pub use rewrite::{Original, PrepareError, Prepared, prepare};
 pub use shape::{FAMILIES, family};

@@ -14,6 +14,8 @@ pub(super) struct Plan {
     /// For each node and each of its inputs the index of the node that feeds it; `None` for literals and for links
     /// to nodes that do not exist.
     pub(super) sources: Vec<Box<[Option<usize>]>>,
+    /// Nodes after those that feed them.
+    order: Box<[usize]>,
 }
 
 impl Plan {
@@ -28,7 +30,12 @@ impl Plan {
             return Err(ring(nodes, &sources, &order));
         }
         check_chain(nodes, &sources, &order, max_chain)?;
-        Ok(Self { sources })
+        Ok(Self { sources, order: order.into() })
+    }
+
+    /// All nodes, each after those that feed it.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = usize> {
+        self.order.iter().copied()
     }
 
     /// The nodes that feed node `index`, through any input.

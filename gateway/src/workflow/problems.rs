@@ -19,6 +19,21 @@ pub struct Refused {
     pub in_part: Option<Box<Judged>>,
 }
 
+impl Refused {
+    /// Without the choices that inputs list: they name model files that not everybody may know of.
+    #[must_use]
+    pub fn without_choices(mut self) -> Self {
+        let listed = self.problems.first().map(NodeProblem::in_words);
+        for problem in self.problems.iter_mut().filter(|problem| problem.kind == NOT_IN_LIST) {
+            problem.details = problem.field.clone().unwrap_or_default();
+        }
+        if let (Some(listed), Some(first)) = (listed, self.problems.first()) {
+            self.message = self.message.replace(&listed, &first.in_words());
+        }
+        self
+    }
+}
+
 /// What is wrong with one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeProblem {

@@ -13,7 +13,7 @@ use crate::store::{Named, Reference};
 /// The tag of an asset reference.
 const ASSET_TAG: &str = "core/ASSET";
 /// The folder of an instance's input folder under which attempts stage their files; nobody names it directly.
-const STAGING_FOLDER: &str = "darkroom/";
+pub(super) const STAGING_FOLDER: &str = "darkroom/";
 /// Extensions of files that callers feed in. A list of choices without an upload flag may hold them all the same:
 /// many classes list the input folder and check the name themselves.
 const MEDIA: [&str; 26] = [
@@ -21,7 +21,7 @@ const MEDIA: [&str; 26] = [
     "avi", "m4v", "wav", "mp3", "flac", "ogg", "opus", "m4a", "aac", "latent", "glb", "obj",
 ];
 /// Inputs that take files in every ComfyUI, for as long as no catalogue says which do.
-const CORE_UPLOADS: [(&str, &str); 2] = [("LoadImage", "image"), ("LoadImageMask", "image")];
+pub(super) const CORE_UPLOADS: [(&str, &str); 2] = [("LoadImage", "image"), ("LoadImageMask", "image")];
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -45,6 +45,11 @@ pub(super) fn names_a_file(value: &Value) -> bool {
     let (name, place) = annotated(text);
     let extension = name.rsplit_once('.').map(|(_, extension)| extension);
     place.is_some() || extension.is_some_and(|it| MEDIA.iter().any(|media| it.eq_ignore_ascii_case(media)))
+}
+
+/// Whether a value names the folder it lies in (`name [output]`).
+pub(super) fn is_annotated(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| annotated(text).1.is_some())
 }
 
 /// The assets tagged anywhere in the graph.
@@ -91,7 +96,12 @@ fn takes_file(node: &Node, class: Option<&Class>, name: &str, value: &Value) -> 
     let Some(input) = class.input(name) else { return false };
     match &input.kind {
         _ if input.upload => true,
-        Kind::Combo(choices) => names_a_file(value) && choices.find(&node.class_type, name, value).is_none(),
+        // A listed name is the instance's own; one of another folder is the caller's, listed or not: such lists hold
+        // the files of all tenants (PROTOCOL §9).
+        Kind::Combo(choices) => {
+            names_a_file(value)
+                && (is_annotated(value) || choices.find(&node.class_type, name, value).is_none())
+        }
         _ => false,
     }
 }
@@ -122,7 +132,7 @@ fn resolve(text: &str, shared: &[String]) -> File {
 }
 
 /// Splits `name [output]` into the name and the place.
-fn annotated(text: &str) -> (&str, Option<&str>) {
+pub(super) fn annotated(text: &str) -> (&str, Option<&str>) {
     for place in ["output", "input", "temp"] {
         let name = text.strip_suffix(']').and_then(|text| text.strip_suffix(place));
         if let Some(name) = name.and_then(|text| text.strip_suffix('[')) {
@@ -139,7 +149,7 @@ fn leads_elsewhere(name: &str) -> bool {
         || name.contains(['\\', '\0'])
         || has_drive(name)
         || name.split('/').any(|part| part == "..")
-        || name.trim_start_matches("./").starts_with(STAGING_FOLDER)
+        || super::hostile::is_ours(name)
 }
 
 /// Whether a path begins with a drive letter (`C:`).

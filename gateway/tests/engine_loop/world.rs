@@ -269,6 +269,8 @@ pub fn job() -> NewJob {
         accepted_at: i64::try_from(id.as_u128() >> 80).unwrap(),
         retention_ms: 1_000_000,
         webhook: None,
+        keep_for: KeepFor::default(),
+        queue: u32::MAX,
     }
 }
 

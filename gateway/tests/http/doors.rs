@@ -81,7 +81,9 @@ async fn a_key_revoked_by_another_process_stops_working() {
     let world = World::with(vec![], "").await;
     let key = world.key("team", Scope::Read).await;
     let row = world.app.engine().store().keys().await.unwrap().remove(0);
-    assert!(world.app.engine().store().revoke_key(row.id, 1).await.unwrap());
+    let order = gateway::store::PeopleOrder::RevokeKey { id: row.id };
+    let change = gateway::store::PeopleChange { by: "elsewhere".into(), at: 1, order };
+    world.app.engine().store().change_people(change).await.unwrap();
     until("the key is refused", || async {
         let response = world.request(Method::GET, "/v1/jobs").bearer_auth(&key).send().await.unwrap();
         (response.status() == StatusCode::UNAUTHORIZED).then_some(())

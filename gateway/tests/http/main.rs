@@ -3,16 +3,22 @@
 
 mod assets;
 mod batches;
+mod connections;
 mod contract;
 mod costs;
 mod deliveries;
 mod doors;
 mod events;
 mod feed;
+mod hostile;
+mod limits;
 mod openapi;
 mod private;
+mod proxies;
 mod templates;
+mod tenants;
 mod tickets;
+mod tls;
 mod v1_events;
 mod v1_jobs;
 mod v2;

@@ -11,13 +11,15 @@ use gateway::outside::Outside;
 use gateway::sinks::Sinks;
 use gateway::store::sqlite::SqliteStore;
 use gateway::store::{Scope, Store};
-use gateway::tenant::Tenants;
+use gateway::tenant::{KeyDraft, Tenants};
 use gateway::ticket_desk::TicketDesk;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{World, picture};
+
+const SCOPES: [Scope; 5] = [Scope::Metrics, Scope::Read, Scope::Submit, Scope::Admin, Scope::Runner];
 
 pub async fn table() -> Vec<RouteInfo> {
     route_table(state().await)
@@ -61,7 +63,6 @@ pub async fn state() -> State {
         doors: Doors::default(),
         public_url: None,
         shared_inputs: Arc::new([]),
-        webhooks: Arc::default(),
         outside: gateway::outside::Outside::open(&gateway::config::Outside::default()).unwrap(),
         prices: gateway::prices::Prices::default(),
         retention: std::time::Duration::from_secs(1),
@@ -70,7 +71,7 @@ pub async fn state() -> State {
 }
 
 /// What a stranger with a good key of another tenant gets: 404 where the path names something of ours, success or a
-/// complaint about the request where it does not.
+/// complaint about the request where it does not. What admins do, they do to all tenants: there the path names nobody.
 fn foreign(route: &RouteInfo) -> Option<StatusCode> {
     let status = match (route.method.as_str(), route.path) {
         ("GET", "/livez" | "/readyz" | "/api/v2/health" | "/" | "/console") => StatusCode::OK,
@@ -79,8 +80,9 @@ fn foreign(route: &RouteInfo) -> Option<StatusCode> {
         ("GET", "/v1/webhooks" | "/v1/webhooks/dead") => StatusCode::OK,
         ("POST", "/v1/webhooks/dead/replay") => StatusCode::BAD_REQUEST,
         ("GET", "/openapi.json") => StatusCode::OK,
-        ("GET", "/api/v2/jobs" | "/v1/jobs") => StatusCode::OK,
+        ("GET", "/v1/tenants" | "/v1/keys" | "/v1/audit") => StatusCode::OK,
         ("POST", "/api/v2/jobs" | "/v1/jobs" | "/api/v2/assets/from-hash") => StatusCode::BAD_REQUEST,
+        ("POST", "/v1/tenants" | "/v1/keys") | ("PATCH", "/v1/tenants/{name}") => StatusCode::BAD_REQUEST,
         ("POST", "/api/v2/assets") => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ("POST", "/v1/jobs/status" | "/v1/jobs/cancel" | "/v1/batches") => StatusCode::BAD_REQUEST,
         ("POST", "/v1/estimate" | "/v1/templates") => StatusCode::BAD_REQUEST,
@@ -98,6 +100,10 @@ fn foreign(route: &RouteInfo) -> Option<StatusCode> {
         | ("HEAD", "/api/v2/assets/by-hash/{hash}")
         | ("GET" | "DELETE", "/api/v2/assets/{id}")
         | ("GET", "/api/v2/assets/{id}/content")
+        | ("GET" | "DELETE", "/v1/tenants/{name}")
+        | ("GET", "/v1/tenants/{name}/export")
+        | ("DELETE", "/v1/tenants/{name}/data" | "/v1/keys/{id}")
+        | ("POST", "/v1/keys/{id}/rotate")
         | ("POST", "/v1/instances/{name}/cordon" | "/v1/instances/{name}/uncordon") => StatusCode::NOT_FOUND,
         _ => return None,
     };
@@ -138,16 +144,42 @@ impl Ours {
     }
 }
 
+/// Keys that were good once, or are good elsewhere.
+async fn dead_keys(world: &World) -> Vec<String> {
+    let draft = |networks: &[&str], expires_at| KeyDraft {
+        tenant: "ours".into(),
+        scope: Scope::Admin,
+        networks: networks.iter().map(|it| it.parse().unwrap()).collect(),
+        expires_at,
+    };
+    let admin = world.app.tenants().admin("test");
+    let revoked = admin.add_key(draft(&[], None)).await.unwrap();
+    admin.revoke_key(&revoked.row.id).await.unwrap();
+    let replaced = admin.add_key(draft(&[], None)).await.unwrap();
+    admin.rotate_key(&replaced.row.id, std::time::Duration::ZERO).await.unwrap();
+    vec![String::new(), "dk_wrong".to_owned(), revoked.secret.0, replaced.secret.0]
+}
+
 #[tokio::test]
 async fn every_route_refuses_every_stranger() {
     let world = World::with(vec![], "").await;
     let ours = world.key("ours", Scope::Admin).await;
     let things = Ours::make(&world, &ours).await;
-    let theirs = world.key("theirs", Scope::Admin).await;
-    let weak = world.key("theirs", Scope::Metrics).await;
+    let mut theirs = Vec::new();
+    for scope in SCOPES {
+        theirs.push((scope, world.key("theirs", scope).await));
+    }
+    let dead = dead_keys(&world).await;
+    let far = KeyDraft {
+        tenant: "ours".into(),
+        scope: Scope::Admin,
+        networks: vec!["192.0.2.0/24".parse().unwrap()],
+        expires_at: None,
+    };
+    let far = world.app.tenants().admin("test").add_key(far).await.unwrap().secret.0;
     let mut routes = table().await;
     routes.sort_by_key(|route| route.path == "/v1/drain"); // Last: it closes the door.
-    assert!(routes.len() > 25);
+    assert!(routes.len() > 35);
 
     for route in &routes {
         let path = things.path(route);
@@ -157,21 +189,40 @@ async fn every_route_refuses_every_stranger() {
             let request = key.into_iter().fold(request, |request, key| request.bearer_auth(key));
             request.send().await.unwrap().status()
         };
-        let needs_key = match route.need {
-            Need::Nothing | Need::Door | Need::Ticket => false,
-            Need::Scope(_) => true,
+        let needed = match route.need {
+            Need::Nothing | Need::Door | Need::Ticket => None,
+            Need::Scope(scope) => Some(scope),
         };
-        for key in [None, Some("dk_wrong"), Some("")] {
+        for key in dead.iter().map(|key| Some(key.as_str())).chain([None]) {
             let status = ask(key).await;
-            assert_eq!(status == StatusCode::UNAUTHORIZED, needs_key, "{name} with {key:?}: {status}");
+            assert_eq!(status == StatusCode::UNAUTHORIZED, needed.is_some(), "{name} with {key:?}: {status}");
         }
-        if matches!(route.need, Need::Scope(scope) if scope > Scope::Metrics) {
-            assert_eq!(ask(Some(&weak)).await, StatusCode::FORBIDDEN, "{name} with a weak key");
+        if needed.is_some() {
+            assert_eq!(ask(Some(&far)).await, StatusCode::FORBIDDEN, "{name} from elsewhere");
         }
         let expected = foreign(route).unwrap_or_else(|| panic!("{name} is not in the table of strangers"));
-        assert_eq!(ask(Some(&theirs)).await, expected, "{name} with a foreign key");
+        for (scope, key) in &theirs {
+            let expected = match needed {
+                Some(needed) if !scope.allows(needed) => StatusCode::FORBIDDEN,
+                _ => expected,
+            };
+            assert_eq!(ask(Some(key)).await, expected, "{name} with a foreign key for {scope:?}");
+        }
     }
     let open: Vec<_> =
         routes.iter().filter(|route| route.need == Need::Nothing).map(|route| route.path).collect();
     assert_eq!(open.len(), 3, "only health is open to all: {open:?}");
+    let own = world.request(Method::GET, &format!("/api/v2/jobs/{}", things.job)).bearer_auth(&ours);
+    assert_eq!(own.send().await.unwrap().json::<Value>().await.unwrap()["status"], "queued", "still ours");
+}
+
+#[test]
+fn scopes_include_each_other_or_stand_beside() {
+    let allowed = |scope: Scope| SCOPES.map(|needed| scope.allows(needed));
+    //                                     metrics read   submit admin  runner
+    assert_eq!(allowed(Scope::Metrics), [true, false, false, false, false]);
+    assert_eq!(allowed(Scope::Read), [false, true, false, false, false]);
+    assert_eq!(allowed(Scope::Submit), [false, true, true, false, false]);
+    assert_eq!(allowed(Scope::Admin), [true, true, true, true, false]);
+    assert_eq!(allowed(Scope::Runner), [false, false, false, false, true]);
 }

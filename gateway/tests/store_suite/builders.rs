@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use gateway::link::message::OutputKind;
 use gateway::store::{
-    AssetAnswer, AssetCall, AssetRow, Face, IdempotencyKey, Inserted, JobBody, JobPlan, JobRecord, Left,
-    Named, NewAsset, NewJob, NewOutput, NewRecord, Reference, Result, Store, Swept, Used,
+    AssetAnswer, AssetCall, AssetRow, Face, IdempotencyKey, Inserted, JobBody, JobPlan, JobRecord, KeepFor,
+    Left, Named, NewAsset, NewJob, NewOutput, NewRecord, Reference, Result, Store, Swept, Used,
 };
 use scheduler::{Class, FamilyId, ModelId, ModelKind, ModelUse, Outcome, Part, Requirement, Shape, ShapeId};
 use uuid::Uuid;
@@ -66,6 +66,8 @@ pub fn new_job() -> NewJob {
         accepted_at: T0,
         retention_ms: DAY,
         webhook: None,
+        keep_for: KeepFor::default(),
+        queue: u32::MAX,
     }
 }
 

@@ -21,8 +21,6 @@ macro_rules! store_calls {
             holds(tenant: u32, hash: String) -> bool;
             tenants() -> Vec<TenantRow>;
             keys() -> Vec<KeyRow>;
-            put_key(key: NewKey) -> KeyRow;
-            revoke_key(id: String, at: i64) -> bool;
             missing(tenant: u32, references: Vec<Reference>, now: i64) -> Vec<String>;
             put_template(template: NewTemplate) -> PutTemplate;
             template(tenant: u32, name: String, version: Option<u32>) -> Option<TemplateRow>;
@@ -31,6 +29,13 @@ macro_rules! store_calls {
             disable_template(tenant: u32, name: String, version: u32, at: Option<i64>) -> bool;
             delete_template(tenant: u32, name: String) -> bool;
             usage(query: UsageQuery) -> Vec<UsageRow>;
+            change_people(change: PeopleChange) -> PeopleAnswer;
+            audit(before: Option<i64>, limit: u32) -> Vec<AuditRow>;
+            held_bytes(tenant: u32) -> u64;
+            assets_of(tenant: u32, after: i64, limit: u32) -> Vec<(i64, AssetRow)>;
+            erase(what: Erase) -> Erased;
+            doomed(tenant: u32, limit: u32) -> Vec<(i64, String)>;
+            bury(blobs: Vec<i64>) -> ();
             sweep(now: i64, limit: u32) -> Swept;
             cleared(residue: Vec<i64>) -> ();
             ping() -> ();

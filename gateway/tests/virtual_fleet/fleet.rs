@@ -11,7 +11,7 @@ use gateway::link::message::{Attempt, Command, ListedFile, OutputKind, Report, S
 use gateway::metrics::Metrics;
 use gateway::outside::Outside;
 use gateway::store::sqlite::{Options, SqliteStore};
-use gateway::store::{Face, JobBody, NewJob, StoredState};
+use gateway::store::{Face, JobBody, KeepFor, NewJob, StoredState};
 use gateway::ticket_desk::TicketDesk;
 use gateway::workflow::Limits;
 use scheduler::AttemptEnd;
@@ -221,6 +221,8 @@ impl<'s> Fleet<'s> {
             accepted_at: self.engine.now(),
             retention_ms: 1_000_000_000,
             webhook: None,
+            keep_for: KeepFor::default(),
+            queue: u32::MAX,
         };
         self.engine.submit(new, None).await.unwrap();
     }

@@ -34,7 +34,9 @@ fn settings(more: &str) -> String {
         longest_pause_seconds = 1
         timeout_seconds = 1
         {more}
-        [webhooks.tenants.default]
+        [[tenants]]
+        name = "default"
+        [tenants.webhook]
         keys = [{{ id = "k1", secret = "{SECRET}" }}]
         "#
     )

@@ -36,13 +36,9 @@ async fn while_a_key_is_replaced_events_are_signed_with_both() {
 #[tokio::test]
 async fn a_tenant_has_a_receiver_for_all_its_jobs() {
     let receiver = Receiver::start().await;
-    let own = format!(
-        "[webhooks.tenants.default]\nurl = \"{}\"\nevents = [\"job.succeeded\"]",
-        receiver.url("/own")
-    );
+    let own = format!("[tenants.webhook]\nurl = \"{}\"\nevents = [\"job.succeeded\"]", receiver.url("/own"));
     let world =
-        World::with(vec![SimConfig::default()], &settings("").replace("[webhooks.tenants.default]", &own))
-            .await;
+        World::with(vec![SimConfig::default()], &settings("").replace("[tenants.webhook]", &own)).await;
     world.usable().await;
     let other = Receiver::start().await;
     let named = submit(&world, 1, &other.url("/"), &[]).await;

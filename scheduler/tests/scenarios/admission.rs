@@ -33,6 +33,23 @@ fn one_tenants_full_backlog_leaves_the_door_open_for_another() {
 }
 
 #[test]
+fn a_tenants_own_bound_counts_where_it_is_lower() {
+    let mut world = World::with_config(Config { tenant_queue: 2, ..Config::default() });
+    let bounded = |queue| {
+        let mut wanted = sdxl();
+        wanted.spec.queue = queue;
+        wanted
+    };
+    world.submit(bounded(1));
+    let refused = world.submit(bounded(1));
+    world.expect(Refused(refused, RefusalReason::TenantQueueFull));
+    let admitted = world.submit(bounded(5));
+    assert_eq!(world.phase(admitted), Some(Phase::Queued));
+    let refused = world.submit(bounded(5));
+    world.expect(Refused(refused, RefusalReason::TenantQueueFull));
+}
+
+#[test]
 fn a_drain_takes_nothing_places_nothing_and_lets_what_runs_finish() {
     let mut world = World::without_prefetch(&[T4]);
     let running = world.running(sdxl(), 0);
@@ -56,7 +73,7 @@ fn jobs_submitted_together_are_refused_together_when_the_last_would_not_fit() {
     let mut world = World::with_config(config);
     world.submit(sdxl());
     let reason = |world: &World, tenant, jobs| {
-        world.scheduler.would_refuse(TenantId(tenant), jobs).map(|refusal| refusal.reason)
+        world.scheduler.would_refuse(TenantId(tenant), u32::MAX, jobs).map(|refusal| refusal.reason)
     };
     assert_eq!(reason(&world, 1, 2), None);
     assert_eq!(reason(&world, 1, 3), Some(RefusalReason::TenantQueueFull));

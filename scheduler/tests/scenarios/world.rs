@@ -79,6 +79,7 @@ pub fn work(shape: u64, run_ms: u32, gib: u32, checkpoints: &[u64]) -> Wanted {
             tenant: TenantId(1),
             weight: 1,
             concurrency: u32::MAX,
+            queue: u32::MAX,
             class: Class::Normal,
             order: None,
             accepted_at: START,

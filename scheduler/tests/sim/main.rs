@@ -288,6 +288,7 @@ impl Sim {
             tenant: TenantId(u32::try_from(self.chance.below(3)).unwrap()),
             weight: 1,
             concurrency: u32::MAX,
+            queue: u32::MAX,
             class: [Class::Batch, Class::Normal, Class::Interactive]
                 [usize::try_from(self.chance.below(3)).unwrap()],
             order: None,

@@ -23,7 +23,9 @@ ports = []
 first_retry_ms = 50
 longest_retry_seconds = 1
 longest_pause_seconds = 1
-[webhooks.tenants.default]
+[[tenants]]
+name = "default"
+[tenants.webhook]
 keys = [{ id = "k1", secret = "a secret of at least thirty-two characters" }]
 "#;
 

@@ -122,7 +122,7 @@ async fn try_retry(
         return Err(impossible("it came with a partner key, which is never kept: submit it anew"));
     }
     let delivery = kept.delivery.clone();
-    let wanted = again(app, &seen, kept, body_hash).await?;
+    let wanted = again((app, caller), &seen, kept, body_hash).await?;
     let now = app.engine.now();
     let key = key.map(|key| (key, None));
     let mut job = submit::job(app, caller, Face::Private, wanted, key, (time::job_id(now), now))?;
@@ -150,12 +150,12 @@ fn impossible(why: &'static str) -> ApiError {
 
 /// What the old job wanted, judged anew; the bytes that it read are the bytes it reads again.
 async fn again(
-    app: &Arc<Shared>,
+    (app, caller): (&Arc<Shared>, &Caller),
     old: &Seen,
     kept: JobBody,
     body_hash: [u8; 32],
 ) -> Result<Wanted, ApiError> {
-    let mut judged = submit::judge_apart(app, &kept.workflow).await?;
+    let mut judged = submit::judge_apart(app, caller, &kept.workflow).await?;
     for reference in &mut judged.references {
         pin_again(reference, &kept);
     }

@@ -1,5 +1,6 @@
 //! Jobs: submit with a replaying idempotency key, get (and wait for a change), list.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::super::listing::{self, More, Page};
 use super::super::respond::{json, json_text};
 use super::super::state::{App, Shared};
 use super::super::view::{self, Outlook, Seen};
-use super::super::{body, submit, time};
+use super::super::{body, quota, submit, time};
 use super::follow::Follower;
 use super::render::Setting;
 use super::submission::Body;
@@ -48,6 +49,7 @@ const WAIT_MARGIN: Duration = Duration::from_secs(1);
         (status = 422, description = "Well formed, but never to be carried out."),
         (status = 429, description = "`queue_full`: come again after `Retry-After`.")))]
 pub(super) async fn submit(app: App, caller: Who, request: Request) -> Result<Response, ApiError> {
+    quota::rate(&app, &caller, NonZeroU32::MIN)?;
     let key = submit::idempotency_key(request.headers())?;
     let base = view::base_url(&app, request.headers());
     let read = body::read(&app, request).await?;
@@ -77,6 +79,7 @@ pub(super) async fn make(
     asked: submission::Asked,
     key: Option<String>,
 ) -> Result<NewJob, ApiError> {
+    quota::storage(app, caller).await?;
     let submission::Judged { wanted, max_cost_micros } = submission::judge(app, caller, asked).await?;
     let now = app.engine.now();
     let key = key.map(|key| (key, None));

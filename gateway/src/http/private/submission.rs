@@ -176,7 +176,7 @@ pub(super) async fn judge(app: &Arc<Shared>, caller: &Caller, asked: Asked) -> R
             (workflow, Some(used))
         }
     };
-    let judged = submit::judge_apart(app, &workflow).await?;
+    let judged = submit::judge_apart(app, caller, &workflow).await?;
     let wanted = Wanted {
         workflow,
         judged,

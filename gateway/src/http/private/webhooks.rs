@@ -228,7 +228,7 @@ async fn whose(app: &Shared, caller: &Caller, named: Option<String>) -> Result<O
     let Some(name) = named.filter(|name| *name != caller.tenant.name) else {
         return Ok(Some(caller.tenant.id));
     };
-    if caller.scope < Scope::Admin {
+    if !caller.scope.allows(Scope::Admin) {
         return Err(ApiError::new(ErrorKind::Forbidden, "forbidden", "this key sees its own tenant only"));
     }
     if name == "*" {

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::http::header::HeaderMap;
 use axum::response::Response;
 use serde::Serialize;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::super::error::ApiError;
@@ -13,7 +14,7 @@ use super::super::listing::{self, Page};
 use super::super::respond::{json, json_text};
 use super::super::state::{App, Shared};
 use super::super::view::{self, Seen};
-use super::super::{body, submit, time};
+use super::super::{body, quota, submit, time};
 use super::{render, submission};
 use crate::engine::SubmitError;
 use crate::store::{Face, StoredState};
@@ -23,6 +24,7 @@ type Who = Extension<Arc<Caller>>;
 
 /// `POST /jobs`: 201 once the job is on disk and admitted.
 pub(super) async fn submit(app: App, caller: Who, request: Request) -> Result<Response, ApiError> {
+    quota::rate(&app, &caller, NonZeroU32::MIN)?;
     let key = submit::idempotency_key(request.headers())?;
     let base = view::base_url(&app, request.headers());
     let submitted = try_submit(&app, &caller, request, key.clone(), &base).await;
@@ -47,12 +49,14 @@ async fn is_used(app: &Shared, caller: &Caller, key: &str) -> bool {
 
 async fn try_submit(
     app: &Arc<Shared>,
-    caller: &Caller,
+    caller: &Arc<Caller>,
     request: Request,
     key: Option<String>,
     base: &str,
 ) -> Result<Response, ApiError> {
-    let wanted = body::read_as(app, request, submission::read).await?;
+    let who = caller.clone();
+    let wanted = body::read_as(app, request, move |app, bytes| submission::read(app, &who, bytes)).await?;
+    quota::storage(app, caller).await?;
     let partner_key = wanted.partner_key.clone();
     let now = app.engine.now();
     let job =

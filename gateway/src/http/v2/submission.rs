@@ -12,6 +12,7 @@ use super::super::error::ApiError;
 use super::super::state::Shared;
 use super::super::submit::{self, Wanted};
 use crate::link::message::Secret;
+use crate::tenant::Caller;
 
 const MAX_PRIORITY: i64 = 1_000_000;
 
@@ -30,7 +31,7 @@ struct Body<'a> {
 }
 
 /// Reads and judges a submission.
-pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
+pub(super) fn read(app: &Shared, caller: &Caller, bytes: &[u8]) -> Result<Wanted, ApiError> {
     let body: Body<'_> = serde_json::from_slice(bytes)
         .map_err(|error| ApiError::invalid(format!("the body is not a JSON object as expected: {error}")))?;
     let text = body.workflow.ok_or_else(|| ApiError::invalid("workflow is missing"))?.get();
@@ -45,7 +46,7 @@ pub(super) fn read(app: &Shared, bytes: &[u8]) -> Result<Wanted, ApiError> {
     let partner_key = body.extra_data.map(partner_key).transpose()?.flatten();
     let labels = body.metadata.map(labels).transpose()?.unwrap_or_default();
     let order = body.priority.map(order).transpose()?;
-    let judged = submit::judge(app, text)?;
+    let judged = submit::judge(app, caller, text)?;
     Ok(Wanted {
         workflow: text.into(),
         judged,

@@ -2,19 +2,19 @@
 //! (CONTRACT §5). Parts may come in any order, so nothing is minted before the last one was read.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::extract::multipart::{Field, Multipart, MultipartError, MultipartRejection};
 use axum::http::StatusCode;
-use axum::http::header::HeaderMap;
+use axum::http::header::{CONTENT_LENGTH, HeaderMap};
 use axum::response::Response;
 use tracing::warn;
 use uuid::Uuid;
 
 use super::super::error::{ApiError, ErrorKind};
 use super::super::state::{App, Shared};
-use super::super::view;
+use super::super::{body, quota, view};
 use super::assets::{Said, minted, read_hash};
 use crate::artifacts::{Artifacts, Upload, Uploaded};
 use crate::store::{AssetAnswer, AssetCall, NewAsset};
@@ -23,6 +23,8 @@ use crate::tenant::Caller;
 /// Bounds of the parts beside the file.
 const MAX_PARTS: usize = 64;
 const MAX_TEXT_BYTES: usize = 4096;
+/// Slower than this an upload is given up, after the time that it may pause.
+const LEAST_BYTES_PER_SECOND: u64 = 16 << 10;
 
 /// What has been read of a body.
 #[derive(Default)]
@@ -47,6 +49,14 @@ pub(super) async fn upload(
             "the body must be multipart/form-data",
         )
     })?;
+    body::require_plain(&headers)?;
+    let _place = app.uploads.enter(&caller, app.limits.max_uploads_per_key).ok_or_else(|| {
+        ApiError::new(ErrorKind::Busy, "too_many_uploads", "too many uploads at once with this key")
+            .retry_after(1)
+    })?;
+    let largest = app.limits.max_asset_bytes;
+    let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let _room = quota::room(&app, &caller, declared.unwrap_or(largest).min(largest)).await?;
     let mut parts = Parts::default();
     let read = read_all(&app, multipart, &mut parts).await;
     let stored = parts.file.as_ref().map(|(_, file)| file.object_key.clone());
@@ -107,7 +117,13 @@ async fn take_file(app: &Shared, mut field: Field<'_>) -> Result<(Uuid, Uploaded
 }
 
 async fn pour(field: &mut Field<'_>, upload: &mut Upload, idle: Duration) -> Result<(), ApiError> {
+    let began = Instant::now();
+    let mut received = 0;
     while let Some(chunk) = in_time(idle, field.chunk()).await? {
+        received += chunk.len() as u64;
+        if began.elapsed() > idle + Duration::from_secs(received / LEAST_BYTES_PER_SECOND) {
+            return Err(ApiError::timed_out());
+        }
         upload.write(chunk).await?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Asset records: names a tenant gives to bytes it holds (CONTRACT §5).
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::blobs::{self, NewBlob};
@@ -176,6 +176,26 @@ const VARIANT: &str = "SELECT v.id, v.tenant, b.hash, b.size_bytes, v.content_ty
      FROM variants v JOIN outputs o ON o.seq = v.output JOIN jobs j ON j.seq = o.job JOIN blobs b ON b.seq = v.blob
      WHERE v.id = ?1 AND v.tenant = ?2";
 
+/// Uploads of a tenant after a row number, in their order.
+pub(super) fn of_tenant(
+    connection: &Connection,
+    tenant: u32,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<(i64, AssetRow)>> {
+    connection
+        .prepare_cached(
+            "SELECT a.id, a.tenant, b.hash, b.size_bytes, a.content_type, a.file_path, b.object_key, a.created_at,
+                a.expires_at, NULL, b.sink, a.seq
+             FROM assets a INDEXED BY assets_by_tenant JOIN blobs b ON b.seq = a.blob
+             WHERE a.tenant = ?1 AND a.seq > ?2 ORDER BY a.seq LIMIT ?3",
+        )
+        .and_then(|mut select| {
+            select.query_map(params![tenant, after, limit], |row| Ok((row.get(11)?, asset(row)?)))?.collect()
+        })
+        .or_fault()
+}
+
 /// An asset record, an output or a variant of one, past its time or not.
 pub(super) fn read(connection: &Connection, tenant: u32, id: Uuid) -> Result<Option<AssetRow>> {
     for sql in [RECORD, OUTPUT, VARIANT] {
@@ -191,21 +211,23 @@ fn read_from(connection: &Connection, sql: &str, tenant: u32, id: Uuid) -> Resul
     connection
         .prepare_cached(sql)
         .or_fault()?
-        .query_row(params![id.as_bytes(), tenant], |row| {
-            Ok(AssetRow {
-                id: Uuid::from_bytes(row.get(0)?),
-                tenant: row.get(1)?,
-                hash: row.get(2)?,
-                size_bytes: row.get::<_, i64>(3)?.unsigned_abs(),
-                content_type: row.get(4)?,
-                file_path: row.get(5)?,
-                object_key: row.get(6)?,
-                created_at: row.get(7)?,
-                expires_at: row.get(8)?,
-                job: row.get(9)?,
-                place: Place::from_column(row.get::<_, Option<String>>(10)?.as_deref()),
-            })
-        })
+        .query_row(params![id.as_bytes(), tenant], asset)
         .optional()
         .or_fault()
+}
+
+fn asset(row: &Row<'_>) -> rusqlite::Result<AssetRow> {
+    Ok(AssetRow {
+        id: Uuid::from_bytes(row.get(0)?),
+        tenant: row.get(1)?,
+        hash: row.get(2)?,
+        size_bytes: row.get::<_, i64>(3)?.unsigned_abs(),
+        content_type: row.get(4)?,
+        file_path: row.get(5)?,
+        object_key: row.get(6)?,
+        created_at: row.get(7)?,
+        expires_at: row.get(8)?,
+        job: row.get(9)?,
+        place: Place::from_column(row.get::<_, Option<String>>(10)?.as_deref()),
+    })
 }

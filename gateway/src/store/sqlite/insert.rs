@@ -10,7 +10,7 @@ use super::events::{self, Touched};
 use super::writer::{Fresh, Writer};
 use super::{blobs, codec, outbox};
 use crate::store::{
-    EventKind, EventKinds, IdempotencyKey, Inserted, Named, NewJob, PinnedInput, Reference, Result,
+    EventKind, EventKinds, IdempotencyKey, Inserted, KeepFor, Named, NewJob, PinnedInput, Reference, Result,
     StoredResponse,
 };
 
@@ -131,6 +131,9 @@ fn write_job(connection: &Connection, job: &NewJob) -> Result<i64> {
         ])
         .or_fault()?;
     let seq = connection.last_insert_rowid();
+    if job.keep_for != KeepFor::default() {
+        keep_for(connection, seq, job.keep_for)?;
+    }
     for (name, value) in &job.labels {
         connection
             .prepare_cached("INSERT INTO job_labels (tenant, name, value, job) VALUES (?1, ?2, ?3, ?4)")
@@ -138,6 +141,18 @@ fn write_job(connection: &Connection, job: &NewJob) -> Result<i64> {
             .or_fault()?;
     }
     Ok(seq)
+}
+
+fn keep_for(connection: &Connection, seq: i64, keep: KeepFor) -> Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE jobs SET body_for_ms = ?2, originals_for_ms = ?3, deliverables_for_ms = ?4 WHERE seq = ?1",
+        )
+        .and_then(|mut update| {
+            update.execute(params![seq, keep.body_ms, keep.originals_ms, keep.deliverables_ms])
+        })
+        .or_fault()?;
+    Ok(())
 }
 
 fn write_body(connection: &Connection, seq: i64, job: &NewJob, found: &[Held]) -> Result<()> {

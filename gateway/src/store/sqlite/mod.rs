@@ -5,8 +5,10 @@
 //! No clock is read in here: what is past its time is judged by the latest time that callers told.
 
 mod assets;
+mod audit;
 mod blobs;
 mod codec;
+mod erase;
 mod error;
 mod events;
 mod fleet;
@@ -17,6 +19,7 @@ mod open;
 mod outbox;
 mod outbox_calls;
 mod outputs;
+mod people;
 mod reader;
 mod reads;
 mod records;
@@ -43,9 +46,10 @@ use self::reader::Readers;
 use self::turn::SqliteTurn;
 use self::writer::{SeenTime, Writer, WriterHandle};
 use super::{
-    AssetRow, Bells, Face, JobBody, JobRow, JobWithOutputs, KeyRow, KnownInstance, ListQuery, Listed, NewKey,
-    NewTemplate, OpenJob, Outbox, OutputRow, PutTemplate, Reference, Replay, Result, Store, StoreError,
-    Swept, TemplateRow, TemplateVersion, TenantRow, Turn, UsageQuery, UsageRow,
+    AssetRow, AuditRow, Bells, Erase, Erased, Face, JobBody, JobRow, JobWithOutputs, KeyRow, KnownInstance,
+    ListQuery, Listed, NewTemplate, OpenJob, Outbox, OutputRow, PeopleAnswer, PeopleChange, PutTemplate,
+    Reference, Replay, Result, Store, StoreError, Swept, TemplateRow, TemplateVersion, TenantRow, Turn,
+    UsageQuery, UsageRow,
 };
 
 /// How long bytes stay mintable after somebody asked whether they are held.
@@ -271,12 +275,32 @@ impl Store for SqliteStore {
         Box::pin(self.readers.call(tenants::keys))
     }
 
-    fn put_key(&self, key: NewKey) -> BoxFuture<'_, Result<KeyRow>> {
-        Box::pin(self.alone(move |writer| tenants::put_key(&writer.connection, &key)))
+    fn change_people(&self, change: PeopleChange) -> BoxFuture<'_, Result<PeopleAnswer>> {
+        Box::pin(self.alone(move |writer| people::change(&writer.connection, change)))
     }
 
-    fn revoke_key(&self, id: String, at: i64) -> BoxFuture<'_, Result<bool>> {
-        Box::pin(self.alone(move |writer| tenants::revoke_key(&writer.connection, &id, at)))
+    fn audit(&self, before: Option<i64>, limit: u32) -> BoxFuture<'_, Result<Vec<AuditRow>>> {
+        Box::pin(self.readers.call(move |connection| audit::read(connection, before, limit)))
+    }
+
+    fn held_bytes(&self, tenant: u32) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(self.readers.call(move |connection| tenants::held_bytes(connection, tenant)))
+    }
+
+    fn assets_of(&self, tenant: u32, after: i64, limit: u32) -> BoxFuture<'_, Result<Vec<(i64, AssetRow)>>> {
+        Box::pin(self.readers.call(move |connection| assets::of_tenant(connection, tenant, after, limit)))
+    }
+
+    fn erase(&self, what: Erase) -> BoxFuture<'_, Result<Erased>> {
+        Box::pin(self.alone(move |writer| erase::erase(writer, &what)))
+    }
+
+    fn doomed(&self, tenant: u32, limit: u32) -> BoxFuture<'_, Result<Vec<(i64, String)>>> {
+        Box::pin(self.readers.call(move |connection| erase::doomed(connection, tenant, limit)))
+    }
+
+    fn bury(&self, blobs: Vec<i64>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.alone(move |writer| erase::bury(&writer.connection, &blobs)))
     }
 
     fn missing(

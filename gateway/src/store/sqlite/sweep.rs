@@ -34,6 +34,8 @@ pub(super) fn sweep(writer: &mut Writer, now: i64, limit: u32) -> Result<Swept> 
         bury(connection, job, now)?;
         swept.jobs += 1;
     }
+    swept.jobs += forget_bodies(connection, now, limit)?;
+    swept.jobs += forget_outputs(connection, now, limit)?;
     forget_tombstones(connection, now, limit)?;
     swept.assets = expire_assets(connection, now, limit)?;
     swept.keys = forget_keys(connection, now, limit)?;
@@ -42,6 +44,44 @@ pub(super) fn sweep(writer: &mut Writer, now: i64, limit: u32) -> Result<Swept> 
     forget_catalogues(connection, now, limit)?;
     forget_usage(connection, now, limit)?;
     Ok(swept)
+}
+
+/// Bodies of jobs whose tenant keeps them for less time than the records.
+fn forget_bodies(connection: &Connection, now: i64, limit: u32) -> Result<u64> {
+    let jobs = numbers(
+        connection,
+        "SELECT seq FROM jobs WHERE state >= 3 AND body_for_ms IS NOT NULL AND tombstone_until IS NULL
+            AND ended_at + body_for_ms <= ?1 ORDER BY ended_at + body_for_ms LIMIT ?2",
+        now,
+        limit,
+    )?;
+    for job in &jobs {
+        for forget in
+            ["DELETE FROM job_bodies WHERE job = ?1", "UPDATE jobs SET body_for_ms = NULL WHERE seq = ?1"]
+        {
+            connection.prepare_cached(forget).and_then(|mut forget| forget.execute([job])).or_fault()?;
+        }
+    }
+    Ok(jobs.len() as u64)
+}
+
+/// The same for outputs.
+fn forget_outputs(connection: &Connection, now: i64, limit: u32) -> Result<u64> {
+    let jobs = numbers(
+        connection,
+        "SELECT seq FROM jobs WHERE state >= 3 AND deliverables_for_ms IS NOT NULL AND tombstone_until IS NULL
+            AND ended_at + deliverables_for_ms <= ?1 ORDER BY ended_at + deliverables_for_ms LIMIT ?2",
+        now,
+        limit,
+    )?;
+    for job in &jobs {
+        outputs::forget_job(connection, *job, now)?;
+        connection
+            .prepare_cached("UPDATE jobs SET deliverables_for_ms = NULL WHERE seq = ?1")
+            .and_then(|mut update| update.execute([job]))
+            .or_fault()?;
+    }
+    Ok(jobs.len() as u64)
 }
 
 /// Makes a job a tombstone: only its ids and times stay.

@@ -56,6 +56,10 @@ pub struct NewJob {
     pub retention_ms: i64,
     /// Who is told of its events.
     pub webhook: Option<super::Webhook>,
+    /// What of it is forgotten before its record.
+    pub keep_for: KeepFor,
+    /// Most jobs of the tenant that may wait with it; `u32::MAX`: no bound of its own. Not kept.
+    pub queue: u32,
 }
 
 /// Which template a job was made from.
@@ -67,6 +71,18 @@ pub struct TemplateUse {
     pub version: u32,
     /// The seeds it runs with, by parameter, so that a lucky draw can be repeated.
     pub seeds: BTreeMap<String, u64>,
+}
+
+/// How long things of an ended job are kept, milliseconds after its end; `None`: as long as its record. Longer than that
+/// is as long as that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeepFor {
+    /// What was submitted.
+    pub body_ms: Option<i64>,
+    /// Original outputs.
+    pub originals_ms: Option<i64>,
+    /// What was made of them.
+    pub deliverables_ms: Option<i64>,
 }
 
 /// A caller's promise about repeats.

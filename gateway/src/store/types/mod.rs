@@ -54,6 +54,28 @@ pub enum Left {
 pub use templates::*;
 pub use usage::*;
 
+/// What is to be deleted of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erase {
+    /// Whose.
+    pub tenant: u32,
+    /// At most so many jobs and so many uploads.
+    pub limit: u32,
+    /// Milliseconds since the epoch.
+    pub now: i64,
+}
+
+/// What was deleted of a tenant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// Jobs that are gone.
+    pub jobs: u64,
+    /// Uploads that are gone.
+    pub assets: u64,
+    /// Open jobs, which must end first: at most as many as were asked for.
+    pub open: Vec<uuid::Uuid>,
+}
+
 /// What a sweep found.
 #[derive(Debug, Clone, Default)]
 pub struct Swept {

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
-use crate::link::message::Secret;
+use crate::pictures;
 
 /// The settings of one tenant. The default bounds nothing beyond what the configuration bounds for all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,11 +21,29 @@ pub struct TenantSettings {
     /// The sink of a job that asks for none; `None`: the gateway's own store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sink: Option<String>,
-    /// What becomes of its pictures: its default, and what its jobs may choose within.
-    pub pictures: crate::pictures::Policy,
+    /// What is done to its pictures; a job chooses within it.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub pictures: pictures::Policy,
     /// Where its events go, and how they are signed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub webhook: Option<TenantWebhook>,
+    pub webhook: Option<crate::outbox::TenantWebhook>,
+}
+
+fn is_unset(policy: &pictures::Policy) -> bool {
+    *policy == pictures::Policy::default()
+}
+
+impl TenantSettings {
+    /// As it may be shown: the ids of webhook keys stay, the keys go.
+    #[must_use]
+    pub fn shown(&self) -> serde_json::Value {
+        let mut shown = serde_json::to_value(self).unwrap_or_default();
+        let keys = shown.pointer_mut("/webhook/keys").and_then(serde_json::Value::as_array_mut);
+        for key in keys.into_iter().flatten().filter_map(serde_json::Value::as_object_mut) {
+            key.shift_remove("secret");
+        }
+        shown
+    }
 }
 
 /// Bounds of one tenant; `None`: no bound of its own. How many of its attempts run at once is
@@ -104,26 +122,4 @@ pub struct Rules {
     /// Not these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<String>,
-}
-
-/// Where the events of a tenant go when a job names no place of its own.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TenantWebhook {
-    /// The receiver; `None`: only what jobs name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// Keys that sign, each with a signature of its own: two at a time are a rotation.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub keys: Vec<WebhookKey>,
-}
-
-/// A key that signs what leaves for a tenant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WebhookKey {
-    /// Its name, told with each signature.
-    pub id: String,
-    /// The shared secret.
-    pub secret: Secret,
 }

@@ -75,6 +75,7 @@ impl Darkroom {
             tenant: TenantId(u32::try_from(job.tenant.index()).unwrap_or(u32::MAX)),
             weight: u32::try_from(desk.setting().tenants[job.tenant.index()].weight).unwrap_or(1),
             concurrency: u32::MAX,
+            queue: u32::MAX,
             class: [Class::Batch, Class::Normal, Class::Interactive][usize::from(job.prio.min(2))],
             order: None,
             accepted_at: at(job.t),

@@ -4,28 +4,32 @@
 //! is taken at the start, after each change made here, and every few seconds, so that a key revoked by another
 //! process (`gateway key revoke`) stops working without a restart.
 
+mod admin;
+mod draft;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use uuid::Uuid;
 
 use crate::link::message::Secret;
-use crate::store::{KeyRow, NewKey, Scope, Store, StoreError, TenantRow};
+use crate::network::Network;
+use crate::store::{KeyRow, Scope, Store, StoreError, TenantRow};
+
+pub use admin::{Admin, AdminError, KeyDraft};
+pub use draft::check_draft;
+
+/// Who makes changes at the machine itself.
+pub const COMMAND_LINE: &str = "command line";
 
 /// The tenant of everybody while no key was ever created. Every store has it from the start.
 pub const DEFAULT_TENANT: &str = "default";
 
 /// How each key begins: scanners of leaked secrets find it by this.
 const PREFIX: &str = "dk_";
-
-/// Characters of a key that are kept to recognise it by.
-const SHOWN: usize = PREFIX.len() + 6;
 
 /// Who calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +40,10 @@ pub struct Caller {
     pub scope: Scope,
     /// The key's id; `None` by the open door.
     pub key_id: Option<String>,
+    /// From where the key works; empty: from anywhere.
+    pub networks: Vec<Network>,
+    /// When the key stops working, milliseconds since the epoch.
+    pub expires_at: Option<i64>,
 }
 
 /// A key that was just made: the only moment its secret is known.
@@ -47,7 +55,7 @@ pub struct CreatedKey {
     pub row: KeyRow,
 }
 
-/// What a new key shall be.
+/// What a new key shall be, for whoever sits at the machine: the tenant is made when new.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRequest {
     /// The tenant's name; made when new.
@@ -60,34 +68,20 @@ pub struct KeyRequest {
     pub concurrency: u32,
 }
 
-/// Why a key was not made.
-#[derive(Debug, thiserror::Error)]
-pub enum CreateKeyError {
-    /// The name is empty, longer than 64 characters, or has others than letters, digits, `-`, `_` and `.`.
-    #[error("a tenant's name is 1 to 64 letters, digits, '-', '_' or '.'")]
-    Name,
-    /// The weight is 0.
-    #[error("a tenant's weight is at least 1")]
-    Weight,
-    /// No random bytes.
-    #[error("the system gives no random bytes")]
-    Random,
-    /// See there.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// All tenants and keys. Cheap to clone.
 #[derive(Clone)]
 pub struct Tenants {
     store: Arc<dyn Store>,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Held while something is read, changed and written.
+    changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct Snapshot {
     /// Present when no key was ever created: everybody by the open door.
     everybody: Option<Arc<Caller>>,
     callers: HashMap<[u8; 32], Arc<Caller>>,
+    tenants: HashMap<u32, Arc<TenantRow>>,
 }
 
 impl std::fmt::Debug for Tenants {
@@ -103,7 +97,8 @@ impl Tenants {
     /// See [`StoreError`]; `Damaged` when the default tenant is missing.
     pub async fn open(store: Arc<dyn Store>) -> Result<Self, StoreError> {
         let snapshot = Snapshot::take(&*store).await?;
-        Ok(Self { store, snapshot: Arc::new(ArcSwap::from_pointee(snapshot)) })
+        let changing = Arc::default();
+        Ok(Self { store, snapshot: Arc::new(ArcSwap::from_pointee(snapshot)), changing })
     }
 
     /// Reads all keys again.
@@ -140,8 +135,8 @@ impl Tenants {
         self.snapshot.load().everybody.is_none()
     }
 
-    /// The owner of a key. The look-up is by hash, so its time tells nothing of any stored key; the comparison that
-    /// decides takes constant time.
+    /// The owner of a key that works now. The look-up is by hash, so its time tells nothing of any stored key; the
+    /// comparison that decides takes constant time.
     #[must_use]
     pub fn caller(&self, key: &str) -> Option<Arc<Caller>> {
         if !key.starts_with(PREFIX) {
@@ -150,39 +145,29 @@ impl Tenants {
         let presented = blake3::hash(key.as_bytes());
         let snapshot = self.snapshot.load();
         let (stored, caller) = snapshot.callers.get_key_value(presented.as_bytes())?;
-        (blake3::Hash::from_bytes(*stored) == presented).then(|| caller.clone())
+        let is_known = blake3::Hash::from_bytes(*stored) == presented;
+        let is_alive = caller.expires_at.is_none_or(|at| at > now());
+        (is_known && is_alive).then(|| caller.clone())
     }
 
-    /// A tenant, as far as somebody can call for it.
+    /// Changes to tenants and keys, made by `by`: the id of a key, or who else it is.
     #[must_use]
-    pub fn tenant(&self, id: u32) -> Option<TenantRow> {
-        let snapshot = self.snapshot.load();
-        let mut callers = snapshot.callers.values().chain(&snapshot.everybody);
-        callers.find(|caller| caller.tenant.id == id).map(|caller| caller.tenant.clone())
+    pub fn admin(&self, by: impl Into<String>) -> Admin {
+        Admin::new(self.clone(), by.into())
+    }
+
+    /// A tenant, whether it has keys or not.
+    #[must_use]
+    pub fn tenant(&self, id: u32) -> Option<Arc<TenantRow>> {
+        self.snapshot.load().tenants.get(&id).cloned()
     }
 
     /// Makes a key. From then on the door is closed to callers without one.
     ///
     /// # Errors
-    /// See [`CreateKeyError`].
-    pub async fn create_key(&self, request: KeyRequest) -> Result<CreatedKey, CreateKeyError> {
-        check(&request)?;
-        let mut random = [0; 32];
-        fill_random(&mut random)?;
-        let secret = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
-        let key = NewKey {
-            id: format!("key_{}", Uuid::now_v7().simple()),
-            hash: *blake3::hash(secret.as_bytes()).as_bytes(),
-            prefix: secret.chars().take(SHOWN).collect(),
-            tenant: request.tenant,
-            weight: request.weight,
-            concurrency: request.concurrency,
-            scope: request.scope,
-            created_at: jiff::Timestamp::now().as_millisecond(),
-        };
-        let row = self.store.put_key(key).await?;
-        self.refresh().await?;
-        Ok(CreatedKey { secret: Secret(secret), row })
+    /// See [`AdminError`].
+    pub async fn create_key(&self, request: KeyRequest) -> Result<CreatedKey, AdminError> {
+        self.admin(COMMAND_LINE).create_key(request, None, Vec::new()).await
     }
 
     /// All keys, revoked ones included; never the secrets.
@@ -193,54 +178,61 @@ impl Tenants {
         self.store.keys().await
     }
 
+    /// All tenants, removed ones included.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn tenants(&self) -> Result<Vec<TenantRow>, StoreError> {
+        self.store.tenants().await
+    }
+
     /// Revokes a key by its id or its prefix; `false` when there is none.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn revoke(&self, id: &str) -> Result<bool, StoreError> {
-        let found = self.store.revoke_key(id.to_owned(), jiff::Timestamp::now().as_millisecond()).await?;
-        self.refresh().await?;
-        Ok(found)
+        match self.admin(COMMAND_LINE).revoke_key(id).await {
+            Ok(()) => Ok(true),
+            Err(AdminError::Store(error)) => Err(error),
+            Err(_) => Ok(false),
+        }
     }
 }
 
-fn check(request: &KeyRequest) -> Result<(), CreateKeyError> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if !(1..=64).contains(&request.tenant.len()) || !request.tenant.chars().all(is_plain) {
-        return Err(CreateKeyError::Name);
-    }
-    if request.weight == 0 {
-        return Err(CreateKeyError::Weight);
-    }
-    Ok(())
-}
-
-/// Random bytes of the TLS provider, the only source of secrets in this process.
-fn fill_random(bytes: &mut [u8]) -> Result<(), CreateKeyError> {
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    provider.secure_random.fill(bytes).map_err(|_| CreateKeyError::Random)
+/// Milliseconds since the epoch.
+fn now() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }
 
 impl Snapshot {
     async fn take(store: &dyn Store) -> Result<Self, StoreError> {
         let keys = store.keys().await?;
-        let everybody = if keys.is_empty() { Some(everybody(store).await?) } else { None };
+        let tenants = store.tenants().await?;
+        let everybody = if keys.is_empty() { Some(everybody(&tenants)?) } else { None };
         let alive = keys.into_iter().filter(|key| key.revoked_at.is_none());
         let callers = alive
             .map(|key| {
-                let caller = Caller { tenant: key.tenant, scope: key.scope, key_id: Some(key.id) };
+                let caller = Caller {
+                    tenant: key.tenant,
+                    scope: key.scope,
+                    key_id: Some(key.id),
+                    networks: key.networks,
+                    expires_at: key.expires_at,
+                };
                 (key.hash, Arc::new(caller))
             })
             .collect();
-        Ok(Self { everybody, callers })
+        let tenants = tenants.into_iter().map(|tenant| (tenant.id, Arc::new(tenant))).collect();
+        Ok(Self { everybody, callers, tenants })
     }
 }
 
-async fn everybody(store: &dyn Store) -> Result<Arc<Caller>, StoreError> {
-    let tenants = store.tenants().await?;
+fn everybody(tenants: &[TenantRow]) -> Result<Arc<Caller>, StoreError> {
     let tenant = tenants
-        .into_iter()
+        .iter()
         .find(|tenant| tenant.name == DEFAULT_TENANT)
+        .cloned()
         .ok_or_else(|| StoreError::Damaged("the default tenant is missing".into()))?;
-    Ok(Arc::new(Caller { tenant, scope: Scope::Admin, key_id: None }))
+    let (networks, expires_at) = (Vec::new(), None);
+    Ok(Arc::new(Caller { tenant, scope: Scope::Admin, key_id: None, networks, expires_at }))
 }

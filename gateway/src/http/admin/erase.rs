@@ -1,0 +1,111 @@
+//! `DELETE /v1/tenants/{name}/data`: all that a tenant has. Open jobs are canceled, rows and bytes go, the audit log
+//! keeps how many. Works as long as a request may; repeated until `done`, it picks up where it was.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::{Path, Query};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::super::error::ApiError;
+use super::super::respond::json;
+use super::super::state::{App, Shared};
+use super::{admin, find};
+use crate::store::Erase;
+use crate::tenant::Caller;
+
+/// Jobs and files of one transaction.
+const PART: u32 = 200;
+/// How often ends of canceled jobs are looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Whose data.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Whose {
+    /// One of the tenant's users only.
+    pub(super) user: Option<String>,
+}
+
+impl Whose {
+    /// Jobs do not tell their users yet.
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        match self.user {
+            None => Ok(()),
+            Some(_) => Err(ApiError::refused("unsupported", "user is not supported yet")),
+        }
+    }
+}
+
+#[derive(Serialize, Default)]
+struct Answer {
+    /// Nothing is left.
+    done: bool,
+    jobs: u64,
+    assets: u64,
+    files: u64,
+    /// Some of the jobs that are being canceled; more may follow.
+    open_jobs: usize,
+}
+
+/// `DELETE /v1/tenants/{name}/data?user=`.
+pub(super) async fn erase(
+    app: App,
+    caller: Extension<Arc<Caller>>,
+    Path(name): Path<String>,
+    Query(whose): Query<Whose>,
+) -> Result<Response, ApiError> {
+    whose.check()?;
+    let tenant = find(&app.tenants, &name).await?;
+    let until = Instant::now() + app.limits.request_timeout / 2;
+    let mut answer = Answer::default();
+    let worked = work(&app, tenant.id, until, &mut answer).await;
+    // What went is noted also when the rest failed.
+    admin(&app.tenants, &caller).note_deletion(&name, (answer.jobs, answer.assets)).await?;
+    worked?;
+    json(StatusCode::OK, &answer)
+}
+
+async fn work(app: &Shared, tenant: u32, until: Instant, answer: &mut Answer) -> Result<(), ApiError> {
+    loop {
+        let erased = app.engine.store().erase(Erase { tenant, limit: PART, now: app.engine.now() }).await?;
+        answer.jobs += erased.jobs;
+        answer.assets += erased.assets;
+        answer.open_jobs = erased.open.len();
+        for job in &erased.open {
+            app.engine.cancel(*job).await?;
+        }
+        let files = delete_files(app, tenant).await?;
+        answer.files += files;
+        let is_idle = erased.jobs == 0 && erased.assets == 0 && files == 0;
+        if is_idle && erased.open.is_empty() {
+            answer.done = true;
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Ok(());
+        }
+        if is_idle {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// Bytes first, then the rows that name them: an interrupted deletion finds them again.
+async fn delete_files(app: &Shared, tenant: u32) -> Result<u64, ApiError> {
+    let doomed = app.engine.store().doomed(tenant, PART).await?;
+    let mut gone = Vec::with_capacity(doomed.len());
+    for (blob, key) in doomed {
+        app.artifacts.delete(&key).await?;
+        gone.push(blob);
+    }
+    let count = gone.len() as u64;
+    if count > 0 {
+        app.engine.store().bury(gone).await?;
+    }
+    Ok(count)
+}

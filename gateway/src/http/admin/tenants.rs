@@ -1,0 +1,155 @@
+//! Tenants: list, make, get, change, remove. Secrets of webhooks are taken and never shown.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Path, Request};
+use axum::http::StatusCode;
+use axum::response::Response;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::super::error::ApiError;
+use super::super::respond::json;
+use super::super::state::{App, Shared};
+use super::super::{body, time};
+use super::{admin, find, merge, read};
+use crate::store::{TenantDraft, TenantRow, TenantSettings};
+use crate::tenant::Caller;
+
+type Who = Extension<Arc<Caller>>;
+
+#[derive(Serialize)]
+struct Tenant<'a> {
+    name: &'a str,
+    weight: u32,
+    /// `null`: no bound.
+    concurrency: Option<u32>,
+    settings: Value,
+    /// `file` or `api`: where it is changed.
+    defined_in: &'static str,
+    removed_at: Option<Timestamp>,
+    held_bytes: u64,
+}
+
+async fn render<'a>(app: &Shared, tenant: &'a TenantRow) -> Result<Tenant<'a>, ApiError> {
+    Ok(Tenant {
+        name: &tenant.name,
+        weight: tenant.weight,
+        concurrency: (tenant.concurrency != u32::MAX).then_some(tenant.concurrency),
+        settings: tenant.settings.shown(),
+        defined_in: if tenant.in_file { "file" } else { "api" },
+        removed_at: tenant.retired_at.map(time::at),
+        held_bytes: app.engine.store().held_bytes(tenant.id).await?,
+    })
+}
+
+async fn show(app: &Shared, status: StatusCode, tenant: &TenantRow) -> Result<Response, ApiError> {
+    json(status, &render(app, tenant).await?)
+}
+
+/// `GET /v1/tenants`.
+pub(super) async fn list(app: App) -> Result<Response, ApiError> {
+    let tenants = app.tenants.tenants().await?;
+    let mut shown = Vec::with_capacity(tenants.len());
+    for tenant in &tenants {
+        shown.push(render(&app, tenant).await?);
+    }
+    json(StatusCode::OK, &json!({"tenants": shown}))
+}
+
+/// `GET /v1/tenants/{name}`.
+pub(super) async fn get(app: App, Path(name): Path<String>) -> Result<Response, ApiError> {
+    show(&app, StatusCode::OK, &find(&app.tenants, &name).await?).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct New {
+    name: String,
+    #[serde(default = "one")]
+    weight: u32,
+    concurrency: Option<u32>,
+    #[serde(default)]
+    settings: TenantSettings,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// `POST /v1/tenants`: 201; a tenant that was removed comes back with these values.
+pub(super) async fn create(app: App, caller: Who, request: Request) -> Result<Response, ApiError> {
+    let new: New = body::read_as(&app, request, |_, bytes| read(bytes)).await?;
+    let draft = TenantDraft {
+        name: new.name,
+        weight: new.weight,
+        concurrency: new.concurrency.unwrap_or(u32::MAX),
+        settings: new.settings,
+    };
+    let made = admin(&app.tenants, &caller).add_tenant(draft).await?;
+    show(&app, StatusCode::CREATED, &made).await
+}
+
+/// `PATCH /v1/tenants/{name}`: a merge patch (RFC 7396) of `weight`, `concurrency` and `settings`. A webhook key that
+/// comes without its secret keeps the one it has.
+pub(super) async fn change(
+    app: App,
+    caller: Who,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let patch: Value = body::read_as(&app, request, |_, bytes| read(bytes)).await?;
+    let changed =
+        admin(&app.tenants, &caller).change_tenant(&name, |present| patched(present, patch)).await?;
+    show(&app, StatusCode::OK, &changed).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Changed {
+    weight: u32,
+    concurrency: Option<u32>,
+    #[serde(default)]
+    settings: TenantSettings,
+}
+
+fn patched(present: &TenantRow, patch: Value) -> Result<TenantDraft, ApiError> {
+    if !patch.is_object() {
+        return Err(ApiError::invalid("the body must be an object"));
+    }
+    let settings = serde_json::to_value(&*present.settings).map_err(|error| ApiError::internal(&error))?;
+    let mut value = json!({"weight": present.weight, "settings": settings});
+    if present.concurrency != u32::MAX {
+        value["concurrency"] = present.concurrency.into();
+    }
+    merge::apply(&mut value, patch);
+    keep_secrets(present, &mut value);
+    let changed: Changed = serde_json::from_value(value)
+        .map_err(|error| ApiError::invalid(format!("the tenant would not be as expected: {error}")))?;
+    Ok(TenantDraft {
+        name: present.name.clone(),
+        weight: changed.weight,
+        concurrency: changed.concurrency.unwrap_or(u32::MAX),
+        settings: changed.settings,
+    })
+}
+
+fn keep_secrets(present: &TenantRow, value: &mut Value) {
+    let Some(webhook) = &present.settings.webhook else { return };
+    let keys = value.pointer_mut("/settings/webhook/keys").and_then(Value::as_array_mut);
+    for key in keys.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let known =
+            webhook.keys.iter().find(|known| key.get("id").and_then(Value::as_str) == Some(&known.id));
+        if let (Some(known), false) = (known, key.contains_key("secret")) {
+            key.insert("secret".to_owned(), known.secret.0.clone().into());
+        }
+    }
+}
+
+/// `DELETE /v1/tenants/{name}`: its keys stop working. Its data is deleted by `DELETE …/data`.
+pub(super) async fn remove(app: App, caller: Who, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
+    admin(&app.tenants, &caller).retire_tenant(&name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
