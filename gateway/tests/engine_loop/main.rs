@@ -234,6 +234,49 @@ async fn a_drain_closes_the_door_and_ends_when_nothing_runs() {
     world.until(id, StoredState::Succeeded).await;
 }
 
+/// Submits a job and has it run to its end.
+async fn run_to_the_end(world: &mut World) {
+    let job = job();
+    let id = job.id;
+    world.submit(job).await.unwrap();
+    let dispatch = world.next_dispatch().await;
+    assert_eq!(dispatch.attempt, Attempt { job: id, number: 1 });
+    world.finish(dispatch.attempt).await;
+    world.until(id, StoredState::Succeeded).await;
+    assert_eq!(world.next().await, Command::Settle { attempt: dispatch.attempt });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notice_is_over_when_its_host_comes_back_and_stays_over_when_the_store_is_read_again() {
+    let mut world = World::new().await;
+    world.ready().await;
+    world.report(Report::HostLeaving { within_ms: Some(0) }).await;
+    world.report(Report::InstanceDown { instance: "gpu-0".into(), reason: "taken away".into() }).await;
+    world.instance_up().await;
+    run_to_the_end(&mut world).await;
+
+    world.flaky.broken.store(true, Ordering::SeqCst);
+    assert!(matches!(world.submit(job()).await, Err(SubmitError::Unavailable(_))));
+    world.flaky.broken.store(false, Ordering::SeqCst);
+    run_to_the_end(&mut world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notice_outlives_a_contact_that_was_lost_and_found_again() {
+    let mut world = World::new().await;
+    world.ready().await;
+    world.report(Report::HostLeaving { within_ms: Some(600_000) }).await;
+    world.report(Report::InstanceDown { instance: "gpu-0".into(), reason: "a broken cable".into() }).await;
+    world.instance_up().await;
+    let mut waiting = job();
+    waiting.plan.shape.prior_run_ms = 3_600_000; // It would be cut short.
+    let id = waiting.id;
+    world.submit(waiting).await.unwrap();
+    assert_eq!(world.row(id).await.state, StoredState::Queued);
+    world.report(Report::HostLeaving { within_ms: None }).await;
+    assert_eq!(world.next_dispatch().await.attempt, Attempt { job: id, number: 1 });
+}
+
 /// A job as it is accepted while no catalogue is known.
 fn unjudged(workflow: &str) -> gateway::store::NewJob {
     let mut job = job();
