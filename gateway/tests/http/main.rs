@@ -6,6 +6,7 @@ mod contract;
 mod doors;
 mod events;
 mod feed;
+mod placing;
 mod private;
 mod tickets;
 mod v2;
