@@ -277,6 +277,56 @@ async fn a_notice_outlives_a_contact_that_was_lost_and_found_again() {
     assert_eq!(world.next_dispatch().await.attempt, Attempt { job: id, number: 1 });
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_ends_in_the_moment_in_which_its_place_is_taken_keeps_its_outputs() {
+    let mut settings = settings();
+    settings.scheduler.preemption = 2;
+    settings.scheduler.prefetch = 0;
+    let mut world = World::with(false, settings).await;
+    world.ready().await;
+    let of_class = |class, prior_run_ms| {
+        let mut job = job();
+        (job.plan.class, job.plan.shape.prior_run_ms) = (class, prior_run_ms);
+        job.plan.shape.id = scheduler::ShapeId(u64::from(prior_run_ms));
+        job
+    };
+    let batch = of_class(scheduler::Class::Batch, 600_000);
+    let quick = of_class(scheduler::Class::Interactive, 1_000);
+    let ids = [batch.id, quick.id];
+    world.submit(batch).await.unwrap();
+    let running = world.next_dispatch().await;
+    world.tell(running.attempt, Signal::Started).await;
+    world.submit(quick).await.unwrap();
+    match world.next().await {
+        Command::Preempt { attempt, prompt, .. } => {
+            assert_eq!((attempt, prompt), (running.attempt, running.prompt));
+        }
+        other => panic!("expected a preemption, got {other:?}"),
+    }
+    // It was done when the order came: the runner goes on to its outputs.
+    world.tell(running.attempt, Signal::Executed { files: vec![world::picture()] }).await;
+    let (mut granted, mut dispatched) = (false, None);
+    while !granted || dispatched.is_none() {
+        match world.next().await {
+            Command::Grant { attempt, .. } => granted = attempt == running.attempt,
+            Command::Dispatch(dispatch) => dispatched = Some(dispatch.attempt),
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    let next = dispatched.unwrap();
+    assert_eq!(next, Attempt { job: ids[1], number: 1 }, "the seat is free as soon as nothing runs there");
+    world.tell(running.attempt, Signal::Stored { files: vec![world::stored()] }).await;
+    world.until(ids[0], StoredState::Succeeded).await;
+    assert_eq!(world.next().await, Command::Settle { attempt: running.attempt });
+    world.finish(next).await;
+    world.until(ids[1], StoredState::Succeeded).await;
+    for id in ids {
+        let row = world.row(id).await;
+        assert_eq!((row.attempt, row.faults, row.losses), (1, 0, 0));
+        assert_eq!(world.engine.store().outputs(id).await.unwrap().len(), 1);
+    }
+}
+
 /// A job as it is accepted while no catalogue is known.
 fn unjudged(workflow: &str) -> gateway::store::NewJob {
     let mut job = job();
