@@ -4,6 +4,7 @@
 mod bad_files;
 mod estimates;
 mod fresh;
+mod growth;
 mod reference;
 mod rules;
 mod support;
