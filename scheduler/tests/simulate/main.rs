@@ -5,6 +5,7 @@ mod bad_files;
 mod estimates;
 mod fresh;
 mod growth;
+mod memory;
 mod reference;
 mod rules;
 mod support;
