@@ -7,7 +7,8 @@ use scheduler::simulate::{
     AttemptOutcome, ClassIx, Generated, Job, ModelIx, PolicyKind, Replay, Scenario, darkroom_shape,
 };
 
-use crate::support::{SCENARIOS, play, scenario};
+use crate::bad_files::{FLEET, MODELS};
+use crate::support::{SCENARIOS, parse, play, scenario};
 
 /// Seeds of the scenarios that are drawn beside the public ones.
 const FRESH: [u64; 2] = [11, 12];
@@ -55,4 +56,20 @@ fn no_signature_runs_out_of_memory_twice_on_one_class_in_fresh_scenarios() {
     let runs = FRESH.into_iter().flat_map(|seed| ["mixed_vram", "heavy_tail"].map(|name| (name, seed)));
     let seen: usize = runs.map(|(name, seed)| assert_once(name, &draw(name, seed))).sum();
     assert!(seen >= 3, "only {seen} ran out of memory: nothing was proved");
+}
+
+/// Thirty jobs of one signature that is believed to fit everywhere and does not fit the small card, in three waves: each
+/// would fill all cards.
+#[test]
+fn of_many_jobs_alike_only_the_first_runs_out_of_memory() {
+    let line = |number: i64| {
+        let at = 21_000 + 300_000 * (number / 10);
+        format!(
+            "{{\"t\":{at},\"job\":\"j{number}\",\"tenant\":\"a\",\"prio\":1,\"family\":\"sd\",\"ckpt\":\"c-sd\",\"loras\":[],\
+             \"cns\":[],\"steps\":1,\"w\":1,\"h\":1,\"batch\":1,\"est_ms\":60000,\"work_ms\":60000,\
+             \"est_vram_mib\":3000,\"peak_vram_mib\":9000}}\n"
+        )
+    };
+    let scenario = parse(FLEET, MODELS, &(0..30).map(line).collect::<String>()).unwrap();
+    assert_eq!(assert_once("thirty alike", &scenario), 1, "one class ran out of memory");
 }
