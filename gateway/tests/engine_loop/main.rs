@@ -193,6 +193,7 @@ async fn a_cancel_is_on_disk_before_it_is_sent_and_never_overtakes_its_post() {
     let job = job();
     let id = job.id;
     world.submit(job).await.unwrap();
+    world.until(id, StoredState::Placed).await;
     world.engine.cancel(id).await.unwrap();
     assert_eq!(world.row(id).await.state, StoredState::Canceling);
     let dispatch = world.next_dispatch().await;
