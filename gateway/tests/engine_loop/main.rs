@@ -235,6 +235,17 @@ async fn a_drain_closes_the_door_and_ends_when_nothing_runs() {
     world.until(id, StoredState::Succeeded).await;
 }
 
+/// The instance is lost and found again, and the engine has heard of it.
+async fn come_back(world: &World) {
+    world.report(Report::InstanceDown { instance: "gpu-0".into(), reason: "not there".into() }).await;
+    world.instance_up().await;
+    let deadline = tokio::time::Instant::now() + world::PATIENCE;
+    while world.engine.fleet().instances[0].reconnects == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "it did not come back");
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Submits a job, once the engine takes it, and has it run to its end.
 async fn run_to_the_end(world: &mut World) {
     let job = job();
@@ -256,8 +267,7 @@ async fn a_notice_is_over_when_its_host_comes_back_and_stays_over_when_the_store
     let mut world = World::new().await;
     world.ready().await;
     world.report(Report::HostLeaving { within_ms: Some(0) }).await;
-    world.report(Report::InstanceDown { instance: "gpu-0".into(), reason: "taken away".into() }).await;
-    world.instance_up().await;
+    come_back(&world).await;
     run_to_the_end(&mut world).await;
 
     world.flaky.broken.store(true, Ordering::SeqCst);
@@ -271,8 +281,7 @@ async fn a_notice_outlives_a_contact_that_was_lost_and_found_again() {
     let mut world = World::new().await;
     world.ready().await;
     world.report(Report::HostLeaving { within_ms: Some(600_000) }).await;
-    world.report(Report::InstanceDown { instance: "gpu-0".into(), reason: "a broken cable".into() }).await;
-    world.instance_up().await;
+    come_back(&world).await;
     let mut waiting = job();
     waiting.plan.shape.prior_run_ms = 3_600_000; // It would be cut short.
     let id = waiting.id;
