@@ -179,8 +179,12 @@ impl Scheduler {
     /// When to send [`Event::Woke`] at the latest; `None`: not before something else happens.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Timestamp> {
-        let opening = self.fleet.next_opening().filter(|_| !self.pools.is_empty() && !self.door.is_draining());
-        [self.reconsider_at, opening, self.timers.next(), self.fleet.next_restart()].into_iter().flatten().min()
+        let opening =
+            self.fleet.next_opening().filter(|_| !self.pools.is_empty() && !self.door.is_draining());
+        [self.reconsider_at, opening, self.timers.next(), self.fleet.next_restart()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The state of an open job; `None` once it has ended or if it never was.
