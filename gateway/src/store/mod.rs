@@ -130,8 +130,6 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets files whose bytes are gone, unless something holds them again.
     fn bury(&self, blobs: Vec<i64>) -> BoxFuture<'_, Result<()>>;
 
-    /// Housekeeping: forgets what is past its time and returns the bytes that may go now. They come again after some
-    /// minutes unless they are told to be gone.
     /// What of these references leads nowhere, as it is written: what a submission would be refused for.
     fn missing(
         &self,
@@ -173,7 +171,8 @@ pub trait Store: Send + Sync + 'static {
     /// Usage of a tenant by day, class and so on, one row for each key and class of devices, by key.
     fn usage(&self, query: UsageQuery) -> BoxFuture<'_, Result<Vec<UsageRow>>>;
 
-    /// Housekeeping: forgets what is past its time and returns object keys whose bytes may go now.
+    /// Housekeeping: forgets what is past its time and returns the bytes that may go now. They come again after some
+    /// minutes unless they are told to be gone.
     fn sweep(&self, now: i64, limit: u32) -> BoxFuture<'_, Result<Swept>>;
 
     /// These rows of [`Swept::residue`] are removed from the stores.

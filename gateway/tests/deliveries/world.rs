@@ -264,5 +264,7 @@ pub fn job(workflow: &serde_json::Value) -> NewJob {
         accepted_at: i64::try_from(id.as_u128() >> 80).unwrap(),
         retention_ms: 1_000_000,
         webhook: None,
+        keep_for: KeepFor::default(),
+        queue: u32::MAX,
     }
 }
