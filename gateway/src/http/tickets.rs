@@ -4,9 +4,10 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::Path;
+use axum::http::StatusCode;
 use axum::http::header::{self, HeaderMap};
-use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use utoipa_axum::routes;
 
 use super::error::{ApiError, ErrorKind};
 use super::routes::{Need, Routes};
@@ -19,12 +20,18 @@ use crate::link::ticket::{Ask, Desk, DeskError};
 const ASK_MAX: usize = 2 << 20;
 
 /// Adds the routes of tickets.
-pub(super) fn add(routes: &mut Routes) {
-    routes.add_slow(Method::PUT, "/v1/tickets/{token}", Need::Ticket, upload);
-    routes.add(Method::POST, "/v1/tickets/{token}", Need::Ticket, ask);
+pub(super) fn add(table: &mut Routes) {
+    table.api_slow(Need::Ticket, routes!(upload));
+    table.api(Need::Ticket, routes!(ask));
 }
 
-/// `PUT /v1/tickets/{token}`: takes the bytes. The same may come again, others not.
+/// Take the bytes of a file. The same may come again, others not.
+#[utoipa::path(put, path = "/v1/tickets/{token}", tag = "tickets",
+    params(("token" = String, Path, description = "The right to it, from a ticket.")),
+    request_body(content = [u8], content_type = "application/octet-stream"), responses(
+        (status = 200, description = "They are there; `ETag` is their MD5."),
+        (status = 409, description = "`ticket_used`: by another file."),
+        (status = 410, description = "`ticket_expired`.")))]
 async fn upload(
     app: App,
     Path(token): Path<String>,
@@ -41,7 +48,14 @@ async fn upload(
     Ok((StatusCode::OK, [(header::ETAG, format!("\"{md5}\""))]).into_response())
 }
 
-/// `POST /v1/tickets/{token}`: answers what a runner asks about an upload in pieces.
+/// Answer what a runner asks about an upload in pieces.
+#[utoipa::path(post, path = "/v1/tickets/{token}", tag = "tickets",
+    params(("token" = String, Path, description = "The right to it, from a ticket.")),
+    request_body = Object, responses(
+        (status = 200, description = "The answer.", body = Object),
+        (status = 404, description = "`upload_gone`."),
+        (status = 410, description = "`ticket_expired`."),
+        (status = 422, description = "`ticket_refused`.")))]
 async fn ask(app: App, Path(token): Path<String>, body: Body) -> Result<Response, ApiError> {
     if !app.artifacts.knows_ticket(&token) {
         return Err(expired());

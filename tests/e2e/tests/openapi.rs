@@ -46,6 +46,7 @@ async fn run(command: &mut Command) -> anyhow::Result<String> {
 struct Things {
     job: String,
     batch: String,
+    key: String,
 }
 
 impl Things {
@@ -54,6 +55,9 @@ impl Things {
         let workflow = workflows::plain(1, 8);
         let template = json!({"name": "plain", "workflow": workflow, "parameters": [], "global": true});
         api.post("/v1/templates", &template).await?.expect(201)?;
+        api.post("/v1/tenants", &json!({"name": "plain"})).await?.expect(201)?;
+        let key = json!({"tenant": "plain", "scope": "read"});
+        let key = api.post("/v1/keys", &key).await?.expect(201)?.json()?;
         let one = json!({"workflow": workflow, "user": "somebody", "labels": {"a": "b"}});
         let batch = api.post("/v1/batches", &json!({"jobs": [one]})).await?.expect(201)?.json()?;
         let job = id_of(&batch["jobs"][0])?.to_owned();
@@ -62,15 +66,16 @@ impl Things {
             Ok((job["status"] == "succeeded").then_some(()))
         })
         .await?;
-        Ok(Self { job, batch: id_of(&batch)?.to_owned() })
+        Ok(Self { job, batch: id_of(&batch)?.to_owned(), key: id_of(&key)?.to_owned() })
     }
 
     /// Settings of schemathesis: these ids wherever an operation asks for one.
     fn settings(&self) -> String {
-        let Self { job, batch } = self;
+        let Self { job, batch, key } = self;
         format!(
             "[parameters]\n\"path.id\" = \"{job}\"\n\"path.name\" = \"plain\"\n\
-             [[operations]]\ninclude-path = \"/v1/batches/{{id}}\"\nparameters = {{ \"path.id\" = \"{batch}\" }}\n"
+             [[operations]]\ninclude-path = \"/v1/batches/{{id}}\"\nparameters = {{ \"path.id\" = \"{batch}\" }}\n\
+             [[operations]]\ninclude-path = \"/v1/keys/{{id}}/rotate\"\nparameters = {{ \"path.id\" = \"{key}\" }}\n"
         )
     }
 }

@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use utoipa::{IntoParams, ToSchema};
 
 use super::super::error::ApiError;
 use super::super::respond::json;
@@ -24,7 +25,8 @@ const PART: u32 = 200;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Whose data.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Whose {
     /// One of the tenant's users only.
@@ -41,7 +43,9 @@ impl Whose {
     }
 }
 
-#[derive(Serialize, Default)]
+/// What went.
+#[derive(Serialize, Default, ToSchema)]
+#[schema(as = Erased)]
 struct Answer {
     /// Nothing is left.
     done: bool,
@@ -52,7 +56,14 @@ struct Answer {
     open_jobs: usize,
 }
 
-/// `DELETE /v1/tenants/{name}/data?user=`.
+/// Delete all that a tenant has.
+///
+/// Works as long as a request may; to be repeated until `done`. The tenant and its keys stay.
+#[utoipa::path(delete, path = "/v1/tenants/{name}/data", tag = "tenants",
+    params(("name" = String, Path, description = "The tenant's name."), Whose), responses(
+        (status = 200, description = "What went with this request.", body = Answer),
+        (status = 404, description = "`not_found`."),
+        (status = 422, description = "`unsupported`.")))]
 pub(super) async fn erase(
     app: App,
     caller: Extension<Arc<Caller>>,

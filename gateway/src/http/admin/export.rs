@@ -25,7 +25,13 @@ const PAGE: u32 = 100;
 /// How long a signed URL works.
 const SIGNED_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// `GET /v1/tenants/{name}/export?user=`.
+/// All that a tenant has, a line of JSON each.
+#[utoipa::path(get, path = "/v1/tenants/{name}/export", tag = "tenants",
+    params(("name" = String, Path, description = "The tenant's name."), Whose), responses(
+        (status = 200, description = "Lines; the last one has the `type` `end`.",
+            content_type = "application/x-ndjson", body = String),
+        (status = 404, description = "`not_found`."),
+        (status = 422, description = "`unsupported`.")))]
 pub(super) async fn export(
     app: App,
     Path(name): Path<String>,

@@ -8,30 +8,31 @@ mod keys;
 mod merge;
 mod tenants;
 
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use serde::de::DeserializeOwned;
+use utoipa_axum::routes;
 
 use super::error::{ApiError, ErrorKind};
 use super::routes::{Need, Routes};
 use crate::store::{Scope, TenantRow};
 use crate::tenant::{Admin, AdminError, Caller, Tenants};
 
-/// Adds the routes.
-pub(super) fn add(routes: &mut Routes) {
+/// Adds the routes. Method and path stand in the documentation of each handler.
+pub(super) fn add(table: &mut Routes) {
     let admin = Need::Scope(Scope::Admin);
-    routes.add(Method::GET, "/v1/tenants", admin, tenants::list);
-    routes.add(Method::POST, "/v1/tenants", admin, tenants::create);
-    routes.add(Method::GET, "/v1/tenants/{name}", admin, tenants::get);
-    routes.add(Method::PATCH, "/v1/tenants/{name}", admin, tenants::change);
-    routes.add(Method::DELETE, "/v1/tenants/{name}", admin, tenants::remove);
-    routes.add_slow(Method::GET, "/v1/tenants/{name}/export", admin, export::export);
-    routes.add(Method::DELETE, "/v1/tenants/{name}/data", admin, erase::erase);
-    routes.add(Method::GET, "/v1/keys", admin, keys::list);
-    routes.add(Method::POST, "/v1/keys", admin, keys::create);
-    routes.add(Method::POST, "/v1/keys/{id}/rotate", admin, keys::rotate);
-    routes.add(Method::DELETE, "/v1/keys/{id}", admin, keys::revoke);
-    routes.add(Method::GET, "/v1/audit", admin, audit::list);
+    table.api(admin, routes!(tenants::list));
+    table.api(admin, routes!(tenants::create));
+    table.api(admin, routes!(tenants::get));
+    table.api(admin, routes!(tenants::change));
+    table.api(admin, routes!(tenants::remove));
+    table.api_slow(admin, routes!(export::export));
+    table.api(admin, routes!(erase::erase));
+    table.api(admin, routes!(keys::list));
+    table.api(admin, routes!(keys::create));
+    table.api(admin, routes!(keys::rotate));
+    table.api(admin, routes!(keys::revoke));
+    table.api(admin, routes!(audit::list));
 }
 
 /// Changes in the name of a caller.

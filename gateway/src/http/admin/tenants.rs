@@ -9,6 +9,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::super::error::ApiError;
 use super::super::respond::json;
@@ -20,12 +21,15 @@ use crate::tenant::Caller;
 
 type Who = Extension<Arc<Caller>>;
 
-#[derive(Serialize)]
+/// A tenant.
+#[derive(Serialize, ToSchema)]
 struct Tenant<'a> {
     name: &'a str,
     weight: u32,
     /// `null`: no bound.
     concurrency: Option<u32>,
+    /// As `tenants` in the configuration has them, without secrets.
+    #[schema(value_type = Object)]
     settings: Value,
     /// `file` or `api`: where it is changed.
     defined_in: &'static str,
@@ -49,29 +53,49 @@ async fn show(app: &Shared, status: StatusCode, tenant: &TenantRow) -> Result<Re
     json(status, &render(app, tenant).await?)
 }
 
-/// `GET /v1/tenants`.
+/// All tenants.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Tenants)]
+struct List<'a> {
+    tenants: Vec<Tenant<'a>>,
+}
+
+/// The tenants, removed ones too.
+#[utoipa::path(get, path = "/v1/tenants", tag = "tenants", responses(
+    (status = 200, description = "All of them.", body = List<'static>)))]
 pub(super) async fn list(app: App) -> Result<Response, ApiError> {
     let tenants = app.tenants.tenants().await?;
     let mut shown = Vec::with_capacity(tenants.len());
     for tenant in &tenants {
         shown.push(render(&app, tenant).await?);
     }
-    json(StatusCode::OK, &json!({"tenants": shown}))
+    json(StatusCode::OK, &List { tenants: shown })
 }
 
-/// `GET /v1/tenants/{name}`.
+/// One tenant.
+#[utoipa::path(get, path = "/v1/tenants/{name}", tag = "tenants",
+    params(("name" = String, Path, description = "The tenant's name.")), responses(
+        (status = 200, description = "The tenant.", body = Tenant<'static>),
+        (status = 404, description = "`not_found`.")))]
 pub(super) async fn get(app: App, Path(name): Path<String>) -> Result<Response, ApiError> {
     show(&app, StatusCode::OK, &find(&app.tenants, &name).await?).await
 }
 
-#[derive(Deserialize)]
+/// A tenant to be made.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewTenant)]
 #[serde(deny_unknown_fields)]
 struct New {
+    /// Letters, digits, `_`, `-` and `.`.
     name: String,
+    /// Its share of the fleet against others.
     #[serde(default = "one")]
     weight: u32,
+    /// Its attempts that run at once; left out: no bound.
     concurrency: Option<u32>,
+    /// As `tenants` in the configuration has them.
     #[serde(default)]
+    #[schema(value_type = Object)]
     settings: TenantSettings,
 }
 
@@ -79,7 +103,11 @@ fn one() -> u32 {
     1
 }
 
-/// `POST /v1/tenants`: 201; a tenant that was removed comes back with these values.
+/// Make a tenant. One that was removed comes back with these values.
+#[utoipa::path(post, path = "/v1/tenants", tag = "tenants", request_body = New, responses(
+    (status = 201, description = "It is there.", body = Tenant<'static>),
+    (status = 409, description = "`tenant_exists`, `tenant_in_file`."),
+    (status = 422, description = "`invalid_request`.")))]
 pub(super) async fn create(app: App, caller: Who, request: Request) -> Result<Response, ApiError> {
     let new: New = body::read_as(&app, request, |_, bytes| read(bytes)).await?;
     let draft = TenantDraft {
@@ -92,8 +120,15 @@ pub(super) async fn create(app: App, caller: Who, request: Request) -> Result<Re
     show(&app, StatusCode::CREATED, &made).await
 }
 
-/// `PATCH /v1/tenants/{name}`: a merge patch (RFC 7396) of `weight`, `concurrency` and `settings`. A webhook key that
-/// comes without its secret keeps the one it has.
+/// Change a tenant: a merge patch (RFC 7396).
+///
+/// Of `weight`, `concurrency` and `settings`. A webhook key that comes without its secret keeps the one it has.
+#[utoipa::path(patch, path = "/v1/tenants/{name}", tag = "tenants", request_body = Patch,
+    params(("name" = String, Path, description = "The tenant's name.")), responses(
+        (status = 200, description = "As it is now.", body = Tenant<'static>),
+        (status = 404, description = "`not_found`."),
+        (status = 409, description = "`tenant_in_file`, `tenant_removed`."),
+        (status = 422, description = "`invalid_request`.")))]
 pub(super) async fn change(
     app: App,
     caller: Who,
@@ -104,6 +139,22 @@ pub(super) async fn change(
     let changed =
         admin(&app.tenants, &caller).change_tenant(&name, |present| patched(present, patch)).await?;
     show(&app, StatusCode::OK, &changed).await
+}
+
+/// What changes.
+#[derive(ToSchema)]
+#[schema(as = TenantPatch)]
+#[expect(dead_code, reason = "its shape is documented; the patch is applied to the tenant's JSON")]
+struct Patch {
+    /// Its share of the fleet against others.
+    #[schema(required = false, minimum = 1)]
+    weight: u32,
+    /// Its attempts that run at once; `null`: no bound.
+    #[schema(minimum = 1)]
+    concurrency: Option<u32>,
+    /// A merge patch of the settings; `null`: the default.
+    #[schema(value_type = Option<Object>)]
+    settings: Option<TenantSettings>,
 }
 
 #[derive(Deserialize)]
@@ -148,7 +199,12 @@ fn keep_secrets(present: &TenantRow, value: &mut Value) {
     }
 }
 
-/// `DELETE /v1/tenants/{name}`: its keys stop working. Its data is deleted by `DELETE …/data`.
+/// Remove a tenant: its keys stop working, its data stays.
+#[utoipa::path(delete, path = "/v1/tenants/{name}", tag = "tenants",
+    params(("name" = String, Path, description = "The tenant's name.")), responses(
+        (status = 204, description = "It is removed."),
+        (status = 404, description = "`not_found`."),
+        (status = 409, description = "`tenant_is_default`, `tenant_in_file`.")))]
 pub(super) async fn remove(app: App, caller: Who, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
     admin(&app.tenants, &caller).retire_tenant(&name).await?;
     Ok(StatusCode::NO_CONTENT)
