@@ -23,4 +23,5 @@ mod v1_events;
 mod v1_jobs;
 mod v2;
 mod walk;
+mod ways_in;
 mod world;
