@@ -120,18 +120,17 @@ pub trait Store: Send + Sync + 'static {
     /// Uploads of a tenant in the order in which they came, with their row numbers: at most `limit` after one.
     fn assets_of(&self, tenant: u32, after: i64, limit: u32) -> BoxFuture<'_, Result<Vec<(i64, AssetRow)>>>;
 
-    /// Deletes a part of what a tenant has: ended jobs with all that belongs to them, uploads, idempotency keys. Their
-    /// bytes are marked, see [`Store::doomed`]. Open jobs stay and are told.
+    /// Deletes a part of what a tenant has, or of what was done for one person: ended jobs with outputs, keys, events and
+    /// deliveries; uploads and templates (of the tenant as a whole only); receivers that nothing leads to any more.
+    /// Usage stays and names no person. Bytes are marked, see [`Store::doomed`]. Open jobs stay and are told.
     fn erase(&self, what: Erase) -> BoxFuture<'_, Result<Erased>>;
 
-    /// Files of a tenant that nothing holds any more: at most `limit` row numbers and object keys.
-    fn doomed(&self, tenant: u32, limit: u32) -> BoxFuture<'_, Result<Vec<(i64, String)>>>;
+    /// Files of a tenant that nothing holds any more: at most `limit` row numbers and objects.
+    fn doomed(&self, tenant: u32, limit: u32) -> BoxFuture<'_, Result<Vec<(i64, StoredObject)>>>;
 
     /// Forgets files whose bytes are gone, unless something holds them again.
     fn bury(&self, blobs: Vec<i64>) -> BoxFuture<'_, Result<()>>;
 
-    /// Housekeeping: forgets what is past its time and returns the bytes that may go now. They come again after some
-    /// minutes unless they are told to be gone.
     /// What of these references leads nowhere, as it is written: what a submission would be refused for.
     fn missing(
         &self,
@@ -155,6 +154,9 @@ pub trait Store: Send + Sync + 'static {
     /// The newest enabled version of each template that the tenant may use, by name, after this name.
     fn templates(&self, tenant: u32, after: String, limit: u32) -> BoxFuture<'_, Result<Vec<TemplateRow>>>;
 
+    /// Names of a tenant's own templates, enabled or not, in order after this one.
+    fn template_names(&self, tenant: u32, after: String, limit: u32) -> BoxFuture<'_, Result<Vec<String>>>;
+
     /// All versions of one owner's template, newest first.
     fn template_versions(&self, tenant: u32, name: String) -> BoxFuture<'_, Result<Vec<TemplateVersion>>>;
 
@@ -173,7 +175,8 @@ pub trait Store: Send + Sync + 'static {
     /// Usage of a tenant by day, class and so on, one row for each key and class of devices, by key.
     fn usage(&self, query: UsageQuery) -> BoxFuture<'_, Result<Vec<UsageRow>>>;
 
-    /// Housekeeping: forgets what is past its time and returns object keys whose bytes may go now.
+    /// Housekeeping: forgets what is past its time and returns the bytes that may go now. They come again after some
+    /// minutes unless they are told to be gone.
     fn sweep(&self, now: i64, limit: u32) -> BoxFuture<'_, Result<Swept>>;
 
     /// These rows of [`Swept::residue`] are removed from the stores.

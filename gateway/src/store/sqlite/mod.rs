@@ -295,7 +295,7 @@ impl Store for SqliteStore {
         Box::pin(self.alone(move |writer| erase::erase(writer, &what)))
     }
 
-    fn doomed(&self, tenant: u32, limit: u32) -> BoxFuture<'_, Result<Vec<(i64, String)>>> {
+    fn doomed(&self, tenant: u32, limit: u32) -> BoxFuture<'_, Result<Vec<(i64, StoredObject)>>> {
         Box::pin(self.readers.call(move |connection| erase::doomed(connection, tenant, limit)))
     }
 
@@ -327,6 +327,10 @@ impl Store for SqliteStore {
 
     fn templates(&self, tenant: u32, after: String, limit: u32) -> BoxFuture<'_, Result<Vec<TemplateRow>>> {
         Box::pin(self.readers.call(move |connection| templates::list(connection, tenant, &after, limit)))
+    }
+
+    fn template_names(&self, tenant: u32, after: String, limit: u32) -> BoxFuture<'_, Result<Vec<String>>> {
+        Box::pin(self.readers.call(move |connection| templates::names_of(connection, tenant, &after, limit)))
     }
 
     fn template_versions(&self, tenant: u32, name: String) -> BoxFuture<'_, Result<Vec<TemplateVersion>>> {
