@@ -139,7 +139,7 @@ pub async fn bytes_to_be_removed_come_again_until_they_are_gone(store: Arc<dyn S
     assert!(matches!(delete(&*store, made.id, T0 + 2).await, AssetAnswer::Deleted));
     let at = T0 + 2 + HOUR;
     let swept = store.sweep(at, 10).await.unwrap();
-    assert_eq!(objects(&swept), [made.object_key.clone()]);
+    assert_eq!(objects(&swept), std::slice::from_ref(&made.object_key));
     assert!(objects(&store.sweep(at + 1, 10).await.unwrap()).is_empty(), "somebody is at it");
     let again = store.sweep(at + HOUR, 10).await.unwrap();
     assert_eq!(objects(&again), [made.object_key]);

@@ -25,7 +25,16 @@ fn told(events: &[Event]) -> Vec<(Uuid, u64, EventKind)> {
 }
 
 fn ended(job: Uuid, outcome: Outcome, at: i64) -> JobRecord {
-    JobRecord::Ended { job, attempt: None, outcome, error: None, outputs: vec![], started_at: None, at }
+    JobRecord::Ended {
+        job,
+        attempt: None,
+        outcome,
+        error: None,
+        outputs: vec![],
+        started_at: None,
+        used: None,
+        at,
+    }
 }
 
 fn attempt_ended(job: Uuid, attempt: u32, at: i64) -> JobRecord {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use gateway::outbox::{SigningKey, TenantWebhook};
 use gateway::store::{
     Erase, Erased, Face, JobRecord, KeepFor, KeyRow, ListQuery, Named, NewKey, PeopleAnswer, PeopleChange,
-    PeopleOrder, Scope, Store, TenantDraft, TenantLimits, TenantSettings, TenantWebhook, WebhookKey,
+    PeopleOrder, Scope, Store, TenantDraft, TenantLimits, TenantSettings,
 };
 
 use super::builders::*;
@@ -83,11 +84,11 @@ async fn log(store: &dyn Store) -> Vec<(String, String)> {
 
 pub async fn a_change_is_logged_without_secrets_and_one_that_fails_is_not(store: Arc<dyn Store>) {
     let mut secretive = draft("club", 3);
-    let keys = vec![WebhookKey {
+    let keys = vec![SigningKey {
         id: "k1".into(),
         secret: gateway::link::message::Secret("hush hush hush hush".into()),
     }];
-    secretive.settings.webhook = Some(TenantWebhook { url: None, keys });
+    secretive.settings.webhook = Some(TenantWebhook { keys, ..TenantWebhook::default() });
     let added = change(&*store, 1, PeopleOrder::AddTenant(secretive.clone())).await.unwrap();
     let PeopleAnswer::Tenant(added) = added else { panic!("{added:?}") };
     assert_eq!(*added.settings, secretive.settings);
@@ -234,6 +235,7 @@ pub async fn all_that_a_tenant_has_goes_part_by_part(store: Arc<dyn Store>) {
             error: None,
             outputs: vec![],
             started_at: None,
+            used: None,
             at: T0 + 3,
         }],
     )
@@ -241,7 +243,8 @@ pub async fn all_that_a_tenant_has_goes_part_by_part(store: Arc<dyn Store>) {
     .unwrap();
     assert_eq!(erase().await, erased(1, 1, &[]));
     assert_eq!(erase().await, Erased::default());
-    assert!(store.list(ListQuery { tenant: 1, limit: 9, ..ListQuery::default() }).await.unwrap().is_empty());
+    let listed = store.list(ListQuery { tenant: 1, limit: 9, ..ListQuery::default() }).await.unwrap();
+    assert!(listed.rows.is_empty());
 
     let doomed = store.doomed(1, 9).await.unwrap();
     assert_eq!(doomed.len(), 5);
