@@ -114,7 +114,7 @@ pub trait Store: Send + Sync + 'static {
     /// The audit log, newest first: at most `limit` lines before `before` (exclusive; `None`: from the newest).
     fn audit(&self, before: Option<i64>, limit: u32) -> BoxFuture<'_, Result<Vec<AuditRow>>>;
 
-    /// Bytes of all files of a tenant that are on disk, uploads and outputs, each once.
+    /// Bytes of all files of a tenant in stores of the gateway's: uploads, originals and deliverables, each once.
     fn held_bytes(&self, tenant: u32) -> BoxFuture<'_, Result<u64>>;
 
     /// Uploads of a tenant in the order in which they came, with their row numbers: at most `limit` after one.

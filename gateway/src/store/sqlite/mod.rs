@@ -24,6 +24,7 @@ mod reader;
 mod reads;
 mod records;
 mod residue;
+mod roles;
 mod schema;
 mod sweep;
 mod templates;
@@ -48,8 +49,8 @@ use self::writer::{SeenTime, Writer, WriterHandle};
 use super::{
     AssetRow, AuditRow, Bells, Erase, Erased, Face, JobBody, JobRow, JobWithOutputs, KeyRow, KnownInstance,
     ListQuery, Listed, NewTemplate, OpenJob, Outbox, OutputRow, PeopleAnswer, PeopleChange, PutTemplate,
-    Reference, Replay, Result, Store, StoreError, Swept, TemplateRow, TemplateVersion, TenantRow, Turn,
-    UsageQuery, UsageRow,
+    Reference, Replay, Result, Store, StoreError, StoredObject, Swept, TemplateRow, TemplateVersion,
+    TenantRow, Turn, UsageQuery, UsageRow,
 };
 
 /// How long bytes stay mintable after somebody asked whether they are held.

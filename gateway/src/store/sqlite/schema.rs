@@ -20,6 +20,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0007_outbox.sql"),
     include_str!("../migrations/0008_tenants.sql"),
     include_str!("../migrations/0009_erasure.sql"),
+    include_str!("../migrations/0010_roles.sql"),
 ];
 
 /// The schema version this program writes.
