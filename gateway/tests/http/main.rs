@@ -15,6 +15,7 @@ mod limits;
 mod openapi;
 mod private;
 mod proxies;
+mod security;
 mod templates;
 mod tenants;
 mod tickets;
