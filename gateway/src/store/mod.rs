@@ -78,6 +78,9 @@ pub trait Store: Send + Sync + 'static {
     /// The outputs of a job, in server order.
     fn outputs(&self, job: Uuid) -> BoxFuture<'_, Result<Vec<OutputRow>>>;
 
+    /// Originals of a job that another file stands for, those included that nothing is shown of any more.
+    fn originals(&self, job: Uuid) -> BoxFuture<'_, Result<Vec<OriginalRow>>>;
+
     /// A job by its internal id with its outputs, none before its end: one look at the store.
     fn job_with_outputs(&self, job: Uuid) -> BoxFuture<'_, Result<Option<JobWithOutputs>>>;
 

@@ -266,7 +266,5 @@ pub fn job(workflow: &serde_json::Value) -> NewJob {
         keep_for: KeepFor::default(),
         queue: u32::MAX,
         webhook: None,
-        keep_for: KeepFor::default(),
-        queue: u32::MAX,
     }
 }

@@ -275,6 +275,12 @@ async fn all_that_was_done_for_one_person_is_exported_and_deleted_in_every_store
     let (open, ended) = (&lines[1], &lines[2]);
     assert!([open, ended].into_iter().all(|line| line["user"] == "anna"), "{lines:?}");
     assert_eq!((&ended["batch"], &ended["outputs"][0]["at"]["sink"]), (&batch["id"], &json!("cn")));
+    let mint = json!({"hash": ended["originals"][0]["hash"], "file_path": "hers.png"});
+    let minted = office.ask(&club, Method::POST, "/api/v2/assets/from-hash", Some(&mint)).await;
+    let (status, minted) = (minted.status(), minted.json::<Value>().await.unwrap());
+    assert_eq!(status, StatusCode::CREATED, "{minted}");
+    let path = format!("/api/v2/assets/{}", minted["id"].as_str().unwrap());
+    assert!(office.ask(&club, Method::DELETE, &path, None).await.status().is_success());
     let told: Vec<_> = ended["events"].as_array().unwrap().iter().map(|event| &event["type"]).collect();
     assert_eq!((told.first(), told.last()), (Some(&&json!("job.accepted")), Some(&&json!("job.succeeded"))));
     assert_eq!((&lines[3]["jobs"], &lines[4]["jobs"]), (&json!(1), &json!(2)));

@@ -12,6 +12,7 @@ macro_rules! store_calls {
             job_by_public_id(tenant: u32, id: String) -> Option<JobRow>;
             job(job: Uuid) -> Option<JobRow>;
             outputs(job: Uuid) -> Vec<OutputRow>;
+            originals(job: Uuid) -> Vec<OriginalRow>;
             job_with_outputs(job: Uuid) -> Option<JobWithOutputs>;
             body(job: Uuid) -> Option<JobBody>;
             list(query: ListQuery) -> Listed;

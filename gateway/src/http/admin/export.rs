@@ -158,9 +158,16 @@ impl Lines {
         for output in store.outputs(row.id).await? {
             outputs.push(self.output(&output).await);
         }
+        let mut originals = Vec::new();
+        for original in store.originals(row.id).await? {
+            let signed = self.app.sinks.own().signed_url(&original.object_key, SIGNED_FOR).await;
+            let url = signed.ok().flatten().map(|(url, _)| url);
+            originals.push(lines::original(&original, url.as_deref()));
+        }
         let belongings = lines::Belongings {
             body: store.body(row.id).await?,
             outputs,
+            originals,
             webhook: store.outbox().webhook_of(row.id).await?,
             events: store.outbox().events_of(row.id).await?,
             undelivered: store.outbox().undelivered_of(row.id).await?,

@@ -6,7 +6,8 @@ use super::super::time;
 use crate::delivery::Place;
 use crate::link::message::Receipt;
 use crate::store::{
-    AssetRow, Event, JobBody, JobRow, OutputRow, TemplateRow, Undelivered, UsageRow, VariantRow, Webhook,
+    AssetRow, Event, JobBody, JobRow, OriginalRow, OutputRow, TemplateRow, Undelivered, UsageRow, VariantRow,
+    Webhook,
 };
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -15,6 +16,7 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 pub(super) struct Belongings {
     pub(super) body: Option<JobBody>,
     pub(super) outputs: Vec<Value>,
+    pub(super) originals: Vec<Value>,
     pub(super) webhook: Option<Webhook>,
     pub(super) events: Vec<Event>,
     pub(super) undelivered: Vec<Undelivered>,
@@ -73,6 +75,18 @@ pub(super) fn variant(variant: &VariantRow, url: Option<&str>) -> Value {
     })
 }
 
+/// An original that is not shown. Without a URL of its own it is fetched by way of its hash (`from-hash` of v2).
+pub(super) fn original(original: &OriginalRow, url: Option<&str>) -> Value {
+    json!({
+        "output_id": original.output,
+        "name": original.name,
+        "content_type": original.content_type,
+        "size_bytes": original.size_bytes,
+        "hash": format!("blake3:{}", original.hash),
+        "url": url,
+    })
+}
+
 /// What its owner calls an object of a bucket of the caller's, else which sink has it.
 fn whereabouts(place: &Place, receipt: Option<&Receipt>, url: Option<&str>) -> Value {
     let meta = receipt.and_then(|receipt| receipt.meta.as_deref()).map(parsed);
@@ -85,7 +99,7 @@ fn whereabouts(place: &Place, receipt: Option<&Receipt>, url: Option<&str>) -> V
 }
 
 pub(super) fn job(row: &JobRow, belongings: Belongings) -> Value {
-    let Belongings { body, outputs, webhook, events, undelivered } = belongings;
+    let Belongings { body, outputs, originals, webhook, events, undelivered } = belongings;
     let template = row.template.as_ref();
     json!({
         "type": "job",
@@ -104,6 +118,7 @@ pub(super) fn job(row: &JobRow, belongings: Belongings) -> Value {
         "workflow": body.as_ref().map(|body| parsed(&body.workflow)),
         "extra_pnginfo": body.as_ref().and_then(|body| body.extra_pnginfo.as_deref()).map(parsed),
         "outputs": outputs,
+        "originals": originals,
         "webhook": webhook.map(|webhook| json!({"url": &*webhook.receiver})),
         "events": events.iter().map(event).collect::<Vec<_>>(),
         "undelivered": undelivered.iter().map(letter).collect::<Vec<_>>(),

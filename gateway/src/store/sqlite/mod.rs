@@ -48,9 +48,9 @@ use self::turn::SqliteTurn;
 use self::writer::{SeenTime, Writer, WriterHandle};
 use super::{
     AssetRow, AuditRow, Bells, Erase, Erased, Face, JobBody, JobRow, JobWithOutputs, KeyRow, KnownInstance,
-    ListQuery, Listed, NewTemplate, OpenJob, Outbox, OutputRow, PeopleAnswer, PeopleChange, PutTemplate,
-    Reference, Replay, Result, Store, StoreError, StoredObject, Swept, TemplateRow, TemplateVersion,
-    TenantRow, Turn, UsageQuery, UsageRow,
+    ListQuery, Listed, NewTemplate, OpenJob, OriginalRow, Outbox, OutputRow, PeopleAnswer, PeopleChange,
+    PutTemplate, Reference, Replay, Result, Store, StoreError, StoredObject, Swept, TemplateRow,
+    TemplateVersion, TenantRow, Turn, UsageQuery, UsageRow,
 };
 
 /// How long bytes stay mintable after somebody asked whether they are held.
@@ -222,6 +222,10 @@ impl Store for SqliteStore {
 
     fn outputs(&self, job: Uuid) -> BoxFuture<'_, Result<Vec<OutputRow>>> {
         Box::pin(self.readers.call(move |connection| outputs::of_job(connection, job)))
+    }
+
+    fn originals(&self, job: Uuid) -> BoxFuture<'_, Result<Vec<OriginalRow>>> {
+        Box::pin(self.readers.call(move |connection| roles::originals(connection, job)))
     }
 
     fn job_with_outputs(&self, job: Uuid) -> BoxFuture<'_, Result<Option<JobWithOutputs>>> {

@@ -2,10 +2,11 @@
 //! long as either, and shown as long as deliverables are.
 
 use rusqlite::{Connection, params};
+use uuid::Uuid;
 
 use super::error::StoreFault;
 use super::{blobs, outputs};
-use crate::store::Result;
+use crate::store::{OriginalRow, Result};
 
 /// What a file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,32 @@ impl Role {
             Self::Deliverable => 2,
         }
     }
+}
+
+/// Originals of a job beside the files that stand for them, and those that are kept for longer.
+pub(super) fn originals(connection: &Connection, job: Uuid) -> Result<Vec<OriginalRow>> {
+    connection
+        .prepare_cached(
+            "SELECT o.id, coalesce(o.original_name, o.name), coalesce(o.original_type, o.content_type), b.size_bytes, b.hash,
+                b.object_key
+             FROM jobs j JOIN outputs o ON o.job = j.seq JOIN blobs b ON b.seq = coalesce(o.original, o.blob)
+             WHERE j.id = ?1 AND (o.original IS NOT NULL OR o.gone = 2) ORDER BY o.seq",
+        )
+        .and_then(|mut select| {
+            select
+                .query_map([job.as_bytes()], |row| {
+                    Ok(OriginalRow {
+                        output: Uuid::from_bytes(row.get(0)?),
+                        name: row.get(1)?,
+                        content_type: row.get(2)?,
+                        size_bytes: row.get::<_, i64>(3)?.unsigned_abs(),
+                        hash: row.get(4)?,
+                        object_key: row.get(5)?,
+                    })
+                })?
+                .collect()
+        })
+        .or_fault()
 }
 
 /// Lets go of the files of a job that have this role and no other.
