@@ -15,7 +15,6 @@ demo: build ## Gateway, backend-api and three simulated GPUs at work; ONCE=1 end
 
 test: build ## Everything, the official Python SDK included; skips nothing
 	@tests/setup-python
-	@tests/setup-stores
 ifdef NEXTEST
 	$(CARGO) nextest run --workspace -E 'not package(e2e)'
 	$(CARGO) test --workspace --doc

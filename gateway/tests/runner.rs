@@ -289,3 +289,51 @@ async fn an_attempt_that_is_looked_up_while_it_is_known_tells_again_where_it_sta
     assert_eq!(world.stored(sent.attempt).await, stored);
     assert_eq!(world.sim.observed().posts, 1);
 }
+
+async fn preempt(world: &World, dispatch: &gateway::link::message::Dispatch) {
+    let (attempt, prompt) = (dispatch.attempt, dispatch.prompt);
+    world.command(Command::Preempt { attempt, instance: GPU.into(), prompt }).await;
+}
+
+#[tokio::test]
+async fn work_whose_place_is_wanted_is_interrupted() {
+    let mut world = World::start().await;
+    let first = world.dispatch(&slow_picture(60.0)).await;
+    world.started(first.attempt).await;
+    preempt(&world, &first).await;
+    world.stopped(first.attempt).await;
+    assert_eq!(world.sim.observed().prompts[0].state, PromptState::Interrupted);
+    let next = world.dispatch(&picture(1)).await;
+    world.finish(next.attempt).await;
+}
+
+#[tokio::test]
+async fn work_that_is_done_when_its_place_is_wanted_goes_on_to_its_outputs() {
+    let mut world = World::start().await;
+    let sent = world.dispatch(&picture(1)).await;
+    world.executed(sent.attempt).await;
+    preempt(&world, &sent).await;
+    world.finish(sent.attempt).await;
+    assert_eq!(world.sim.observed().interrupts, 0);
+    assert!(!world.signals(sent.attempt).contains(&Signal::Stopped));
+}
+
+#[tokio::test]
+async fn work_that_has_ended_unnoticed_when_its_place_is_wanted_is_not_thrown_away() {
+    // Nobody tells that it ends, and it is not asked for before the place is wanted.
+    let mut world = World::with(comfyui_sim::Config::default(), |config| {
+        config.times.poll_after = Duration::from_secs(4);
+    })
+    .await;
+    world.sim.faults().deaf(true);
+    let sent = world.dispatch(&picture(1)).await;
+    let has_ended = |world: &World| {
+        world.sim.observed().prompts.first().is_some_and(|prompt| prompt.state == PromptState::Succeeded)
+    };
+    world.eventually("its end", has_ended).await;
+    assert!(!world.signals(sent.attempt).iter().any(|signal| matches!(signal, Signal::Executed { .. })));
+    preempt(&world, &sent).await;
+    world.finish(sent.attempt).await;
+    assert!(!world.signals(sent.attempt).contains(&Signal::Stopped));
+    assert_eq!(world.sim.observed().posts, 1);
+}

@@ -51,8 +51,33 @@ async fn sizes_of_models_are_read_from_the_folder_that_is_named() {
     let folder = models.path().to_owned();
     let named = |config: &mut gateway::runner::Config| config.instances[0].models_dir = Some(folder);
     let mut world = World::with(comfyui_sim::Config::default(), named).await;
-    let facts = world.up().await;
-    assert_eq!(facts.models_mib.get("checkpoints/sd15.safetensors"), Some(&3));
+    weighed(&mut world).await;
+    assert_eq!(told_sizes(&world), [None, Some(3)], "it is up before its models are weighed");
+
+    // It comes back with what is known of it.
+    world.seen.clear();
+    world.sim.kill().await;
+    let down = |seen: &[Report]| seen.iter().any(|r| matches!(r, Report::InstanceDown { .. })).then_some(());
+    world.until("down", down).await;
+    world.sim.restart().await.unwrap();
+    weighed(&mut world).await;
+    assert_eq!(told_sizes(&world), [Some(3)]);
+}
+
+const MODEL: &str = "checkpoints/sd15.safetensors";
+
+/// The sizes of a model, as they were told with each word that its instance is up.
+fn told_sizes(world: &World) -> Vec<Option<u32>> {
+    let sizes = world.seen.iter().filter_map(|report| match report {
+        Report::InstanceUp { facts, .. } => Some(facts.models_mib.get(MODEL).copied()),
+        _ => None,
+    });
+    sizes.collect()
+}
+
+async fn weighed(world: &mut World) {
+    let told = |report: &Report| matches!(report, Report::InstanceUp { facts, .. } if facts.models_mib.contains_key(MODEL));
+    world.until("sizes", |seen| seen.iter().any(told).then_some(())).await;
 }
 
 /// A stand-in for the metadata server of Compute Engine.

@@ -15,6 +15,9 @@ pub struct Config {
     pub lease: Millis,
     /// Prompts given to an instance behind the one it runs: 0 or 1 (DESIGN §4.6).
     pub prefetch: u32,
+    /// A prompt is given to a busy instance only when that is predicted to be free within this: late enough to decide by
+    /// what is known then, early enough that nothing idles; [`Millis::FOREVER`]: at once.
+    pub prefetch_ahead: Millis,
     /// Faults that make a job poison (DESIGN §5).
     pub fault_limit: u32,
     /// First pause after a loss; doubles with each further one …
@@ -42,6 +45,7 @@ impl Default for Config {
             tenant_queue: 500_000,
             lease: Millis::from_secs(60),
             prefetch: 1,
+            prefetch_ahead: Millis::FOREVER,
             fault_limit: 3,
             backoff_first: Millis(500),
             backoff_max: Millis::from_secs(60),
@@ -79,6 +83,7 @@ impl Config {
         check(self.tenant_queue == 0, "tenant_queue", "must be at least 1");
         check(self.lease.0 < 3_000, "lease", "must be at least 3 s: three look-ups fit into one lease");
         check(self.prefetch > 1, "prefetch", "must be 0 or 1");
+        check(self.prefetch_ahead.0 < 0, "prefetch_ahead", "must not be negative");
         check(self.fault_limit == 0, "fault_limit", "must be at least 1");
         check(self.backoff_first.0 < 0, "backoff_first", "must not be negative");
         check(self.backoff_max < self.backoff_first, "backoff_max", "must not be below backoff_first");

@@ -161,7 +161,8 @@ impl Scheduler {
     pub fn place(&mut self, now: Timestamp, out: &mut Decisions) {
         self.now = self.now.max(now);
         self.pass_time(out);
-        if self.reconsider_at.is_some_and(|at| at <= self.now) {
+        let due = [self.reconsider_at, self.fleet.next_opening()];
+        if due.into_iter().flatten().any(|at| at <= self.now) {
             self.dirty = true;
         }
         // Who was stopped, and whoever was handed back with him, changes what the others are offered.
@@ -178,7 +179,12 @@ impl Scheduler {
     /// When to send [`Event::Woke`] at the latest; `None`: not before something else happens.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Timestamp> {
-        [self.reconsider_at, self.timers.next(), self.fleet.next_restart()].into_iter().flatten().min()
+        let opening =
+            self.fleet.next_opening().filter(|_| !self.pools.is_empty() && !self.door.is_draining());
+        [self.reconsider_at, opening, self.timers.next(), self.fleet.next_restart()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The state of an open job; `None` once it has ended or if it never was.

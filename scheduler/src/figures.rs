@@ -6,8 +6,6 @@ use std::collections::BTreeMap;
 const MEMORY: u32 = 8;
 /// A prior never counts for less than against so many samples: a mean of the last few is noisy, too.
 const YIELDS: u32 = 64;
-/// The first figures are always worth keeping; later ones when the mean has moved.
-const ALWAYS_TOLD: u32 = 3;
 /// Most figures of one sort; a deployment has hundreds.
 pub(crate) const MOST_FIGURES: usize = 65_536;
 
@@ -25,13 +23,15 @@ impl Mean {
         Self { value, count, told: value }
     }
 
-    /// Takes one sample in; true when the figure is worth keeping again.
+    /// Takes one sample in; true when the figure is worth keeping again: the mean has moved, or it rests on twice as many
+    /// samples as before, so that a restart does not make it yield to its prior again.
     pub(crate) fn learn(&mut self, sample: u32) -> bool {
         self.count = self.count.saturating_add(1);
         let step = (i64::from(sample) - i64::from(self.value)) / i64::from(self.count.min(MEMORY));
         self.value = u32::try_from(i64::from(self.value) + step).unwrap_or(u32::MAX);
         let moved = self.value.abs_diff(self.told);
-        let tell = self.count <= ALWAYS_TOLD || u64::from(moved) * 10 > u64::from(self.told);
+        let is_firmer = self.count <= YIELDS && self.count.is_power_of_two();
+        let tell = is_firmer || u64::from(moved) * 10 > u64::from(self.told);
         if tell {
             self.told = self.value;
         }

@@ -5,10 +5,12 @@ use crate::device::Instance;
 use crate::fleet::GradeSet;
 use crate::jobs::Slot;
 use crate::kinds::{Kind, KindId};
+use crate::time::Timestamp;
 
 impl Scheduler {
     /// Brings the lists of the fleet in line with what happened to instances since the last placement.
     pub(crate) fn settle_fleet(&mut self) {
+        self.fleet.touch_opening(self.now);
         let touched = self.fleet.take_touched();
         if touched.is_empty() && !self.refit_due {
             return;
@@ -23,7 +25,14 @@ impl Scheduler {
                 }
                 _ => None,
             };
-            let is_open = instance.held.len() < most;
+            let mut is_open = instance.held.len() < most;
+            if let Some((_, free_at)) = place.filter(|_| is_open && !instance.held.is_empty()) {
+                let opens_at = Timestamp(free_at.0.saturating_sub(self.config.prefetch_ahead.0));
+                is_open = opens_at <= self.now;
+                if !is_open {
+                    self.fleet.open_at(ix, opens_at);
+                }
+            }
             self.refit_due |= self.fleet.list(ix, place, is_open);
         }
         if std::mem::take(&mut self.refit_due) {
@@ -35,7 +44,7 @@ impl Scheduler {
     }
 
     /// When an instance is free, as the lists keep it: an idle one since it became so.
-    fn listed_free_at(&self, instance: &Instance) -> crate::time::Timestamp {
+    fn listed_free_at(&self, instance: &Instance) -> Timestamp {
         if instance.held.is_empty() { instance.freed_at } else { self.free_at(instance) }
     }
 

@@ -71,6 +71,8 @@ pub(crate) struct Fleet {
     /// Changed since they were listed.
     touched: Vec<InstanceIx>,
     largest_mib: Option<u32>,
+    /// When seats open behind what instances run; may be out of date.
+    opening: BTreeSet<(Timestamp, InstanceIx)>,
     /// When the next of the restarts that were asked for is believed to be over; may be early.
     restarts: BTreeSet<(Timestamp, InstanceIx)>,
 }
@@ -267,6 +269,30 @@ impl Fleet {
         if let Some(grade) = self.grade_of(ix).filter(|_| is_full) {
             self.grades[grade].open.remove(&ix);
         }
+    }
+
+    /// A seat behind what an instance runs opens then, unless it is listed again before.
+    pub(crate) fn open_at(&mut self, ix: InstanceIx, at: Timestamp) {
+        self.opening.insert((at, ix));
+    }
+
+    pub(crate) fn next_opening(&self) -> Option<Timestamp> {
+        self.opening.first().map(|(at, _)| *at)
+    }
+
+    /// Instances whose next seat opens by now are looked at again.
+    pub(crate) fn touch_opening(&mut self, now: Timestamp) {
+        while let Some((_, ix)) = self.opening.first().copied().filter(|(at, _)| *at <= now) {
+            self.opening.pop_first();
+            if self.at(ix).is_some() {
+                self.touch(ix);
+            }
+        }
+    }
+
+    /// Whether an instance has an open seat.
+    pub(crate) fn is_open(&self, ix: InstanceIx) -> bool {
+        self.grade_of(ix).is_some_and(|grade| self.grades[grade].open.contains(&ix))
     }
 
     /// Places in the table, taken or not.

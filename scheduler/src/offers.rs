@@ -139,7 +139,7 @@ impl Scheduler {
         let planned = self.planned(asked.pass, ix);
         let free_at = self.expected_free(instance, ix);
         let starts_at = free_at.max(planned.free_at);
-        let is_open = instance.held.len() < 1 + self.config.prefetch as usize;
+        let is_open = self.fleet.is_open(ix);
         let repeats = self.repeats_on(asked.job, instance);
         let least = self.cost(asked.pass, run, free_at, i64::from(if repeats { 0 } else { run.bare_ms }));
         if !is_open && asked.is_beaten(least) {

@@ -247,11 +247,8 @@ impl Scheduler {
     /// Whether a busy instance was found to be worth the wait a moment ago and still is; its time is reserved again.
     fn waits_on(&mut self, pass: &Pass, slot: Slot) -> bool {
         let Some(wait) = self.waits.get(slot, self.now) else { return false };
-        let seats = 1 + self.config.prefetch as usize;
-        let Some(instance) = self.fleet.at(wait.on).filter(|instance| instance.held.len() >= seats) else {
-            return false;
-        };
-        if !instance.is_usable() || pass.fills_idle(wait.regret) {
+        let Some(instance) = self.fleet.at(wait.on) else { return false };
+        if self.fleet.is_open(wait.on) || !instance.is_usable() || pass.fills_idle(wait.regret) {
             return false;
         }
         let planned = self.planned(pass, wait.on);

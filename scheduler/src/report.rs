@@ -82,8 +82,8 @@ impl Scheduler {
         if instance.spool_full {
             return Some(Obstacle::SpoolFull);
         }
-        let seats = 1 + self.config.prefetch as usize;
-        (instance.held.len() >= seats).then_some(Obstacle::Busy { free_at })
+        let is_open = self.fleet.ix(instance.id).is_some_and(|ix| self.fleet.is_open(ix));
+        (!is_open && !instance.held.is_empty()).then_some(Obstacle::Busy { free_at })
     }
 
     fn cause(&self, now: Timestamp, job: &Job, kind: &Kind, instances: &[InstanceVerdict]) -> Cause {

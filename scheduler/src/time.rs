@@ -31,6 +31,9 @@ impl Timestamp {
 pub struct Millis(pub i64);
 
 impl Millis {
+    /// Longer than anything takes.
+    pub const FOREVER: Self = Self(i64::MAX);
+
     /// Whole seconds.
     #[must_use]
     pub const fn from_secs(seconds: i64) -> Self {

@@ -262,6 +262,8 @@ section! {
         lease_seconds: u32 = 60,
         /// Prompts given to an instance behind the one it runs: 0 or 1.
         prefetch: u32 = 1,
+        /// How long before an instance is predicted to be free it is given the next prompt, milliseconds.
+        prefetch_ahead_ms: u64 = 100,
         /// Deaths of its instance that make a running job poison.
         fault_limit: u32 = 3,
         /// Waiting this long doubles what a job counts while little else waits, seconds.

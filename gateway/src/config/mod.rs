@@ -359,6 +359,7 @@ fn scheduler_config(file: &Scheduler) -> scheduler::Config {
         tenant_queue: file.tenant_queue,
         lease: seconds(file.lease_seconds),
         prefetch: file.prefetch,
+        prefetch_ahead: scheduler::Millis(i64::try_from(file.prefetch_ahead_ms).unwrap_or(i64::MAX)),
         fault_limit: file.fault_limit,
         ageing: seconds(file.ageing_seconds),
         affinity_delay: seconds(file.affinity_delay_seconds),

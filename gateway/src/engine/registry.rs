@@ -176,9 +176,12 @@ impl Registry {
         }
         if !was_up || changed {
             change.events.push(Event::InstanceUp { instance: id, up: true });
-            // To come up is to stay, as far as the scheduler knows.
-            let at = self.hosts[self.instances[index].host].leaves_at.filter(|at| at.0 > now);
-            if at.is_some() {
+            // To come up is to stay, as far as the scheduler knows; a notice whose time has passed is over with it.
+            let leaves_at = &mut self.hosts[self.instances[index].host].leaves_at;
+            if !was_up {
+                *leaves_at = leaves_at.filter(|at| at.0 > now);
+            }
+            if let at @ Some(_) = *leaves_at {
                 change.events.push(Event::InstanceLeaves { instance: id, at });
             }
         }

@@ -193,6 +193,7 @@ async fn a_cancel_is_on_disk_before_it_is_sent_and_never_overtakes_its_post() {
     let job = job();
     let id = job.id;
     world.submit(job).await.unwrap();
+    world.until(id, StoredState::Placed).await;
     world.engine.cancel(id).await.unwrap();
     assert_eq!(world.row(id).await.state, StoredState::Canceling);
     let dispatch = world.next_dispatch().await;
@@ -232,6 +233,112 @@ async fn a_drain_closes_the_door_and_ends_when_nothing_runs() {
     assert!(matches!(refused, Err(SubmitError::Refused(_))), "{refused:?}");
     world.finish(dispatch.attempt).await;
     world.until(id, StoredState::Succeeded).await;
+}
+
+/// The instance is lost and found again, and the engine has heard of it.
+async fn come_back(world: &World) {
+    world.report(Report::InstanceDown { instance: "gpu-0".into(), reason: "not there".into() }).await;
+    world.instance_up().await;
+    let deadline = tokio::time::Instant::now() + world::PATIENCE;
+    while world.engine.fleet().instances[0].reconnects == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "it did not come back");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Submits a job, once the engine takes it, and has it run to its end.
+async fn run_to_the_end(world: &mut World) {
+    let job = job();
+    let id = job.id;
+    let deadline = tokio::time::Instant::now() + world::PATIENCE;
+    while let Err(error) = world.submit(job.clone()).await {
+        assert!(tokio::time::Instant::now() < deadline, "{error}");
+        tokio::task::yield_now().await;
+    }
+    let dispatch = world.next_dispatch().await;
+    assert_eq!(dispatch.attempt, Attempt { job: id, number: 1 });
+    world.finish(dispatch.attempt).await;
+    world.until(id, StoredState::Succeeded).await;
+    assert_eq!(world.next().await, Command::Settle { attempt: dispatch.attempt });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notice_is_over_when_its_host_comes_back_and_stays_over_when_the_store_is_read_again() {
+    let mut world = World::new().await;
+    world.ready().await;
+    world.report(Report::HostLeaving { within_ms: Some(0) }).await;
+    come_back(&world).await;
+    run_to_the_end(&mut world).await;
+
+    world.flaky.broken.store(true, Ordering::SeqCst);
+    assert!(matches!(world.submit(job()).await, Err(SubmitError::Unavailable(_))));
+    world.flaky.broken.store(false, Ordering::SeqCst);
+    run_to_the_end(&mut world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notice_outlives_a_contact_that_was_lost_and_found_again() {
+    let mut world = World::new().await;
+    world.ready().await;
+    world.report(Report::HostLeaving { within_ms: Some(600_000) }).await;
+    come_back(&world).await;
+    let mut waiting = job();
+    waiting.plan.shape.prior_run_ms = 3_600_000; // It would be cut short.
+    let id = waiting.id;
+    world.submit(waiting).await.unwrap();
+    assert_eq!(world.row(id).await.state, StoredState::Queued);
+    world.report(Report::HostLeaving { within_ms: None }).await;
+    assert_eq!(world.next_dispatch().await.attempt, Attempt { job: id, number: 1 });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_ends_in_the_moment_in_which_its_place_is_taken_keeps_its_outputs() {
+    let mut settings = settings();
+    settings.scheduler.preemption = 2;
+    settings.scheduler.prefetch = 0;
+    let mut world = World::with(false, settings).await;
+    world.ready().await;
+    let of_class = |class, prior_run_ms| {
+        let mut job = job();
+        (job.plan.class, job.plan.shape.prior_run_ms) = (class, prior_run_ms);
+        job.plan.shape.id = scheduler::ShapeId(u64::from(prior_run_ms));
+        job
+    };
+    let batch = of_class(scheduler::Class::Batch, 600_000);
+    let quick = of_class(scheduler::Class::Interactive, 1_000);
+    let ids = [batch.id, quick.id];
+    world.submit(batch).await.unwrap();
+    let running = world.next_dispatch().await;
+    world.tell(running.attempt, Signal::Started).await;
+    world.submit(quick).await.unwrap();
+    match world.next().await {
+        Command::Preempt { attempt, prompt, .. } => {
+            assert_eq!((attempt, prompt), (running.attempt, running.prompt));
+        }
+        other => panic!("expected a preemption, got {other:?}"),
+    }
+    // It was done when the order came: the runner goes on to its outputs.
+    world.tell(running.attempt, Signal::Executed { files: vec![world::picture()] }).await;
+    let (mut granted, mut dispatched) = (false, None);
+    while !granted || dispatched.is_none() {
+        match world.next().await {
+            Command::Grant { attempt, .. } => granted = attempt == running.attempt,
+            Command::Dispatch(dispatch) => dispatched = Some(dispatch.attempt),
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    let next = dispatched.unwrap();
+    assert_eq!(next, Attempt { job: ids[1], number: 1 }, "the seat is free as soon as nothing runs there");
+    world.tell(running.attempt, Signal::Stored { files: vec![world::stored()] }).await;
+    world.until(ids[0], StoredState::Succeeded).await;
+    assert_eq!(world.next().await, Command::Settle { attempt: running.attempt });
+    world.finish(next).await;
+    world.until(ids[1], StoredState::Succeeded).await;
+    for id in ids {
+        let row = world.row(id).await;
+        assert_eq!((row.attempt, row.faults, row.losses), (1, 0, 0));
+        assert_eq!(world.engine.store().outputs(id).await.unwrap().len(), 1);
+    }
 }
 
 /// A job as it is accepted while no catalogue is known.

@@ -13,6 +13,7 @@ mod feed;
 mod hostile;
 mod limits;
 mod openapi;
+mod placing;
 mod private;
 mod proxies;
 mod security;

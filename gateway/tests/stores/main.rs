@@ -1,5 +1,5 @@
 //! The artifact stores against what others made: the official SDK of Tencent COS, another server of S3, an emulator of
-//! Google Cloud Storage. `tests/setup-stores` brings them.
+//! Google Cloud Storage. `tests/setup-python` brings them.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
 #[path = "../support/cos/mod.rs"]
@@ -20,11 +20,11 @@ use tokio::process::{Child, Command};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Where `tests/setup-stores` puts things.
+/// Where `tests/setup-python` puts things.
 fn installed(path: &str) -> PathBuf {
     let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/venv-stores");
     let path = venv.join(path);
-    assert!(path.exists(), "{} is missing: run `tests/setup-stores`", path.display());
+    assert!(path.exists(), "{} is missing: run `tests/setup-python`", path.display());
     path
 }
 

@@ -293,7 +293,7 @@ impl<'s> Fleet<'s> {
 }
 
 /// Nothing here is about disks: where there is one in memory, it saves some thousand syncs.
-fn folder() -> tempfile::TempDir {
+pub fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
@@ -337,7 +337,7 @@ fn parts(setting: &Setting, folder: &tempfile::TempDir, links: Vec<EngineEnd>) -
     }
 }
 
-fn picture() -> ListedFile {
+pub fn picture() -> ListedFile {
     ListedFile {
         node_id: "9".into(),
         kind: OutputKind::Image,
@@ -346,6 +346,6 @@ fn picture() -> ListedFile {
     }
 }
 
-fn stored() -> StoredFile {
+pub fn stored() -> StoredFile {
     StoredFile { size_bytes: 5, hash: "ab".repeat(32), content_type: "image/png".into(), receipt: None }
 }

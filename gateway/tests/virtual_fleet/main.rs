@@ -11,6 +11,7 @@ mod store_calls;
 mod fleet;
 mod kinds;
 mod names;
+mod restart;
 mod script;
 mod starts;
 mod store;

@@ -420,3 +420,17 @@ fn the_summary_says_what_a_class_is_worth_and_how_long_the_backlog_takes() {
         summary.drain
     );
 }
+
+#[test]
+fn a_prompt_is_prefetched_only_shortly_before_its_seat_is_free() {
+    let config = Config { prefetch_ahead: scheduler::Millis(100), ..Config::default() };
+    let mut world = World::with_config(config);
+    world.join(0, T4);
+    let running = world.running(work(2, 10_000, 1, &[]), 0);
+    let next = world.submit(work(2, 10_000, 1, &[]));
+    assert_eq!(world.phase(next), Some(Phase::Queued), "much can happen in ten seconds");
+    let wakes = world.scheduler.next_wakeup().unwrap();
+    assert!(wakes > world.now.plus(secs(5)));
+    world.after(wakes.since(world.now)).expect(Dispatch(next, 0, attempt(1)));
+    assert_eq!(world.phase(running), Some(Phase::Running));
+}

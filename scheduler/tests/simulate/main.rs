@@ -4,6 +4,8 @@
 mod bad_files;
 mod estimates;
 mod fresh;
+mod growth;
+mod memory;
 mod reference;
 mod rules;
 mod support;

@@ -1,6 +1,7 @@
 //! The way to an instance: reached with back-off, watched by a socket, lost and found again; its catalogue, its
 //! strays, and whether it is stuck.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,16 +19,20 @@ use crate::runner::{facts, model_sizes};
 /// Newest history entries that are searched for strays; older ones do no harm.
 const HISTORY_SEARCHED: usize = 8;
 
+/// Sizes of models as last read: what they were before contact was lost they most likely still are.
+type Sizes = Arc<BTreeMap<String, u32>>;
+
 /// Keeps contact for ever.
 pub(super) async fn keep(shared: Arc<Shared>) {
     let mut told_down = false;
+    let mut sizes = Sizes::default();
     loop {
         let facts = reach(&shared, &mut told_down).await;
         shared.forget_life();
         let again = Notify::new();
         let reason = tokio::select! {
             reason = keep_socket(&shared, &again) => reason,
-            () = look_after(&shared, facts, &again) => String::new(),
+            () = look_after(&shared, facts, &mut sizes, &again) => String::new(),
         };
         shared.contact.send_replace(Contact::default());
         tracing::warn!(instance = %shared.name, reason, "instance lost");
@@ -124,15 +129,20 @@ async fn watch(shared: &Shared, mut socket: Socket) {
 }
 
 /// All that goes on while there is contact.
-async fn look_after(shared: &Shared, mut facts: InstanceFacts, again: &Notify) {
+async fn look_after(shared: &Shared, mut facts: InstanceFacts, sizes: &mut Sizes, again: &Notify) {
     let times = &shared.host.config.times;
     let mut known = read_catalogue(shared).await;
     bind(shared, &mut facts).await;
-    facts.models_mib = model_sizes::read(shared.config.models_dir.clone()).await.into();
+    facts.models_mib = sizes.clone();
     up(shared, &facts).await;
     let mut cell = shared.host.cell.clone();
     let _ = cell.wait_for(Option::is_some).await;
     search_strays(shared).await;
+    // A walk over thousands of files must not keep an instance from its work.
+    if weigh(shared, &mut facts).await {
+        up(shared, &facts).await;
+    }
+    *sizes = facts.models_mib.clone();
     let every = |period: Duration| interval_at(Instant::now() + period, period);
     let (mut refresh, mut search) = (every(times.catalogue_refresh), every(times.stray_scan));
     let mut look = every(times.bind_every);
@@ -173,11 +183,17 @@ async fn bind(shared: &Shared, facts: &mut InstanceFacts) -> bool {
 async fn refreshed(shared: &Shared, facts: &mut InstanceFacts) -> bool {
     let before = shared.catalogue();
     let known = read_catalogue(shared).await;
-    let sizes = model_sizes::read(shared.config.models_dir.clone()).await.into();
-    if std::mem::replace(&mut facts.models_mib, sizes) != facts.models_mib || shared.catalogue() != before {
+    let weighed = weigh(shared, facts).await;
+    if weighed || shared.catalogue() != before {
         up(shared, facts).await;
     }
     known
+}
+
+/// Reads the sizes of the models; whether one of them is news.
+async fn weigh(shared: &Shared, facts: &mut InstanceFacts) -> bool {
+    let sizes = model_sizes::read(shared.config.models_dir.clone()).await.into();
+    std::mem::replace(&mut facts.models_mib, sizes) != facts.models_mib
 }
 
 /// Reads the catalogue; an unreadable one leaves the last known in force.

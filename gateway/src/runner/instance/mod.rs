@@ -88,7 +88,9 @@ impl Instance {
                 }
             }
             Command::Preempt { attempt, prompt, .. } => match self.shared.board.slot(attempt) {
-                Some(slot) => slot.withdraw_unless_done(),
+                Some(slot) => {
+                    self.spawn(remove::unless_ended(self.shared.clone(), slot, attempt, prompt));
+                }
                 None => self.remove(attempt, prompt),
             },
             Command::Grant { attempt, tickets, receipts } => match self.shared.board.slot(attempt) {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use super::board::Slot;
 use super::find;
 use super::shared::Shared;
 use super::sweep;
@@ -19,6 +20,17 @@ pub(super) async fn unknown(shared: Arc<Shared>, attempt: Attempt, prompt: Uuid)
     sweep(shared.clone(), attempt).await;
     shared.leave(attempt);
     shared.signal(attempt, Signal::Stopped).await;
+}
+
+/// Has an attempt give its place up, unless its prompt has ended: its driver, who may not know yet, is about to hand its
+/// outputs over, and nothing would be won by throwing them away.
+pub(super) async fn unless_ended(shared: Arc<Shared>, slot: Arc<Slot>, attempt: Attempt, prompt: Uuid) {
+    match find::by_mark(&shared, attempt, &prompt.to_string()).await {
+        Ok((Whereabouts::Ended(_), _)) => {
+            tracing::debug!(job = %attempt.job, "ended before its place could be taken");
+        }
+        Ok(_) | Err(_) => slot.withdraw_unless_done(),
+    }
 }
 
 /// Returns when nothing of the prompt is queued or runs; for as long as it takes.

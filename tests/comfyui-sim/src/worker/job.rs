@@ -66,7 +66,7 @@ pub(crate) struct Job {
     ticks: u32,
     texts: Option<Arc<Vec<(String, String)>>>,
     /// When the time of the last node was over.
-    node_due: Option<tokio::time::Instant>,
+    pub(super) node_due: Option<tokio::time::Instant>,
 }
 
 /// Lateness up to this is made up for by the next node; more was something else.
@@ -282,7 +282,7 @@ impl Job {
     }
 
     /// Lets the time of a node pass. Timers are a millisecond late, and rendering takes its time: what the node before
-    /// was late by is made up for.
+    /// was late by is made up for, also between prompts that follow each other at once.
     pub(crate) async fn pass_node(&mut self) {
         let time = self.process.config.pace.node;
         if time.is_zero() {

@@ -15,36 +15,48 @@ use run::Ending;
 
 /// Works for as long as the process lives.
 pub(crate) async fn run(process: Arc<Process>) {
+    let mut node_due = None;
     loop {
-        let item = next(&process).await;
+        let (item, waited) = next(&process).await;
+        if waited {
+            // Time without work is not made up for.
+            node_due = None;
+        }
         process.broadcast_status();
         process.record.update(item.observed, |prompt| {
             prompt.state = PromptState::Running;
             prompt.started = Some(Instant::now());
         });
         let mut job = Job::new(&process, &item);
+        job.node_due = node_due;
         let ending = job.run().await;
+        node_due = job.node_due;
         finish(&process, &item, job, ending).await;
     }
 }
 
-/// The next prompt, once there is one and the queue is not stuck.
-async fn next(process: &Process) -> Arc<Item> {
+/// The next prompt, once there is one and the queue is not stuck, and whether it had to be waited for.
+async fn next(process: &Process) -> (Arc<Item>, bool) {
+    let mut waited = false;
     loop {
         process.faults.wait_until(|state| !state.stick_queue).await;
         let pushed = process.pushed.notified();
         let started = process.queue().start();
         match started {
-            Some(item) => return item,
+            Some(item) => return (item, waited),
             None => pushed.await,
         }
+        waited = true;
     }
 }
 
 /// Writes history, then tells everyone (PROTOCOL §8.2: in this order, after the final event).
 async fn finish(process: &Process, item: &Arc<Item>, job: Job, ending: Ending) {
     let faults = process.faults.state();
-    tokio::time::sleep(Duration::from_millis(faults.history_delay_ms)).await;
+    if faults.history_delay_ms > 0 {
+        // Without a delay no timer either: even one of no length takes a millisecond.
+        tokio::time::sleep(Duration::from_millis(faults.history_delay_ms)).await;
+    }
     process.record.update(item.observed, |prompt| {
         prompt.state = match ending {
             Ending::Succeeded | Ending::Lied => PromptState::Succeeded,
