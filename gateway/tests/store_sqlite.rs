@@ -45,7 +45,8 @@ suite! {
         chaining_reads_the_original deleting_an_output_frees_all_its_files_wherever_they_are
         bytes_to_be_removed_come_again_until_they_are_gone
         attempts_that_did_not_win_are_swept_once_their_job_has_ended
-        bytes_in_a_callers_bucket_cannot_be_named_again;
+        bytes_in_a_callers_bucket_cannot_be_named_again originals_and_deliverables_go_each_at_their_time
+        originals_and_deliverables_are_held_and_what_lies_at_the_callers_is_not;
     lists:
         what_a_job_was_submitted_with_is_read_back filters_combine_and_every_driver_keeps_the_order
         a_rare_combination_is_looked_for_so_far_and_no_further many_jobs_are_read_by_their_public_ids_at_once
@@ -73,7 +74,8 @@ suite! {
         a_removed_tenant_has_no_keys_until_it_is_made_again
         the_file_wins_over_the_store_and_lets_go_of_what_it_no_longer_names
         what_a_tenant_holds_is_counted_until_its_bytes_are_gone all_that_a_tenant_has_goes_part_by_part
-        a_body_and_outputs_may_go_before_the_record;
+        a_body_and_outputs_may_go_before_the_record
+        what_was_done_for_a_person_goes_and_the_sums_stay templates_of_a_tenant_go_with_it;
 }
 
 fn refusal(opened: Result<Arc<SqliteStore>, StoreError>) -> String {

@@ -69,7 +69,8 @@ impl Hands {
         let url = delivery.as_deref().and_then(|delivery: &Delivery| delivery.ticket_url.as_ref());
         let url = url.ok_or("the job names nobody to ask")?;
         let row = self.store.job(attempt.job).await.map_err(unavailable)?.ok_or("the job is gone")?;
-        let ask = Ask { job_id: attempt.job, attempt: attempt.number, files };
+        let user = row.user.as_deref();
+        let ask = Ask { job_id: attempt.job, attempt: attempt.number, user, files };
         let mut pauses = PAUSES.iter();
         loop {
             let answer = self.desk.ask(url, row.tenant, &ask).await;

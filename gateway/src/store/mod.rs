@@ -78,6 +78,9 @@ pub trait Store: Send + Sync + 'static {
     /// The outputs of a job, in server order.
     fn outputs(&self, job: Uuid) -> BoxFuture<'_, Result<Vec<OutputRow>>>;
 
+    /// Originals of a job that another file stands for, those included that nothing is shown of any more.
+    fn originals(&self, job: Uuid) -> BoxFuture<'_, Result<Vec<OriginalRow>>>;
+
     /// A job by its internal id with its outputs, none before its end: one look at the store.
     fn job_with_outputs(&self, job: Uuid) -> BoxFuture<'_, Result<Option<JobWithOutputs>>>;
 
@@ -114,18 +117,19 @@ pub trait Store: Send + Sync + 'static {
     /// The audit log, newest first: at most `limit` lines before `before` (exclusive; `None`: from the newest).
     fn audit(&self, before: Option<i64>, limit: u32) -> BoxFuture<'_, Result<Vec<AuditRow>>>;
 
-    /// Bytes of all files of a tenant that are on disk, uploads and outputs, each once.
+    /// Bytes of all files of a tenant in stores of the gateway's: uploads, originals and deliverables, each once.
     fn held_bytes(&self, tenant: u32) -> BoxFuture<'_, Result<u64>>;
 
     /// Uploads of a tenant in the order in which they came, with their row numbers: at most `limit` after one.
     fn assets_of(&self, tenant: u32, after: i64, limit: u32) -> BoxFuture<'_, Result<Vec<(i64, AssetRow)>>>;
 
-    /// Deletes a part of what a tenant has: ended jobs with all that belongs to them, uploads, idempotency keys. Their
-    /// bytes are marked, see [`Store::doomed`]. Open jobs stay and are told.
+    /// Deletes a part of what a tenant has, or of what was done for one person: ended jobs with outputs, keys, events and
+    /// deliveries; uploads and templates (of the tenant as a whole only); receivers that nothing leads to any more.
+    /// Usage stays and names no person. Bytes are marked, see [`Store::doomed`]. Open jobs stay and are told.
     fn erase(&self, what: Erase) -> BoxFuture<'_, Result<Erased>>;
 
-    /// Files of a tenant that nothing holds any more: at most `limit` row numbers and object keys.
-    fn doomed(&self, tenant: u32, limit: u32) -> BoxFuture<'_, Result<Vec<(i64, String)>>>;
+    /// Files of a tenant that nothing holds any more: at most `limit` row numbers and objects.
+    fn doomed(&self, tenant: u32, limit: u32) -> BoxFuture<'_, Result<Vec<(i64, StoredObject)>>>;
 
     /// Forgets files whose bytes are gone, unless something holds them again.
     fn bury(&self, blobs: Vec<i64>) -> BoxFuture<'_, Result<()>>;
@@ -152,6 +156,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The newest enabled version of each template that the tenant may use, by name, after this name.
     fn templates(&self, tenant: u32, after: String, limit: u32) -> BoxFuture<'_, Result<Vec<TemplateRow>>>;
+
+    /// Names of a tenant's own templates, enabled or not, in order after this one.
+    fn template_names(&self, tenant: u32, after: String, limit: u32) -> BoxFuture<'_, Result<Vec<String>>>;
 
     /// All versions of one owner's template, newest first.
     fn template_versions(&self, tenant: u32, name: String) -> BoxFuture<'_, Result<Vec<TemplateVersion>>>;

@@ -12,8 +12,8 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use super::{
-    DeadLetter, DeadQuery, Delivery, DeliveryOutcome, DueReceiver, EventPage, EventQuery, OutboxFigures,
-    ReceiverLag, Result, Webhook,
+    DeadLetter, DeadQuery, Delivery, DeliveryOutcome, DueReceiver, Event, EventPage, EventQuery,
+    OutboxFigures, ReceiverLag, Result, Undelivered, Webhook,
 };
 
 /// Events and deliveries of a store.
@@ -24,6 +24,12 @@ pub trait Outbox: Send + Sync {
 
     /// Where the events of a job go, and which; `None` when it has no webhook.
     fn webhook_of(&self, job: Uuid) -> BoxFuture<'_, Result<Option<Webhook>>>;
+
+    /// The events of a job that are kept, in order.
+    fn events_of(&self, job: Uuid) -> BoxFuture<'_, Result<Vec<Event>>>;
+
+    /// What receivers do not have yet of a job, then what was given up of it.
+    fn undelivered_of(&self, job: Uuid) -> BoxFuture<'_, Result<Vec<Undelivered>>>;
 
     /// The last cursor that was given.
     fn newest_event(&self) -> BoxFuture<'_, Result<i64>>;

@@ -182,12 +182,18 @@ impl Admin {
         self.order(PeopleOrder::RevokeKey { id: id.to_owned() }).await.map(drop)
     }
 
-    /// Notes in the log that data of a tenant was deleted: so many jobs and files.
+    /// Notes in the log that data of a tenant, or of one of its people, was deleted: so many jobs and uploads.
     ///
     /// # Errors
     /// See [`AdminError`].
-    pub async fn note_deletion(&self, tenant: &str, counts: (u64, u64)) -> Result<(), AdminError> {
-        let order = PeopleOrder::NoteDeletion { tenant: tenant.to_owned(), user: None, counts };
+    pub async fn note_deletion(
+        &self,
+        tenant: &str,
+        user: Option<&str>,
+        counts: (u64, u64),
+    ) -> Result<(), AdminError> {
+        let user = user.map(|user| blake3::hash(user.as_bytes()).to_hex().to_string());
+        let order = PeopleOrder::NoteDeletion { tenant: tenant.to_owned(), user, counts };
         self.order(order).await.map(drop)
     }
 

@@ -10,6 +10,8 @@ pub struct Ask<'a> {
     pub job_id: Uuid,
     /// The try at it, from 1: the set of another one never counts together with this one.
     pub attempt: u32,
+    /// For whom the job is done: the caller's own opaque key.
+    pub user: Option<&'a str>,
     /// The files; each one's index is its place here.
     pub files: Vec<AskedFile<'a>>,
 }

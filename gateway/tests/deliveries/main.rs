@@ -213,13 +213,16 @@ async fn a_callers_bucket_is_reached_by_tickets_that_are_asked_for_until_they_wo
     world.backend.refusals.lock().unwrap().extend([StatusCode::SERVICE_UNAVAILABLE; 4]);
     *world.backend.expired.lock().unwrap() = 1;
     let ticket_url = Some(world.backend.ticket_url());
-    let id = world.submit(with(&picture(8), Delivery { pictures: full(), sink: None, ticket_url })).await;
+    let delivery = Delivery { pictures: full(), sink: None, ticket_url };
+    let job = NewJob { user: Some("openid-7".into()), ..with(&picture(8), delivery) };
+    let id = world.submit(job).await;
     let outputs = world.outputs(id).await;
     let output = &outputs[0];
     let asked = world.backend.asked();
     assert!(asked.len() >= 6, "four refusals, one expired, one that works: {}", asked.len());
     let last = asked.last().unwrap();
     assert_eq!((&last["job_id"], &last["attempt"]), (&json!(id), &json!(1)));
+    assert_eq!(last["user"], "openid-7");
     let primary = &last["files"][0];
     assert_eq!((&primary["role"], &primary["variant"]), (&json!("primary"), &Value::Null));
     assert_eq!(primary["hash"], format!("blake3:{}", output.hash));

@@ -263,8 +263,8 @@ pub fn job(workflow: &serde_json::Value) -> NewJob {
         labels: Default::default(),
         accepted_at: i64::try_from(id.as_u128() >> 80).unwrap(),
         retention_ms: 1_000_000,
-        webhook: None,
         keep_for: KeepFor::default(),
         queue: u32::MAX,
+        webhook: None,
     }
 }

@@ -1,10 +1,11 @@
 //! What callers ask of their deliveries, what their tenants allow, and what they get to see.
 
 use comfyui_sim::Config as SimConfig;
+use gateway::store::{Scope, TenantDraft, TenantSettings};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::world::{World, problem_code};
+use crate::world::{World, problem_code, until};
 
 /// A picture large enough for a label.
 fn picture(color: u32) -> Value {
@@ -147,4 +148,59 @@ async fn a_ticket_url_that_is_never_spoken_to_is_refused_at_the_door() {
     let both = json!({"workflow": picture(1), "ticket_url": "https://a.example/", "sink": "cn"});
     let refused = world.post("/v1/jobs", &both).await;
     assert_eq!(problem_code(refused, StatusCode::BAD_REQUEST).await, "invalid_request");
+}
+
+#[tokio::test]
+async fn for_whom_a_job_is_done_never_reaches_a_server() {
+    let world = world(json!({})).await;
+    let body = json!({
+        "workflow": picture(1), "user": "openid-of-anna", "labels": {"order": "label-of-anna"},
+        "extra_pnginfo": {"workflow": {"name": "hers"}},
+    });
+    let job = submit(&world, &body).await;
+    assert_eq!(job["user"], "openid-of-anna");
+    let seen = serde_json::to_string(&world.sims[0].observed()).unwrap();
+    assert!(seen.contains("hers") && seen.contains("filename_prefix"), "the prompt is looked at: {seen}");
+    assert!(!seen.contains("of-anna"), "{seen}");
+}
+
+#[tokio::test]
+async fn two_tenants_side_by_side_get_each_its_own_policy() {
+    let world = world(json!({})).await;
+    let key = async |name: &str, pictures: Value| {
+        let settings: TenantSettings = serde_json::from_value(json!({"pictures": pictures})).unwrap();
+        let draft = TenantDraft { name: name.into(), weight: 1, concurrency: u32::MAX, settings };
+        world.app.tenants().admin("test").add_tenant(draft).await.unwrap();
+        world.key(name, Scope::Submit).await
+    };
+    let labelled = key("labelled", json!({"label": label(), "format": {"type": "webp"}})).await;
+    let stripped = key("stripped", json!({"metadata": "strip"})).await;
+    let plain = key("plain", json!({"metadata": "keep"})).await;
+    let ask = async |key: &str, method: Method, path: &str, body: Option<Value>| {
+        let request = world.request(method, path).bearer_auth(key);
+        let request = body.iter().fold(request, |request, body| request.json(body));
+        request.send().await.unwrap()
+    };
+    // the same graph for all three, at the same time, by either face
+    let made = async |key: &str, face: &str| {
+        let body = json!({"workflow": picture(5)});
+        let job: Value = ask(key, Method::POST, face, Some(body)).await.json().await.unwrap();
+        let path = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
+        let job = until("the job has ended", async || {
+            let job: Value = ask(key, Method::GET, &path, None).await.json().await.unwrap();
+            (job["status"] == "succeeded").then_some(job)
+        })
+        .await;
+        let url = job["outputs"][0]["url"].as_str().unwrap().strip_prefix(&world.base).unwrap().to_owned();
+        ask(key, Method::GET, &url, None).await.bytes().await.unwrap().to_vec()
+    };
+    let labels = |bytes: &[u8]| gateway::pictures::labels_in(bytes).unwrap().len();
+    for face in ["/v1/jobs", "/api/v2/jobs"] {
+        let (with_label, without_graph, as_made) =
+            tokio::join!(made(&labelled, face), made(&stripped, face), made(&plain, face));
+        assert_eq!((labels(&with_label), &with_label[8..12]), (1, &b"WEBP"[..]), "{face}");
+        assert_eq!((labels(&without_graph), holds_graph(&without_graph)), (0, false), "{face}");
+        assert_eq!((labels(&as_made), holds_graph(&as_made)), (0, true), "{face}");
+        assert!(without_graph.starts_with(b"\x89PNG") && as_made.starts_with(b"\x89PNG"), "{face}");
+    }
 }

@@ -197,11 +197,12 @@ async fn all_that_a_tenant_has_is_exported_and_then_deleted() {
     let text = export.text().await.unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let kinds: Vec<_> = lines.iter().map(|line| line["type"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["tenant", "asset", "job", "job", "end"]);
+    assert_eq!(kinds, ["tenant", "asset", "job", "job", "usage", "end"]);
     assert_eq!((&lines[2]["id"], &lines[3]["id"]), (&json!(long), &json!(mine)));
     assert_eq!(lines[3]["workflow"], picture(1));
     assert_eq!(lines[3]["labels"], json!({"who": "me"}));
-    assert_eq!(lines[4], json!({"type": "end", "assets": 1, "jobs": 2}));
+    assert_eq!(lines[4]["jobs"], 1, "{}", lines[4]);
+    assert_eq!(lines[5], json!({"type": "end", "assets": 1, "jobs": 2}));
     let url = lines[3]["outputs"][0]["url"].as_str().unwrap();
     let bytes = office.world.client.get(url).bearer_auth(&club).send().await.unwrap();
     assert_eq!(bytes.status(), StatusCode::OK);
@@ -233,4 +234,85 @@ async fn all_that_a_tenant_has_is_exported_and_then_deleted() {
     let log = office.order(Method::GET, "/v1/audit", Value::Null, StatusCode::OK).await;
     let deleted = log["entries"].as_array().unwrap().iter().filter(|line| line["action"] == "data.deleted");
     assert!(deleted.clone().count() >= 2 && deleted.clone().all(|line| line["subject"] == "club"), "{log}");
+}
+
+/// Files of a folder and of those below.
+fn files(folder: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { 1 }).sum()
+}
+
+#[tokio::test]
+async fn all_that_was_done_for_one_person_is_exported_and_deleted_in_every_store() {
+    let sink = tempfile::tempdir().unwrap();
+    let toml = format!("[[sinks]]\nname = \"cn\"\nurl = \"file:{}\"\n", sink.path().display());
+    let office = Office::open(&toml).await;
+    let club = office.world.key("club", Scope::Submit).await;
+    let settings = json!({"settings": {"sinks": ["cn"], "sink": "cn"}});
+    office.order(Method::PATCH, "/v1/tenants/club", settings, StatusCode::OK).await;
+    let job = |user: &str, color| json!({"workflow": picture(color), "user": user, "labels": {"of": user}});
+    let together = json!({"jobs": [job("berta", 1), job("anna", 2)]});
+    let request = office.world.request(Method::POST, "/v1/batches").bearer_auth(&club).json(&together);
+    let batch: Value = request.header("idempotency-key", "k").send().await.unwrap().json().await.unwrap();
+    let path = format!("/v1/batches/{}", batch["id"].as_str().unwrap());
+    until("both have ended", async || {
+        let batch: Value = office.ask(&club, Method::GET, &path, None).await.json().await.unwrap();
+        (batch["counts"] == json!({"succeeded": 2})).then_some(())
+    })
+    .await;
+    assert_eq!(files(sink.path()), 2);
+    let slow = json!({"workflow": slow_picture(60.0), "user": "anna"});
+    assert_eq!(office.ask(&club, Method::POST, "/v1/jobs", Some(&slow)).await.status(), StatusCode::CREATED);
+
+    let export = async |user: &str| -> Vec<Value> {
+        let path = format!("/v1/tenants/club/export?user={user}");
+        let text = office.ask(&office.admin, Method::GET, &path, None).await.text().await.unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let lines = export("anna").await;
+    let kinds: Vec<_> = lines.iter().map(|line| line["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["tenant", "job", "job", "usage", "end"], "{lines:?}");
+    let (open, ended) = (&lines[1], &lines[2]);
+    assert!([open, ended].into_iter().all(|line| line["user"] == "anna"), "{lines:?}");
+    assert_eq!((&ended["batch"], &ended["outputs"][0]["at"]["sink"]), (&batch["id"], &json!("cn")));
+    let mint = json!({"hash": ended["originals"][0]["hash"], "file_path": "hers.png"});
+    let minted = office.ask(&club, Method::POST, "/api/v2/assets/from-hash", Some(&mint)).await;
+    let (status, minted) = (minted.status(), minted.json::<Value>().await.unwrap());
+    assert_eq!(status, StatusCode::CREATED, "{minted}");
+    let path = format!("/api/v2/assets/{}", minted["id"].as_str().unwrap());
+    assert!(office.ask(&club, Method::DELETE, &path, None).await.status().is_success());
+    let told: Vec<_> = ended["events"].as_array().unwrap().iter().map(|event| &event["type"]).collect();
+    assert_eq!((told.first(), told.last()), (Some(&&json!("job.accepted")), Some(&&json!("job.succeeded"))));
+    assert_eq!((&lines[3]["jobs"], &lines[4]["jobs"]), (&json!(1), &json!(2)));
+
+    let delete = async || {
+        let path = "/v1/tenants/club/data?user=anna";
+        office.order(Method::DELETE, path, Value::Null, StatusCode::OK).await
+    };
+    until("all of hers is gone, the running job too", async || {
+        (delete().await["done"] == true).then_some(())
+    })
+    .await;
+    assert_eq!(export("anna").await.len(), 2, "nothing between the first line and the last");
+    assert_eq!(files(sink.path()), 1, "what is berta's stays");
+    let jobs: Value = office.ask(&club, Method::GET, "/v1/jobs", None).await.json().await.unwrap();
+    let left: Vec<_> = jobs["jobs"].as_array().unwrap().iter().map(|job| &job["user"]).collect();
+    assert_eq!(left, [&json!("berta")]);
+    let usage = office.ask(&club, Method::GET, "/v1/usage?group_by=user", None).await.text().await.unwrap();
+    assert!(usage.contains("berta") && !usage.contains("anna"), "{usage}");
+    let total: Value = office.ask(&club, Method::GET, "/v1/usage", None).await.json().await.unwrap();
+    assert_eq!(total["total"]["jobs"], 2, "the sums stay: {total}");
+    let feed = office.ask(&club, Method::GET, "/v1/events", None).await.text().await.unwrap();
+    let hers = batch["jobs"][1]["id"].as_str().unwrap();
+    assert!(!feed.contains(hers) && feed.contains(batch["jobs"][0]["id"].as_str().unwrap()), "{feed}");
+    let again = office.world.request(Method::POST, "/v1/batches").bearer_auth(&club).json(&together);
+    let again = again.header("idempotency-key", "k").send().await.unwrap();
+    assert!(!again.headers().contains_key("idempotency-replayed"), "the kept answer told of her");
+    let log = office.order(Method::GET, "/v1/audit", Value::Null, StatusCode::OK).await.to_string();
+    assert!(log.contains("data.deleted") && !log.contains("anna"), "{log}");
+    let path = "/v1/tenants/club/data?user=";
+    assert_eq!(
+        office.refusal(Method::DELETE, path, Value::Null, StatusCode::BAD_REQUEST).await,
+        "invalid_request"
+    );
 }

@@ -6,7 +6,8 @@ use gateway::delivery::{Delivery, Place};
 use gateway::link::message::{Receipt, Secret};
 use gateway::pictures::{Metadata, Policy};
 use gateway::store::{
-    AssetAnswer, AssetCall, Left, Named, NewMade, NewOriginal, NewOutput, NewVariant, Store, StoredObject,
+    AssetAnswer, AssetCall, KeepFor, Left, Named, NewJob, NewMade, NewOriginal, NewOutput, NewVariant, Store,
+    StoredObject,
 };
 use uuid::Uuid;
 
@@ -197,4 +198,74 @@ pub async fn bytes_in_a_callers_bucket_cannot_be_named_again(store: Arc<dyn Stor
     assert!(matches!(delete(&*store, made.id, T0 + 2).await, AssetAnswer::Deleted));
     let swept = objects(&store.sweep(T0 + 3 + HOUR, 10).await.unwrap());
     assert_eq!(swept, ["outputs/x-original"], "nothing can be taken back from a caller");
+}
+
+pub async fn originals_and_deliverables_go_each_at_their_time(store: Arc<dyn Store>) {
+    let cn = Place::Sink("cn".into());
+    let ended = async |originals_ms, deliverables_ms, output: NewOutput| {
+        let keep_for = KeepFor { body_ms: None, originals_ms, deliverables_ms };
+        let id = insert_fresh(&*store, NewJob { keep_for, ..new_job() }).await;
+        write(&*store, vec![succeeded(id, T0, vec![output])]).await.unwrap();
+        id
+    };
+    let shown = async |job| store.outputs(job).await.unwrap().len();
+    let chained = async |output: Uuid| {
+        let reading = reading(new_job(), Named::Asset(output));
+        store.missing(1, reading.references, T0 + 1).await.unwrap().is_empty()
+    };
+    let (early, late, both, plain) =
+        (labelled("a", cn.clone()), labelled("b", cn.clone()), labelled("c", cn), output("d.png", hash('9')));
+    let first = ended(Some(10), None, early.clone()).await;
+    let last = ended(None, Some(10), late.clone()).await;
+    let all = ended(Some(10), Some(20), both.clone()).await;
+    let one_file = ended(Some(20), Some(10), plain.clone()).await;
+
+    store.sweep(T0 + 9, 9).await.unwrap();
+    for (job, output) in [(first, &early), (last, &late), (all, &both), (one_file, &plain)] {
+        assert_eq!((shown(job).await, chained(output.id).await), (1, true));
+    }
+    store.sweep(T0 + 10, 9).await.unwrap();
+    assert_eq!((shown(first).await, chained(early.id).await), (1, false), "no label burns into the next");
+    assert_eq!((shown(last).await, chained(late.id).await), (0, true), "an original is not shown instead");
+    let deliverable = store.asset(1, late.id).await.unwrap();
+    let variant = late.made.as_ref().unwrap().variants[0].id;
+    assert!(deliverable.is_none() && store.asset(1, variant).await.unwrap().is_none());
+    assert!(matches!(delete(&*store, late.id, T0 + 10).await, AssetAnswer::NotFound));
+    assert_eq!((shown(all).await, chained(both.id).await), (1, false));
+    assert_eq!((shown(one_file).await, chained(plain.id).await), (0, true), "it is the original as well");
+    store.sweep(T0 + 20, 9).await.unwrap();
+    assert_eq!((shown(all).await, chained(both.id).await), (0, false));
+    assert_eq!((shown(one_file).await, chained(plain.id).await), (0, false));
+
+    // an hour later the bytes are to be removed, wherever they are, and those that are kept are not
+    let mut gone = objects(&store.sweep(T0 + 20 + HOUR, 99).await.unwrap());
+    gone.sort();
+    let made = |output: &NewOutput| output.object_key.clone();
+    let mut expected = vec![
+        "outputs/a-original".to_owned(),
+        made(&late),
+        "outputs/b-thumb".to_owned(),
+        "outputs/c-original".to_owned(),
+        made(&both),
+        "outputs/c-thumb".to_owned(),
+        made(&plain),
+    ];
+    expected.sort();
+    assert_eq!(gone, expected);
+    assert_eq!(store.sweep(T0 + 21, 9).await.unwrap().jobs, 0, "each goes once");
+}
+
+pub async fn originals_and_deliverables_are_held_and_what_lies_at_the_callers_is_not(store: Arc<dyn Store>) {
+    let held = async || store.held_bytes(1).await.unwrap();
+    let kept = labelled("a", Place::Sink("cn".into()));
+    succeeded_with(&*store, kept.clone()).await;
+    assert_eq!(held().await, 99 + 11 + 3);
+    let theirs = labelled("b", Place::Caller);
+    succeeded_with(&*store, theirs.clone()).await;
+    assert_eq!(held().await, 99 + 11 + 3 + 99, "its original alone");
+    for id in [kept.id, theirs.id] {
+        delete(&*store, id, T0 + 2).await;
+    }
+    store.sweep(T0 + 2 + HOUR, 99).await.unwrap();
+    assert_eq!(held().await, 0);
 }

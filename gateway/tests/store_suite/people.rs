@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use gateway::outbox::{SigningKey, TenantWebhook};
-use gateway::store::{
-    Erase, Erased, Face, JobRecord, KeepFor, KeyRow, ListQuery, Named, NewKey, PeopleAnswer, PeopleChange,
-    PeopleOrder, Scope, Store, TenantDraft, TenantLimits, TenantSettings,
-};
+use gateway::store::*;
 
 use super::builders::*;
 use uuid::Uuid;
@@ -219,8 +216,8 @@ pub async fn all_that_a_tenant_has_goes_part_by_part(store: Arc<dyn Store>) {
     mint(&*store, new_asset(record("b.png"), hash('b'))).await;
     let open = insert_fresh(&*store, reading(new_job(), Named::Asset(asset.id))).await;
 
-    let erase = async || store.erase(Erase { tenant: 1, limit: 2, now: T0 + 2 }).await.unwrap();
-    let erased = |jobs, assets, open: &[Uuid]| Erased { jobs, assets, open: open.to_vec() };
+    let erase = async || store.erase(Erase { tenant: 1, user: None, limit: 2, now: T0 + 2 }).await.unwrap();
+    let erased = |jobs, assets, open: &[Uuid]| Erased { jobs, assets, others: 0, open: open.to_vec() };
     assert_eq!(erase().await, erased(2, 1, &[]));
     assert_eq!(erase().await, erased(1, 0, &[open]), "what an open job reads stays");
     let key = store.replay(1, Face::V2, "key 0".into()).await.unwrap();
@@ -276,4 +273,78 @@ pub async fn a_body_and_outputs_may_go_before_the_record(store: Arc<dyn Store>) 
     assert_eq!(store.sweep(T0 + 21, 10).await.unwrap().jobs, 0, "each goes once");
     assert!(store.job(id).await.unwrap().is_some());
     assert_eq!(has(kept).await, (true, 1));
+}
+
+pub async fn what_was_done_for_a_person_goes_and_the_sums_stay(store: Arc<dyn Store>) {
+    let url = "https://backend.example/hook";
+    let webhook = Webhook { url: url.into(), receiver: url.into(), events: EventKinds::ALL };
+    let of = async |user: &str| {
+        let job = NewJob { user: Some(user.into()), webhook: Some(webhook.clone()), ..new_job() };
+        let id = insert_fresh(&*store, job).await;
+        let outputs = vec![output("o.png", hash('c'))];
+        write(&*store, vec![placed(id, 1, T0), succeeded(id, T0 + 1, outputs)]).await.unwrap();
+        id
+    };
+    let (hers, his) = (of("anna").await, of("bert").await);
+    let outbox = store.outbox();
+    let first = outbox.events_of(hers).await.unwrap();
+    assert_eq!(first.len(), 3);
+    let cursor = first[0].cursor;
+    let dead = DeliveryOutcome::Dead { cursor, reason: "410".into() };
+    outbox.settle(vec![dead], T0 + 2).await.unwrap();
+    let undelivered = outbox.undelivered_of(hers).await.unwrap();
+    assert_eq!(undelivered.iter().filter(|it| it.dead_at.is_some()).count(), 1);
+    assert_eq!((undelivered.len(), undelivered[0].receiver.as_str()), (3, url));
+    let newest = outbox.newest_event().await.unwrap();
+
+    let erase = async |user: &str| {
+        let what = Erase { tenant: 1, user: Some(user.into()), limit: 9, now: T0 + 3 };
+        store.erase(what).await.unwrap()
+    };
+    assert_eq!(erase("anna").await, Erased { jobs: 1, others: 1, ..Erased::default() });
+    assert_eq!(erase("anna").await, Erased::default());
+    assert!(store.job(hers).await.unwrap().is_none() && store.job(his).await.unwrap().is_some());
+    assert_eq!(outbox.events_of(hers).await.unwrap(), []);
+    assert_eq!(outbox.undelivered_of(hers).await.unwrap(), []);
+    assert_eq!(outbox.undelivered_of(his).await.unwrap().len(), 3, "his are delivered still");
+    assert_eq!(store.doomed(1, 9).await.unwrap().len(), 1);
+    assert_eq!(erase("bert").await, Erased { jobs: 1, others: 2, ..Erased::default() }, "and the receiver");
+    assert_eq!(outbox.events_of(his).await.unwrap(), []);
+    assert_eq!(outbox.newest_event().await.unwrap(), newest, "no cursor is given twice");
+    let all = UsageQuery {
+        tenant: 1,
+        from_day: 0,
+        to_day: i64::MAX,
+        user: None,
+        by: Some(UsageKey::User),
+        after: None,
+        limit: 9,
+    };
+    let sums = store.usage(all).await.unwrap();
+    assert_eq!(sums.iter().map(|row| (row.key.as_str(), row.jobs)).collect::<Vec<_>>(), [("", 2)]);
+}
+
+pub async fn templates_of_a_tenant_go_with_it(store: Arc<dyn Store>) {
+    let template = |tenant, name: &str| NewTemplate {
+        tenant,
+        name: name.into(),
+        definition: "{}".into(),
+        meta: "{}".into(),
+        hash: [7; 32],
+        created_at: T0,
+        max_names: 9,
+        max_versions: 9,
+    };
+    for new in [template(1, "a"), template(1, "b"), template(EVERYBODY, "c"), template(2, "d")] {
+        store.put_template(new).await.unwrap();
+    }
+    assert_eq!(store.template_names(1, String::new(), 1).await.unwrap(), ["a"]);
+    assert_eq!(store.template_names(1, "a".into(), 9).await.unwrap(), ["b"]);
+    let all = Erase { tenant: 1, user: None, limit: 9, now: T0 };
+    let person = Erase { user: Some("anna".into()), ..all.clone() };
+    assert_eq!(store.erase(person).await.unwrap().others, 0, "they are nobody's in particular");
+    assert_eq!(store.erase(all).await.unwrap().others, 2);
+    assert!(store.template(1, "a".into(), None).await.unwrap().is_none());
+    assert!(store.template(1, "c".into(), None).await.unwrap().is_some());
+    assert!(store.template(2, "d".into(), None).await.unwrap().is_some());
 }

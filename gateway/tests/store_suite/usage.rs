@@ -13,7 +13,7 @@ use super::builders::*;
 const T0_DAY: i64 = T0 / DAY;
 
 fn query(by: Option<UsageKey>) -> UsageQuery {
-    UsageQuery { tenant: 1, from_day: T0_DAY, to_day: T0_DAY + 9, by, after: None, limit: 100 }
+    UsageQuery { tenant: 1, from_day: T0_DAY, to_day: T0_DAY + 9, user: None, by, after: None, limit: 100 }
 }
 
 fn ended(job: Uuid, used: Option<Used>, outputs: Vec<NewOutput>, at: i64) -> JobRecord {

@@ -12,6 +12,7 @@ macro_rules! store_calls {
             job_by_public_id(tenant: u32, id: String) -> Option<JobRow>;
             job(job: Uuid) -> Option<JobRow>;
             outputs(job: Uuid) -> Vec<OutputRow>;
+            originals(job: Uuid) -> Vec<OriginalRow>;
             job_with_outputs(job: Uuid) -> Option<JobWithOutputs>;
             body(job: Uuid) -> Option<JobBody>;
             list(query: ListQuery) -> Listed;
@@ -25,6 +26,7 @@ macro_rules! store_calls {
             put_template(template: NewTemplate) -> PutTemplate;
             template(tenant: u32, name: String, version: Option<u32>) -> Option<TemplateRow>;
             templates(tenant: u32, after: String, limit: u32) -> Vec<TemplateRow>;
+            template_names(tenant: u32, after: String, limit: u32) -> Vec<String>;
             template_versions(tenant: u32, name: String) -> Vec<TemplateVersion>;
             disable_template(tenant: u32, name: String, version: u32, at: Option<i64>) -> bool;
             delete_template(tenant: u32, name: String) -> bool;
@@ -34,7 +36,7 @@ macro_rules! store_calls {
             held_bytes(tenant: u32) -> u64;
             assets_of(tenant: u32, after: i64, limit: u32) -> Vec<(i64, AssetRow)>;
             erase(what: Erase) -> Erased;
-            doomed(tenant: u32, limit: u32) -> Vec<(i64, String)>;
+            doomed(tenant: u32, limit: u32) -> Vec<(i64, StoredObject)>;
             bury(blobs: Vec<i64>) -> ();
             sweep(now: i64, limit: u32) -> Swept;
             cleared(residue: Vec<i64>) -> ();

@@ -1,5 +1,5 @@
-//! `DELETE /v1/tenants/{name}/data`: all that a tenant has. Open jobs are canceled, rows and bytes go, the audit log
-//! keeps how many. Works as long as a request may; repeated until `done`, it picks up where it was.
+//! `DELETE /v1/tenants/{name}/data`: all that a tenant has, or all that was done for one of its people. Open jobs are
+//! canceled, rows and bytes go in every store that is configured, the audit log keeps how many. Works as long as a request may; repeated until `done`, it picks up where it was.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,16 +29,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Whose {
-    /// One of the tenant's users only.
-    pub(super) user: Option<String>,
+    /// One of the tenant's people only: the `user` of jobs.
+    user: Option<String>,
 }
 
 impl Whose {
-    /// Jobs do not tell their users yet.
-    pub(super) fn check(&self) -> Result<(), ApiError> {
+    /// The person, if one is meant; an empty name is nobody's.
+    pub(super) fn person(self) -> Result<Option<String>, ApiError> {
         match self.user {
-            None => Ok(()),
-            Some(_) => Err(ApiError::refused("unsupported", "user is not supported yet")),
+            Some(user) if user.is_empty() => Err(ApiError::invalid("user must not be empty")),
+            user => Ok(user),
         }
     }
 }
@@ -51,7 +51,10 @@ struct Answer {
     done: bool,
     jobs: u64,
     assets: u64,
+    /// Objects in the stores.
     files: u64,
+    /// Versions of templates, receivers, and sums of usage that named somebody.
+    others: u64,
     /// Some of the jobs that are being canceled; more may follow.
     open_jobs: usize,
 }
@@ -70,29 +73,38 @@ pub(super) async fn erase(
     Path(name): Path<String>,
     Query(whose): Query<Whose>,
 ) -> Result<Response, ApiError> {
-    whose.check()?;
+    let user = whose.person()?;
     let tenant = find(&app.tenants, &name).await?;
     let until = Instant::now() + app.limits.request_timeout / 2;
     let mut answer = Answer::default();
-    let worked = work(&app, tenant.id, until, &mut answer).await;
+    let worked = work(&app, tenant.id, user.as_deref(), until, &mut answer).await;
     // What went is noted also when the rest failed.
-    admin(&app.tenants, &caller).note_deletion(&name, (answer.jobs, answer.assets)).await?;
+    let counts = (answer.jobs, answer.assets);
+    admin(&app.tenants, &caller).note_deletion(&name, user.as_deref(), counts).await?;
     worked?;
     json(StatusCode::OK, &answer)
 }
 
-async fn work(app: &Shared, tenant: u32, until: Instant, answer: &mut Answer) -> Result<(), ApiError> {
+async fn work(
+    app: &Shared,
+    tenant: u32,
+    user: Option<&str>,
+    until: Instant,
+    answer: &mut Answer,
+) -> Result<(), ApiError> {
     loop {
-        let erased = app.engine.store().erase(Erase { tenant, limit: PART, now: app.engine.now() }).await?;
+        let what = Erase { tenant, user: user.map(str::to_owned), limit: PART, now: app.engine.now() };
+        let erased = app.engine.store().erase(what).await?;
         answer.jobs += erased.jobs;
         answer.assets += erased.assets;
+        answer.others += erased.others;
         answer.open_jobs = erased.open.len();
         for job in &erased.open {
             app.engine.cancel(*job).await?;
         }
         let files = delete_files(app, tenant).await?;
         answer.files += files;
-        let is_idle = erased.jobs == 0 && erased.assets == 0 && files == 0;
+        let is_idle = [erased.jobs, erased.assets, erased.others, files] == [0; 4];
         if is_idle && erased.open.is_empty() {
             answer.done = true;
             return Ok(());
@@ -106,12 +118,15 @@ async fn work(app: &Shared, tenant: u32, until: Instant, answer: &mut Answer) ->
     }
 }
 
-/// Bytes first, then the rows that name them: an interrupted deletion finds them again.
+/// Bytes first, then the rows that name them: an interrupted deletion finds them again. A caller's bucket, and a store
+/// that is not configured any more, are nobody's to tidy.
 async fn delete_files(app: &Shared, tenant: u32) -> Result<u64, ApiError> {
     let doomed = app.engine.store().doomed(tenant, PART).await?;
     let mut gone = Vec::with_capacity(doomed.len());
-    for (blob, key) in doomed {
-        app.artifacts.delete(&key).await?;
+    for (blob, object) in doomed {
+        if let Some(sink) = app.sinks.get(&object.place) {
+            sink.artifacts.delete(&object.key).await?;
+        }
         gone.push(blob);
     }
     let count = gone.len() as u64;

@@ -1,6 +1,7 @@
-//! `GET /v1/tenants/{name}/export`: all that a tenant has, a line of JSON each (NDJSON): the tenant, its uploads, its
-//! jobs with workflow and outputs, newest first, and a last line by which a reader knows that it is complete. Read page
-//! by page as fast as it is taken, so memory follows neither.
+//! `GET /v1/tenants/{name}/export`: all that a tenant has, or all that was done for one of its people, a line of JSON
+//! each (NDJSON): the tenant, its uploads and templates (not for a person, whose they do not tell), its jobs with all
+//! that belongs to them, newest first, usage by day, and a last line by which a reader knows that it is complete. Read
+//! page by page as fast as it is taken, so memory follows neither.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,8 +18,9 @@ use super::super::error::ApiError;
 use super::super::state::{App, Shared};
 use super::super::{time, view};
 use super::erase::Whose;
-use super::{find, private};
-use crate::store::{AssetRow, JobRow, ListQuery, OutputRow, Result, TenantRow};
+use super::{find, lines, private};
+use crate::delivery::Place;
+use crate::store::{JobRow, ListQuery, OutputRow, Result, TenantRow, UsageKey, UsageQuery};
 
 /// Rows of one page.
 const PAGE: u32 = 100;
@@ -38,10 +40,10 @@ pub(super) async fn export(
     Query(whose): Query<Whose>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    whose.check()?;
+    let user = whose.person()?;
     let tenant = find(&app.tenants, &name).await?;
     let base = view::base_url(&app, &headers);
-    let lines = Lines::new(app.0.clone(), &tenant, base);
+    let lines = Lines::new(app.0.clone(), &tenant, user, base);
     let stream = futures_util::stream::unfold(lines, |mut lines| async move {
         let line = lines.next().await.transpose()?;
         Some((line.map_err(std::io::Error::other), lines))
@@ -54,7 +56,9 @@ pub(super) async fn export(
 /// What comes next.
 enum Stage {
     Assets { after: i64 },
+    Templates { after: String },
     Jobs { before: Option<Uuid> },
+    Usage { after: Option<String> },
     End,
     Done,
 }
@@ -62,34 +66,42 @@ enum Stage {
 struct Lines {
     app: Arc<Shared>,
     tenant: u32,
+    user: Option<String>,
     base: String,
     stage: Stage,
     ready: VecDeque<Value>,
+    /// Uploads and jobs.
     counts: (u64, u64),
 }
 
 impl Lines {
-    fn new(app: Arc<Shared>, tenant: &TenantRow, base: String) -> Self {
+    fn new(app: Arc<Shared>, tenant: &TenantRow, user: Option<String>, base: String) -> Self {
         let head = json!({
             "type": "tenant",
             "name": tenant.name,
             "weight": tenant.weight,
             "settings": tenant.settings.shown(),
+            "user": user,
             "exported_at": time::at(app.engine.now()),
         });
-        let stage = Stage::Assets { after: 0 };
-        Self { app, tenant: tenant.id, base, stage, ready: [head].into(), counts: (0, 0) }
+        let stage = match user {
+            None => Stage::Assets { after: 0 },
+            Some(_) => Stage::Jobs { before: None },
+        };
+        Self { app, tenant: tenant.id, user, base, stage, ready: [head].into(), counts: (0, 0) }
     }
 
     async fn next(&mut self) -> Result<Option<String>> {
         while self.ready.is_empty() {
-            match self.stage {
+            self.stage = match std::mem::replace(&mut self.stage, Stage::Done) {
                 Stage::Assets { after } => self.assets(after).await?,
+                Stage::Templates { after } => self.templates(after).await?,
                 Stage::Jobs { before } => self.jobs(before).await?,
+                Stage::Usage { after } => self.usage(after).await?,
                 Stage::End => {
                     let (assets, jobs) = self.counts;
                     self.ready.push_back(json!({"type": "end", "assets": assets, "jobs": jobs}));
-                    self.stage = Stage::Done;
+                    Stage::Done
                 }
                 Stage::Done => return Ok(None),
             }
@@ -97,90 +109,111 @@ impl Lines {
         Ok(self.ready.pop_front().map(|line| format!("{line}\n")))
     }
 
-    async fn assets(&mut self, after: i64) -> Result<()> {
+    async fn assets(&mut self, after: i64) -> Result<Stage> {
         let page = self.app.engine.store().assets_of(self.tenant, after, PAGE).await?;
-        self.stage = match page.last() {
+        let next = match page.last() {
             Some((last, _)) => Stage::Assets { after: *last },
-            None => Stage::Jobs { before: None },
+            None => Stage::Templates { after: String::new() },
         };
         for (_, asset) in page {
             self.counts.0 += 1;
-            let url = self.url(asset.id, &asset.object_key).await;
-            self.ready.push_back(upload(&asset, &url));
+            let url = self.url(asset.id, &asset.place, &asset.object_key).await;
+            self.ready.push_back(lines::upload(&asset, url.as_deref()));
         }
-        Ok(())
+        Ok(next)
     }
 
-    async fn jobs(&mut self, before: Option<Uuid>) -> Result<()> {
+    /// The tenant's own; those of everybody are not its data.
+    async fn templates(&mut self, after: String) -> Result<Stage> {
         let store = self.app.engine.store().clone();
-        let query = ListQuery { tenant: self.tenant, before, limit: PAGE, ..ListQuery::default() };
+        let Some(name) = store.template_names(self.tenant, after, 1).await?.pop() else {
+            return Ok(Stage::Jobs { before: None });
+        };
+        for version in store.template_versions(self.tenant, name.clone()).await? {
+            let row = store.template(self.tenant, name.clone(), Some(version.version)).await?;
+            self.ready.extend(row.map(|row| lines::template(&row)));
+        }
+        Ok(Stage::Templates { after: name })
+    }
+
+    async fn jobs(&mut self, before: Option<Uuid>) -> Result<Stage> {
+        let store = self.app.engine.store().clone();
+        let query = ListQuery {
+            tenant: self.tenant,
+            user: self.user.clone(),
+            before,
+            limit: PAGE,
+            ..ListQuery::default()
+        };
         let page = store.list(query).await?;
         let last = page.rows.last().map(|last| last.id);
-        self.stage = match last.or(page.more_before) {
-            Some(before) => Stage::Jobs { before: Some(before) },
-            None => Stage::End,
-        };
         for row in page.rows {
             self.counts.1 += 1;
-            let body = store.body(row.id).await?;
-            let mut outputs = Vec::new();
-            for output in store.outputs(row.id).await? {
-                let url = self.url(output.id, &output.object_key).await;
-                outputs.push(file(&output, &url));
-            }
-            let workflow = body.map(|body| serde_json::from_str(&body.workflow).unwrap_or(Value::Null));
-            self.ready.push_back(job(&row, workflow, outputs));
+            let line = self.job(&row).await?;
+            self.ready.push_back(line);
         }
-        Ok(())
+        Ok(match last.or(page.more_before) {
+            Some(before) => Stage::Jobs { before: Some(before) },
+            None => Stage::Usage { after: None },
+        })
     }
 
-    /// Signed by the store that has the bytes, else the gateway's own, which wants a key of the tenant.
-    async fn url(&self, id: Uuid, key: &str) -> String {
-        match self.app.artifacts.signed_url(key, SIGNED_FOR).await {
+    async fn job(&self, row: &JobRow) -> Result<Value> {
+        let store = self.app.engine.store();
+        let mut outputs = Vec::new();
+        for output in store.outputs(row.id).await? {
+            outputs.push(self.output(&output).await);
+        }
+        let mut originals = Vec::new();
+        for original in store.originals(row.id).await? {
+            let signed = self.app.sinks.own().signed_url(&original.object_key, SIGNED_FOR).await;
+            let url = signed.ok().flatten().map(|(url, _)| url);
+            originals.push(lines::original(&original, url.as_deref()));
+        }
+        let belongings = lines::Belongings {
+            body: store.body(row.id).await?,
+            outputs,
+            originals,
+            webhook: store.outbox().webhook_of(row.id).await?,
+            events: store.outbox().events_of(row.id).await?,
+            undelivered: store.outbox().undelivered_of(row.id).await?,
+        };
+        Ok(lines::job(row, belongings))
+    }
+
+    async fn output(&self, output: &OutputRow) -> Value {
+        let mut variants = Vec::new();
+        for variant in &output.variants {
+            let url = self.url(variant.id, &variant.place, &variant.object_key).await;
+            variants.push(lines::variant(variant, url.as_deref()));
+        }
+        let url = self.url(output.id, &output.place, &output.object_key).await;
+        lines::output(output, url.as_deref(), variants)
+    }
+
+    async fn usage(&mut self, after: Option<String>) -> Result<Stage> {
+        let query = UsageQuery {
+            tenant: self.tenant,
+            from_day: 0,
+            to_day: i64::MAX,
+            user: self.user.clone(),
+            by: Some(UsageKey::Day),
+            after,
+            limit: PAGE,
+        };
+        let page = self.app.engine.store().usage(query).await?;
+        let last = page.last().map(|row| row.key.clone());
+        self.ready.extend(page.iter().map(lines::usage));
+        Ok(last.map_or(Stage::End, |last| Stage::Usage { after: Some(last) }))
+    }
+
+    /// Signed by the store that has the bytes, else the gateway's own, which wants a key of the tenant; `None` for bytes
+    /// in a bucket of the caller's.
+    async fn url(&self, id: Uuid, place: &Place, key: &str) -> Option<String> {
+        let sink = self.app.sinks.get(place)?;
+        Some(match sink.artifacts.signed_url(key, SIGNED_FOR).await {
             Ok(Some((url, _))) => url,
             Ok(None) | Err(_) => format!("{}/api/v2/assets/{id}/content", self.base),
-        }
+        })
     }
-}
-
-fn upload(asset: &AssetRow, url: &str) -> Value {
-    json!({
-        "type": "asset",
-        "id": asset.id,
-        "name": asset.file_path,
-        "content_type": asset.content_type,
-        "size_bytes": asset.size_bytes,
-        "hash": format!("blake3:{}", asset.hash),
-        "created_at": time::at(asset.created_at),
-        "expires_at": asset.expires_at.map(time::at),
-        "url": url,
-    })
-}
-
-fn file(output: &OutputRow, url: &str) -> Value {
-    json!({
-        "id": output.id,
-        "node_id": output.node_id,
-        "name": output.name,
-        "content_type": output.content_type,
-        "size_bytes": output.size_bytes,
-        "hash": format!("blake3:{}", output.hash),
-        "url": url,
-    })
-}
-
-fn job(row: &JobRow, workflow: Option<Value>, outputs: Vec<Value>) -> Value {
-    json!({
-        "type": "job",
-        "id": row.public_id,
-        "state": row.state,
-        "class": row.class,
-        "labels": row.labels,
-        "accepted_at": time::at(row.accepted_at),
-        "started_at": row.started_at.map(time::at),
-        "ended_at": row.ended_at.map(time::at),
-        "error": row.error,
-        "workflow": workflow,
-        "outputs": outputs,
-    })
 }

@@ -5,6 +5,7 @@ mod audit;
 mod erase;
 mod export;
 mod keys;
+mod lines;
 mod merge;
 mod tenants;
 

@@ -1,5 +1,6 @@
 //! What may be asked of one job: cancel, another class, the same again.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::super::error::{ApiError, ErrorKind};
 use super::super::state::{App, Shared};
 use super::super::submit::{self, Wanted};
 use super::super::view::{self, Seen};
-use super::super::{body, time};
+use super::super::{body, quota, time};
 use super::idempotency;
 use super::jobs::{self, Who, show};
 use super::render::{self, ServiceClass};
@@ -89,13 +90,14 @@ pub(super) async fn change_class(
         (status = 404, description = "`not_found`."),
         (status = 409, description = "`job_not_ended`, `idempotency_conflict`."),
         (status = 422, description = "`retry_impossible`: it is past its retention or needs a partner key; `missing_asset`: an input is gone; `invalid_workflow`."),
-        (status = 429, description = "`queue_full`: come again after `Retry-After`.")))]
+        (status = 429, description = "`queue_full`, `rate_limited`: come again after `Retry-After`.")))]
 pub(super) async fn retry(
     app: App,
     caller: Who,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    quota::rate(&app, &caller, NonZeroU32::MIN)?;
     let key = submit::idempotency_key(&headers)?;
     let base = view::base_url(&app, &headers);
     let hash = *blake3::hash(format!("retry {id}").as_bytes()).as_bytes();
@@ -116,6 +118,7 @@ async fn try_retry(
         let message = "only a job that has ended can be submitted again";
         return Err(ApiError::new(ErrorKind::Conflict, "job_not_ended", message));
     }
+    quota::storage(app, caller).await?;
     let kept = app.engine.store().body(seen.row.id).await?;
     let kept = kept.ok_or_else(|| impossible("what was submitted is not kept any more"))?;
     if kept.needs_partner_key {

@@ -1,6 +1,7 @@
 //! Jobs that are submitted together: all of them are accepted, or none, under one idempotency key.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::extract::{Path, Request};
@@ -15,7 +16,7 @@ use super::super::error::{ApiError, ErrorKind};
 use super::super::respond::{json as answer, json_text};
 use super::super::state::{App, Shared};
 use super::super::view::{self, Outlook, Seen};
-use super::super::{body, submit, time};
+use super::super::{body, quota, submit, time};
 use super::jobs::Who;
 use super::many::Standing;
 use super::render::Setting;
@@ -94,14 +95,15 @@ fn told(index: usize, fault: &ApiError) -> Value {
 /// Submit jobs together.
 ///
 /// All of them are accepted in one transaction, or none: then `details.jobs` names those at fault. One
-/// `Idempotency-Key` stands for the whole batch, with the rules of `POST /v1/jobs`.
+/// `Idempotency-Key` stands for the whole batch, with the rules of `POST /v1/jobs`. Each job counts for the tenant's rate
+/// and for its bound of waiting jobs.
 #[utoipa::path(post, path = "/v1/batches", tag = "batches", request_body = Together<'static>,
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters")),
     responses(
         (status = 201, description = "Accepted, all of them.", body = Accepted<'static>),
         (status = 409, description = "`idempotency_conflict`."),
         (status = 422, description = "At least one of them is never to be carried out."),
-        (status = 429, description = "`queue_full`: there is no room for all of them; come again after `Retry-After`.")))]
+        (status = 429, description = "`queue_full`, `rate_limited`: there is no room for all of them; come again after `Retry-After`.")))]
 pub(super) async fn submit(app: App, caller: Who, request: Request) -> Result<Response, ApiError> {
     let key = submit::idempotency_key(request.headers())?;
     let base = view::base_url(&app, request.headers());
@@ -121,6 +123,9 @@ async fn try_submit(
     key: Option<String>,
     base: &str,
 ) -> Result<Response, ApiError> {
+    let count = u32::try_from(asked.len()).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+    quota::rate(app, caller, count)?;
+    quota::storage(app, caller).await?;
     let mut jobs = make(app, caller, asked, key).await?;
     let id = jobs.first().and_then(|job| job.batch).unwrap_or_default();
     let seen: Vec<Seen> = jobs.iter().map(view::accepted).collect();

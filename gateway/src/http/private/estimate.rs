@@ -1,6 +1,7 @@
 //! `POST /v1/estimate`: what a submission would meet. Nothing is kept of it.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -14,7 +15,7 @@ use super::super::error::ApiError;
 use super::super::respond::json;
 use super::super::state::{App, Shared};
 use super::super::time::at;
-use super::super::{body, submit};
+use super::super::{body, quota, submit};
 use super::cost::{self, Cost};
 use super::explain::{Verdict, Words};
 use super::jobs::{self, Who};
@@ -42,13 +43,16 @@ struct Estimate<'a> {
 
 /// Estimate a job: when it would run, and what it would cost on which class of devices.
 ///
-/// Takes what `POST /v1/jobs` takes and refuses what that would refuse, but keeps nothing.
+/// Takes what `POST /v1/jobs` takes and refuses what that would refuse, but keeps nothing. Counts as a submission for
+/// the tenant's rate.
 #[utoipa::path(post, path = "/v1/estimate", tag = "jobs", request_body = Body<'static>, responses(
     (status = 200, description = "The estimate.", body = Estimate<'static>),
     (status = 422, description = "Well formed, but never to be carried out."),
-    (status = 429, description = "`queue_full`: come again after `Retry-After`.")))]
+    (status = 429, description = "`queue_full`, `rate_limited`: come again after `Retry-After`.")))]
 pub(super) async fn estimate(app: App, caller: Who, request: Request) -> Result<Response, ApiError> {
+    quota::rate(&app, &caller, NonZeroU32::MIN)?;
     let asked = body::read_as(&app, request, submission::read).await?;
+    quota::storage(&app, &caller).await?;
     let job = jobs::make(&app, &caller, asked, None).await?;
     let store = app.engine.store();
     let missing = store.missing(job.tenant, job.references.clone(), job.accepted_at).await?;

@@ -47,7 +47,7 @@ const WAIT_MARGIN: Duration = Duration::from_secs(1);
         (status = 201, description = "Accepted.", body = render::Job<'static>),
         (status = 409, description = "`idempotency_conflict`."),
         (status = 422, description = "Well formed, but never to be carried out."),
-        (status = 429, description = "`queue_full`: come again after `Retry-After`.")))]
+        (status = 429, description = "`queue_full`, `rate_limited`: come again after `Retry-After`.")))]
 pub(super) async fn submit(app: App, caller: Who, request: Request) -> Result<Response, ApiError> {
     quota::rate(&app, &caller, NonZeroU32::MIN)?;
     let key = submit::idempotency_key(request.headers())?;
@@ -68,6 +68,7 @@ async fn try_submit(
     key: Option<String>,
     base: &str,
 ) -> Result<Response, ApiError> {
+    quota::storage(app, caller).await?;
     let job = make(app, caller, asked, key).await?;
     accept(app, job, base).await
 }
@@ -79,7 +80,6 @@ pub(super) async fn make(
     asked: submission::Asked,
     key: Option<String>,
 ) -> Result<NewJob, ApiError> {
-    quota::storage(app, caller).await?;
     let submission::Judged { wanted, max_cost_micros } = submission::judge(app, caller, asked).await?;
     let now = app.engine.now();
     let key = key.map(|key| (key, None));

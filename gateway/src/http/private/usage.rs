@@ -131,7 +131,15 @@ pub(super) async fn usage(app: App, caller: Who, Query(period): Query<Period>) -
         return Err(ApiError::invalid(format!("limit must be 1 to {MAX_GROUPS}")));
     }
     let after = period.cursor.as_deref().filter(|cursor| !cursor.is_empty()).map(read_cursor).transpose()?;
-    let all = UsageQuery { tenant: caller.tenant.id, from_day, to_day, by: None, after: None, limit: 1 };
+    let all = UsageQuery {
+        tenant: caller.tenant.id,
+        from_day,
+        to_day,
+        user: None,
+        by: None,
+        after: None,
+        limit: 1,
+    };
     let store = app.engine.store();
     let mut total = Sums::default();
     for row in store.usage(all.clone()).await? {

@@ -142,7 +142,9 @@ fn delete(connection: &Connection, tenant: u32, id: Uuid, now: i64) -> Result<As
     let is_record = in_table(
         "SELECT 1 FROM assets WHERE id = ?1 AND tenant = ?2 AND (expires_at IS NULL OR expires_at > ?3)",
     )?;
-    if !is_record && !in_table("SELECT 1 FROM outputs WHERE id = ?1 AND tenant = ?2 AND ?3 = ?3")? {
+    if !is_record
+        && !in_table("SELECT 1 FROM outputs WHERE id = ?1 AND tenant = ?2 AND gone <> 2 AND ?3 = ?3")?
+    {
         return Ok(AssetAnswer::NotFound);
     }
     let is_pinned = connection
@@ -170,7 +172,7 @@ const RECORD: &str = "SELECT a.id, a.tenant, b.hash, b.size_bytes, a.content_typ
 const OUTPUT: &str = "SELECT o.id, o.tenant, b.hash, b.size_bytes, o.content_type, o.name, b.object_key,
         j.ended_at, j.expires_at, j.public_id, b.sink
      FROM outputs o JOIN jobs j ON j.seq = o.job JOIN blobs b ON b.seq = o.blob
-     WHERE o.id = ?1 AND o.tenant = ?2";
+     WHERE o.id = ?1 AND o.tenant = ?2 AND o.gone <> 2";
 const VARIANT: &str = "SELECT v.id, v.tenant, b.hash, b.size_bytes, v.content_type, v.name, b.object_key,
         j.ended_at, j.expires_at, j.public_id, b.sink
      FROM variants v JOIN outputs o ON o.seq = v.output JOIN jobs j ON j.seq = o.job JOIN blobs b ON b.seq = v.blob

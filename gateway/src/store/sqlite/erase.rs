@@ -7,57 +7,96 @@ use uuid::Uuid;
 
 use super::error::StoreFault;
 use super::writer::Writer;
-use super::{blobs, outputs, records};
-use crate::store::{Erase, Erased, Result};
+use super::{blobs, events, outbox, outputs, records, templates, usage};
+use crate::delivery::Place;
+use crate::store::{Erase, Erased, Result, StoredObject};
 
 /// Deletes a part of it.
 pub(super) fn erase(writer: &mut Writer, what: &Erase) -> Result<Erased> {
     writer.note_time(what.now);
     let connection = &writer.connection;
     let mut erased = Erased::default();
-    for (job, id) in jobs(connection, what, "state >= 3")? {
-        delete_job(connection, job, id, what.now)?;
+    for job in jobs(connection, what, "state >= 3")? {
+        delete_job(connection, what.tenant, &job, what.now)?;
         erased.jobs += 1;
     }
     if erased.jobs < u64::from(what.limit) {
-        erased.open = jobs(connection, what, "state < 3")?.into_iter().map(|(_, id)| id).collect();
+        erased.open = jobs(connection, what, "state < 3")?.into_iter().map(|job| job.id).collect();
     }
-    erased.assets = delete_assets(connection, what)?;
-    if erased.jobs == 0 && erased.open.is_empty() {
-        connection
-            .prepare_cached("DELETE FROM name_counters WHERE tenant = ?1")
-            .and_then(|mut delete| delete.execute([what.tenant]))
-            .or_fault()?;
+    erased.others = usage::forget_people(connection, what.tenant, what.user.as_deref(), what.limit)?
+        + outbox::forget_receivers(connection, what.tenant, what.limit)?;
+    if what.user.is_none() {
+        erased.assets = delete_assets(connection, what)?;
+        erased.others += templates::forget(connection, what.tenant, what.limit)?;
+        if erased.jobs == 0 && erased.open.is_empty() {
+            forget_names(connection, what.tenant)?;
+        }
     }
     Ok(erased)
 }
 
-fn jobs(connection: &Connection, what: &Erase, which: &str) -> Result<Vec<(i64, Uuid)>> {
+/// A job to be deleted.
+struct Doomed {
+    seq: i64,
+    id: Uuid,
+    batch: Option<[u8; 16]>,
+}
+
+fn jobs(connection: &Connection, what: &Erase, which: &str) -> Result<Vec<Doomed>> {
+    // A tombstone does not tell for whom it was.
+    let whose = match what.user {
+        Some(_) => "on_behalf_of = ?3 AND tombstone_until IS NULL",
+        None => "?3 IS NULL",
+    };
     connection
         .prepare_cached(&format!(
-            "SELECT seq, id FROM jobs WHERE tenant = ?1 AND +{which} ORDER BY id LIMIT ?2"
+            "SELECT seq, id, batch FROM jobs WHERE tenant = ?1 AND {whose} AND +{which} ORDER BY id LIMIT ?2"
         ))
         .and_then(|mut select| {
             select
-                .query_map(params![what.tenant, what.limit], |row| {
-                    Ok((row.get(0)?, Uuid::from_bytes(row.get(1)?)))
+                .query_map(params![what.tenant, what.limit, what.user], |row| {
+                    Ok(Doomed { seq: row.get(0)?, id: Uuid::from_bytes(row.get(1)?), batch: row.get(2)? })
                 })?
                 .collect()
         })
         .or_fault()
 }
 
-/// A job with everything that names it; its body, attempts and pins go with the row.
-fn delete_job(connection: &Connection, job: i64, id: Uuid, now: i64) -> Result<()> {
-    outputs::forget_job(connection, job, now)?;
-    records::forget_labels(connection, job)?;
+/// A job with everything that names it; its body, attempts, pins and webhook go with the row.
+fn delete_job(connection: &Connection, tenant: u32, job: &Doomed, now: i64) -> Result<()> {
+    outputs::forget_job(connection, job.seq, now)?;
+    records::forget_labels(connection, job.seq)?;
+    outbox::forget_job(connection, job.id)?;
+    events::forget_job(connection, job.id)?;
     connection
         .prepare_cached("DELETE FROM idempotency WHERE job = ?1")
-        .and_then(|mut delete| delete.execute([id.as_bytes()]))
+        .and_then(|mut delete| delete.execute([job.id.as_bytes()]))
         .or_fault()?;
+    if let Some(batch) = job.batch {
+        forget_key_of_batch(connection, tenant, batch)?;
+    }
     connection
         .prepare_cached("DELETE FROM jobs WHERE seq = ?1")
-        .and_then(|mut delete| delete.execute([job]))
+        .and_then(|mut delete| delete.execute([job.seq]))
+        .or_fault()?;
+    Ok(())
+}
+
+/// The first answer to a batch tells of all its jobs.
+fn forget_key_of_batch(connection: &Connection, tenant: u32, batch: [u8; 16]) -> Result<()> {
+    connection
+        .prepare_cached(
+            "DELETE FROM idempotency WHERE job IN (SELECT id FROM jobs WHERE tenant = ?1 AND batch = ?2)",
+        )
+        .and_then(|mut delete| delete.execute(params![tenant, batch]))
+        .or_fault()?;
+    Ok(())
+}
+
+fn forget_names(connection: &Connection, tenant: u32) -> Result<()> {
+    connection
+        .prepare_cached("DELETE FROM name_counters WHERE tenant = ?1")
+        .and_then(|mut delete| delete.execute([tenant]))
         .or_fault()?;
     Ok(())
 }
@@ -79,13 +118,19 @@ fn delete_assets(connection: &Connection, what: &Erase) -> Result<u64> {
 }
 
 /// Files that nothing holds, whatever was promised to those who asked for them.
-pub(super) fn doomed(connection: &Connection, tenant: u32, limit: u32) -> Result<Vec<(i64, String)>> {
+pub(super) fn doomed(connection: &Connection, tenant: u32, limit: u32) -> Result<Vec<(i64, StoredObject)>> {
     connection
         .prepare_cached(
-            "SELECT seq, object_key FROM blobs WHERE tenant = ?1 AND unheld_at IS NOT NULL LIMIT ?2",
+            "SELECT seq, object_key, sink FROM blobs WHERE tenant = ?1 AND unheld_at IS NOT NULL LIMIT ?2",
         )
         .and_then(|mut select| {
-            select.query_map(params![tenant, limit], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            select
+                .query_map(params![tenant, limit], |row| {
+                    let sink: Option<String> = row.get(2)?;
+                    let place = Place::from_column(sink.as_deref());
+                    Ok((row.get(0)?, StoredObject { place, key: row.get(1)? }))
+                })?
+                .collect()
         })
         .or_fault()
 }

@@ -166,6 +166,33 @@ pub(super) fn sweep(connection: &Connection, before: i64, limit: u32) -> Result<
     Ok(gone as u64)
 }
 
+/// All events of a job, in order.
+pub(super) fn of_job(connection: &Connection, job: Uuid) -> Result<Vec<Event>> {
+    let mut statement = connection
+        .prepare_cached("SELECT seq, tenant, job, revision, kind, at FROM events WHERE job = ?1 ORDER BY seq")
+        .or_fault()?;
+    let mut rows = statement.query([job.as_bytes()]).or_fault()?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next().or_fault()? {
+        events.push(read(row, 0)?);
+    }
+    Ok(events)
+}
+
+/// Forgets the events of a job. The newest of all stays as nobody's, so that no cursor is given twice.
+pub(super) fn forget_job(connection: &Connection, job: Uuid) -> Result<()> {
+    for forget in [
+        "DELETE FROM events WHERE job = ?1 AND seq < (SELECT max(seq) FROM events)",
+        "UPDATE events SET tenant = 0, job = zeroblob(16) WHERE job = ?1",
+    ] {
+        connection
+            .prepare_cached(forget)
+            .and_then(|mut forget| forget.execute([job.as_bytes()]))
+            .or_fault()?;
+    }
+    Ok(())
+}
+
 /// The kind that an end of a job has.
 pub(super) fn kind_of_end(outcome: scheduler::Outcome) -> EventKind {
     match codec::ended_state(outcome) {

@@ -264,17 +264,17 @@ const ASSET_BY_NAME: &str =
      FROM assets a JOIN blobs b ON b.seq = a.blob
      WHERE a.tenant = ?1 AND a.file_path = ?2 AND (a.expires_at IS NULL OR a.expires_at > ?3)
      ORDER BY a.minted DESC LIMIT 1";
-/// Chaining reads the original, whatever stands for it (DESIGN §4.14).
+/// Chaining reads the original, whatever stands for it (DESIGN §4.14); once that is gone, nothing in its place.
 const OUTPUT_BY_ID: &str =
     "SELECT b.seq, o.id, b.id, b.hash, b.size_bytes, coalesce(o.original_type, o.content_type),
         coalesce(o.original_name, o.name), b.object_key, b.sink
      FROM outputs o JOIN jobs j ON j.seq = o.job JOIN blobs b ON b.seq = coalesce(o.original, o.blob)
-     WHERE o.id = ?2 AND o.tenant = ?1 AND j.state = 3 AND j.expires_at > ?3";
+     WHERE o.id = ?2 AND o.tenant = ?1 AND (o.original IS NOT NULL OR o.original_name IS NULL) AND j.state = 3 AND j.expires_at > ?3";
 const OUTPUT_BY_NAME: &str =
     "SELECT b.seq, o.id, b.id, b.hash, b.size_bytes, coalesce(o.original_type, o.content_type),
         coalesce(o.original_name, o.name), b.object_key, b.sink
      FROM outputs o JOIN jobs j ON j.seq = o.job JOIN blobs b ON b.seq = coalesce(o.original, o.blob)
-     WHERE o.tenant = ?1 AND o.name = ?2 AND j.state = 3 AND j.expires_at > ?3
+     WHERE o.tenant = ?1 AND o.name = ?2 AND (o.original IS NOT NULL OR o.original_name IS NULL) AND j.state = 3 AND j.expires_at > ?3
      ORDER BY o.seq DESC LIMIT 1";
 
 fn look_up(connection: &Connection, looker: Looker, reference: &Reference) -> Result<Option<Held>> {

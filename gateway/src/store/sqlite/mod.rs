@@ -24,6 +24,7 @@ mod reader;
 mod reads;
 mod records;
 mod residue;
+mod roles;
 mod schema;
 mod sweep;
 mod templates;
@@ -47,9 +48,9 @@ use self::turn::SqliteTurn;
 use self::writer::{SeenTime, Writer, WriterHandle};
 use super::{
     AssetRow, AuditRow, Bells, Erase, Erased, Face, JobBody, JobRow, JobWithOutputs, KeyRow, KnownInstance,
-    ListQuery, Listed, NewTemplate, OpenJob, Outbox, OutputRow, PeopleAnswer, PeopleChange, PutTemplate,
-    Reference, Replay, Result, Store, StoreError, Swept, TemplateRow, TemplateVersion, TenantRow, Turn,
-    UsageQuery, UsageRow,
+    ListQuery, Listed, NewTemplate, OpenJob, OriginalRow, Outbox, OutputRow, PeopleAnswer, PeopleChange,
+    PutTemplate, Reference, Replay, Result, Store, StoreError, StoredObject, Swept, TemplateRow,
+    TemplateVersion, TenantRow, Turn, UsageQuery, UsageRow,
 };
 
 /// How long bytes stay mintable after somebody asked whether they are held.
@@ -223,6 +224,10 @@ impl Store for SqliteStore {
         Box::pin(self.readers.call(move |connection| outputs::of_job(connection, job)))
     }
 
+    fn originals(&self, job: Uuid) -> BoxFuture<'_, Result<Vec<OriginalRow>>> {
+        Box::pin(self.readers.call(move |connection| roles::originals(connection, job)))
+    }
+
     fn job_with_outputs(&self, job: Uuid) -> BoxFuture<'_, Result<Option<JobWithOutputs>>> {
         Box::pin(self.readers.call(move |connection| reads::job_with_outputs(connection, job)))
     }
@@ -295,7 +300,7 @@ impl Store for SqliteStore {
         Box::pin(self.alone(move |writer| erase::erase(writer, &what)))
     }
 
-    fn doomed(&self, tenant: u32, limit: u32) -> BoxFuture<'_, Result<Vec<(i64, String)>>> {
+    fn doomed(&self, tenant: u32, limit: u32) -> BoxFuture<'_, Result<Vec<(i64, StoredObject)>>> {
         Box::pin(self.readers.call(move |connection| erase::doomed(connection, tenant, limit)))
     }
 
@@ -327,6 +332,10 @@ impl Store for SqliteStore {
 
     fn templates(&self, tenant: u32, after: String, limit: u32) -> BoxFuture<'_, Result<Vec<TemplateRow>>> {
         Box::pin(self.readers.call(move |connection| templates::list(connection, tenant, &after, limit)))
+    }
+
+    fn template_names(&self, tenant: u32, after: String, limit: u32) -> BoxFuture<'_, Result<Vec<String>>> {
+        Box::pin(self.readers.call(move |connection| templates::names_of(connection, tenant, &after, limit)))
     }
 
     fn template_versions(&self, tenant: u32, name: String) -> BoxFuture<'_, Result<Vec<TemplateVersion>>> {

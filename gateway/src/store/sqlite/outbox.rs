@@ -8,7 +8,7 @@ use super::error::StoreFault;
 use super::events;
 use crate::store::{
     DeadLetter, DeadQuery, Delivery, DeliveryOutcome, DueReceiver, Event, EventKinds, OutboxFigures,
-    ReceiverLag, Result, Webhook,
+    ReceiverLag, Result, Undelivered, Webhook,
 };
 
 /// Deliveries that one outcome may give up at once; the rest with the next.
@@ -299,6 +299,57 @@ pub(super) fn figures(connection: &Connection) -> Result<OutboxFigures> {
             })
         })
         .or_fault()
+}
+
+/// What receivers do not have yet of a job, and what was given up of it.
+pub(super) fn undelivered(connection: &Connection, job: Uuid) -> Result<Vec<Undelivered>> {
+    let mut undelivered = Vec::new();
+    // One half each for the two indices.
+    for which in ["dead_at IS NULL", "dead_at IS NOT NULL"] {
+        let sql = format!(
+            "SELECT d.seq, d.tenant, d.job, d.revision, d.kind, d.at, r.url, d.tries, d.dead_at, d.reason
+             FROM deliveries d LEFT JOIN receivers r ON r.id = d.receiver WHERE d.job = ?1 AND d.{which} ORDER BY d.seq"
+        );
+        let mut statement = connection.prepare_cached(&sql).or_fault()?;
+        let mut rows = statement.query([job.as_bytes()]).or_fault()?;
+        while let Some(row) = rows.next().or_fault()? {
+            undelivered.push(Undelivered {
+                event: events::read(row, 0)?,
+                receiver: row.get::<_, Option<String>>(6).or_fault()?.unwrap_or_default(),
+                tries: row.get(7).or_fault()?,
+                dead_at: row.get(8).or_fault()?,
+                reason: row.get(9).or_fault()?,
+            });
+        }
+    }
+    Ok(undelivered)
+}
+
+/// Forgets what was to be delivered of a job.
+pub(super) fn forget_job(connection: &Connection, job: Uuid) -> Result<()> {
+    for which in ["dead_at IS NULL", "dead_at IS NOT NULL"] {
+        connection
+            .prepare_cached(&format!("DELETE FROM deliveries WHERE job = ?1 AND {which}"))
+            .and_then(|mut delete| delete.execute([job.as_bytes()]))
+            .or_fault()?;
+    }
+    Ok(())
+}
+
+/// Forgets receivers of a tenant that nothing leads to any more; how many.
+pub(super) fn forget_receivers(connection: &Connection, tenant: u32, limit: u32) -> Result<u64> {
+    let gone = connection
+        .prepare_cached(
+            "DELETE FROM receivers WHERE id IN
+                (SELECT id FROM receivers r WHERE tenant = ?1
+                    AND NOT EXISTS (SELECT 1 FROM job_webhooks w WHERE w.receiver = r.id)
+                    AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.receiver = r.id AND d.dead_at IS NULL)
+                    AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.receiver = r.id AND d.dead_at IS NOT NULL)
+                 LIMIT ?2)",
+        )
+        .and_then(|mut delete| delete.execute(params![tenant, limit]))
+        .or_fault()?;
+    Ok(gone as u64)
 }
 
 /// Forgets dead letters given up before `before`, and receivers that nothing leads to any more.

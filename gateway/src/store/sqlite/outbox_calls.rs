@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use super::{SqliteStore, events, outbox};
 use crate::store::{
-    Bells, DeadLetter, DeadQuery, Delivery, DeliveryOutcome, DueReceiver, EventPage, EventQuery, Outbox,
-    OutboxFigures, ReceiverLag, Result, Webhook,
+    Bells, DeadLetter, DeadQuery, Delivery, DeliveryOutcome, DueReceiver, Event, EventPage, EventQuery,
+    Outbox, OutboxFigures, ReceiverLag, Result, Undelivered, Webhook,
 };
 
 impl Outbox for SqliteStore {
@@ -20,6 +20,14 @@ impl Outbox for SqliteStore {
 
     fn webhook_of(&self, job: Uuid) -> BoxFuture<'_, Result<Option<Webhook>>> {
         Box::pin(self.readers.call(move |connection| outbox::webhook_of(connection, job)))
+    }
+
+    fn events_of(&self, job: Uuid) -> BoxFuture<'_, Result<Vec<Event>>> {
+        Box::pin(self.readers.call(move |connection| events::of_job(connection, job)))
+    }
+
+    fn undelivered_of(&self, job: Uuid) -> BoxFuture<'_, Result<Vec<Undelivered>>> {
+        Box::pin(self.readers.call(move |connection| outbox::undelivered(connection, job)))
     }
 
     fn newest_event(&self) -> BoxFuture<'_, Result<i64>> {

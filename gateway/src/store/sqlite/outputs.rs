@@ -106,14 +106,14 @@ fn write_variant(connection: &Connection, output: i64, tenant: u32, variant: &Ne
     Ok(())
 }
 
-/// The outputs of a job, in server order.
+/// The outputs of a job, in server order; not those whose deliverables are past their time.
 pub(super) fn of_job(connection: &Connection, job: Uuid) -> Result<Vec<OutputRow>> {
     let mut statement = connection
         .prepare_cached(
             "SELECT o.id, o.node_id, o.kind, o.name, o.content_type, b.size_bytes, b.hash, b.object_key, b.sink,
                 o.receipt, o.width, o.height, o.placeholder, o.variants, o.seq
              FROM jobs j JOIN outputs o ON o.job = j.seq JOIN blobs b ON b.seq = o.blob
-             WHERE j.id = ?1 ORDER BY o.seq",
+             WHERE j.id = ?1 AND o.gone <> 2 ORDER BY o.seq",
         )
         .or_fault()?;
     let mut rows = statement.query([job.as_bytes()]).or_fault()?;
@@ -201,12 +201,17 @@ pub(super) fn forget(connection: &Connection, output: Uuid, now: i64) -> Result<
 
 /// Forgets all outputs of a job and lets go of their bytes.
 pub(super) fn forget_job(connection: &Connection, job: i64, now: i64) -> Result<()> {
+    let mut blobs = forget_variants(connection, job)?;
+    blobs.extend(blobs_from(connection, "DELETE FROM outputs WHERE job = ?1 RETURNING blob, original", job)?);
+    blobs.into_iter().try_for_each(|blob| blobs::mark_if_unheld(connection, blob, now))
+}
+
+/// Forgets the variants of all outputs of a job; their blobs, which are not let go of yet.
+pub(super) fn forget_variants(connection: &Connection, job: i64) -> Result<Vec<i64>> {
     let variants =
         "DELETE FROM variants WHERE output IN (SELECT seq FROM outputs WHERE job = ?1 AND variants > 0)
          RETURNING blob, NULL";
-    let mut blobs = blobs_from(connection, variants, job)?;
-    blobs.extend(blobs_from(connection, "DELETE FROM outputs WHERE job = ?1 RETURNING blob, original", job)?);
-    blobs.into_iter().try_for_each(|blob| blobs::mark_if_unheld(connection, blob, now))
+    blobs_from(connection, variants, job)
 }
 
 /// The blobs in the two columns of what a statement returns.

@@ -19,6 +19,8 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0006_usage.sql"),
     include_str!("../migrations/0007_outbox.sql"),
     include_str!("../migrations/0008_tenants.sql"),
+    include_str!("../migrations/0009_erasure.sql"),
+    include_str!("../migrations/0010_roles.sql"),
 ];
 
 /// The schema version this program writes.

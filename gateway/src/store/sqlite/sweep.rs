@@ -3,6 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::error::StoreFault;
+use super::roles::{self, Role};
 use super::writer::Writer;
 use super::{blobs, outputs, records, residue};
 use crate::delivery::Place;
@@ -35,7 +36,9 @@ pub(super) fn sweep(writer: &mut Writer, now: i64, limit: u32) -> Result<Swept> 
         swept.jobs += 1;
     }
     swept.jobs += forget_bodies(connection, now, limit)?;
-    swept.jobs += forget_outputs(connection, now, limit)?;
+    for role in [Role::Original, Role::Deliverable] {
+        swept.jobs += forget_files(connection, role, now, limit)?;
+    }
     forget_tombstones(connection, now, limit)?;
     swept.assets = expire_assets(connection, now, limit)?;
     swept.keys = forget_keys(connection, now, limit)?;
@@ -65,22 +68,10 @@ fn forget_bodies(connection: &Connection, now: i64, limit: u32) -> Result<u64> {
     Ok(jobs.len() as u64)
 }
 
-/// The same for outputs.
-fn forget_outputs(connection: &Connection, now: i64, limit: u32) -> Result<u64> {
-    let jobs = numbers(
-        connection,
-        "SELECT seq FROM jobs WHERE state >= 3 AND deliverables_for_ms IS NOT NULL AND tombstone_until IS NULL
-            AND ended_at + deliverables_for_ms <= ?1 ORDER BY ended_at + deliverables_for_ms LIMIT ?2",
-        now,
-        limit,
-    )?;
-    for job in &jobs {
-        outputs::forget_job(connection, *job, now)?;
-        connection
-            .prepare_cached("UPDATE jobs SET deliverables_for_ms = NULL WHERE seq = ?1")
-            .and_then(|mut update| update.execute([job]))
-            .or_fault()?;
-    }
+/// The same for originals or deliverables.
+fn forget_files(connection: &Connection, role: Role, now: i64, limit: u32) -> Result<u64> {
+    let jobs = numbers(connection, role.past(), now, limit)?;
+    jobs.iter().try_for_each(|job| roles::let_go(connection, *job, role, now))?;
     Ok(jobs.len() as u64)
 }
 

@@ -157,3 +157,24 @@ fn read(row: &Row<'_>) -> rusqlite::Result<TemplateRow> {
         disabled_at: row.get(6)?,
     })
 }
+
+/// Forgets versions of a tenant's templates, whatever their names; how many.
+pub(super) fn forget(connection: &Connection, tenant: u32, limit: u32) -> Result<u64> {
+    let gone = connection
+        .prepare_cached(
+            "DELETE FROM templates WHERE seq IN (SELECT seq FROM templates WHERE tenant = ?1 LIMIT ?2)",
+        )
+        .and_then(|mut delete| delete.execute(params![tenant, limit]))
+        .or_fault()?;
+    Ok(gone as u64)
+}
+
+/// Names of a tenant's own templates after this one.
+pub(super) fn names_of(connection: &Connection, tenant: u32, after: &str, limit: u32) -> Result<Vec<String>> {
+    connection
+        .prepare_cached(
+            "SELECT DISTINCT name FROM templates WHERE tenant = ?1 AND name > ?2 ORDER BY name LIMIT ?3",
+        )
+        .and_then(|mut select| select.query_map(params![tenant, after, limit], |row| row.get(0))?.collect())
+        .or_fault()
+}

@@ -25,6 +25,16 @@ pub(super) struct Ended<'a> {
     pub(super) at: i64,
 }
 
+/// Adds numbers to a row of sums.
+const ADD: &str =
+    "INSERT INTO usage (tenant, day, on_behalf_of, template, class, device_class, jobs, unbilled_jobs,
+        images, bytes, gpu_ms, price_micros)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+     ON CONFLICT (tenant, day, on_behalf_of, template, class, device_class) DO UPDATE SET
+        jobs = jobs + excluded.jobs, unbilled_jobs = unbilled_jobs + excluded.unbilled_jobs,
+        images = images + excluded.images, bytes = bytes + excluded.bytes,
+        gpu_ms = gpu_ms + excluded.gpu_ms, price_micros = price_micros + excluded.price_micros";
+
 /// Counts a job that ended.
 pub(super) fn count(connection: &Connection, ended: &Ended<'_>) -> Result<()> {
     let day = ended.at.div_euclid(DAY_MS);
@@ -33,15 +43,7 @@ pub(super) fn count(connection: &Connection, ended: &Ended<'_>) -> Result<()> {
     let images = ended.outputs.iter().filter(|output| output.kind == OutputKind::Image).count() as u64;
     let bytes = ended.outputs.iter().map(|output| output.size_bytes).sum();
     connection
-        .prepare_cached(
-            "INSERT INTO usage (tenant, day, on_behalf_of, template, class, device_class, jobs, unbilled_jobs,
-                images, bytes, gpu_ms, price_micros)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-             ON CONFLICT (tenant, day, on_behalf_of, template, class, device_class) DO UPDATE SET
-                jobs = jobs + excluded.jobs, unbilled_jobs = unbilled_jobs + excluded.unbilled_jobs,
-                images = images + excluded.images, bytes = bytes + excluded.bytes,
-                gpu_ms = gpu_ms + excluded.gpu_ms, price_micros = price_micros + excluded.price_micros",
-        )
+        .prepare_cached(ADD)
         .or_fault()?
         .execute(params![
             ended.tenant,
@@ -81,6 +83,86 @@ fn named<'a>(connection: &Connection, ended: &Ended<'a>, day: i64) -> Result<&'a
     Ok(if has_room > 0 { user } else { "" })
 }
 
+/// A row of sums, as it lies in the table.
+struct Sums {
+    day: i64,
+    user: String,
+    template: String,
+    class: i64,
+    device_class: String,
+    numbers: [i64; 6],
+}
+
+/// Takes the names of people off the sums of a tenant: of this one, or of all. At most `limit` rows; how many.
+pub(super) fn forget_people(
+    connection: &Connection,
+    tenant: u32,
+    user: Option<&str>,
+    limit: u32,
+) -> Result<u64> {
+    let named = named_sums(connection, tenant, user, limit)?;
+    for sums in &named {
+        take_off(connection, tenant, sums)?;
+    }
+    Ok(named.len() as u64)
+}
+
+/// Sums with a name, found by hopping from day to day in the index, however many people each day has.
+fn named_sums(connection: &Connection, tenant: u32, user: Option<&str>, limit: u32) -> Result<Vec<Sums>> {
+    let whose = if user.is_some() { "u.on_behalf_of = ?2" } else { "u.on_behalf_of > '' AND ?2 IS NULL" };
+    let sql = format!(
+        "WITH RECURSIVE days (day) AS (
+            SELECT min(day) FROM usage WHERE tenant = ?1
+            UNION ALL
+            SELECT (SELECT min(day) FROM usage WHERE tenant = ?1 AND day > days.day) FROM days
+            WHERE days.day IS NOT NULL)
+         SELECT u.day, u.on_behalf_of, u.template, u.class, u.device_class, u.jobs, u.unbilled_jobs, u.images, u.bytes,
+            u.gpu_ms, u.price_micros
+         FROM days CROSS JOIN usage u ON u.tenant = ?1 AND u.day = days.day AND {whose} LIMIT ?3"
+    );
+    connection
+        .prepare_cached(&sql)
+        .and_then(|mut select| {
+            select
+                .query_map(params![tenant, user, limit], |row| {
+                    Ok(Sums {
+                        day: row.get(0)?,
+                        user: row.get(1)?,
+                        template: row.get(2)?,
+                        class: row.get(3)?,
+                        device_class: row.get(4)?,
+                        numbers: [
+                            row.get(5)?,
+                            row.get(6)?,
+                            row.get(7)?,
+                            row.get(8)?,
+                            row.get(9)?,
+                            row.get(10)?,
+                        ],
+                    })
+                })?
+                .collect()
+        })
+        .or_fault()
+}
+
+/// Adds a row of sums to that of nobody.
+fn take_off(connection: &Connection, tenant: u32, sums: &Sums) -> Result<()> {
+    let Sums { day, user, template, class, device_class, numbers } = sums;
+    connection
+        .prepare_cached(
+            "DELETE FROM usage WHERE tenant = ?1 AND day = ?2 AND on_behalf_of = ?3 AND template = ?4 AND class = ?5
+                AND device_class = ?6",
+        )
+        .and_then(|mut delete| delete.execute(params![tenant, day, user, template, class, device_class]))
+        .or_fault()?;
+    let [jobs, unbilled, images, bytes, gpu_ms, price] = numbers;
+    let row =
+        params![tenant, day, "", template, class, device_class, jobs, unbilled, images, bytes, gpu_ms, price];
+    connection.prepare_cached(ADD).and_then(|mut add| add.execute(row)).or_fault()?;
+    Ok(())
+}
+
 /// Usage of a tenant, one row for each key and class of devices.
 pub(super) fn read(connection: &Connection, query: &UsageQuery) -> Result<Vec<UsageRow>> {
     let key = match query.by {
@@ -91,7 +173,8 @@ pub(super) fn read(connection: &Connection, query: &UsageQuery) -> Result<Vec<Us
         Some(UsageKey::DeviceClass) => "device_class",
         Some(UsageKey::Template) => "template",
     };
-    let within = "FROM usage WHERE tenant = ?1 AND day BETWEEN ?2 AND ?3";
+    let within =
+        "FROM usage WHERE tenant = ?1 AND day BETWEEN ?2 AND ?3 AND (?6 IS NULL OR on_behalf_of = ?6)";
     let sql = format!(
         "SELECT {key} AS k, device_class, sum(jobs), sum(unbilled_jobs), sum(images), sum(bytes), sum(gpu_ms),
             sum(price_micros)
@@ -101,7 +184,8 @@ pub(super) fn read(connection: &Connection, query: &UsageQuery) -> Result<Vec<Us
     connection
         .prepare_cached(&sql)
         .and_then(|mut select| {
-            let values = params![query.tenant, query.from_day, query.to_day, query.after, query.limit];
+            let values =
+                params![query.tenant, query.from_day, query.to_day, query.after, query.limit, query.user];
             select.query_map(values, row)?.collect()
         })
         .or_fault()

@@ -59,7 +59,9 @@ pub use usage::*;
 pub struct Erase {
     /// Whose.
     pub tenant: u32,
-    /// At most so many jobs and so many uploads.
+    /// What was done for this person only; `None`: all of it.
+    pub user: Option<String>,
+    /// At most so many of each kind.
     pub limit: u32,
     /// Milliseconds since the epoch.
     pub now: i64,
@@ -72,6 +74,8 @@ pub struct Erased {
     pub jobs: u64,
     /// Uploads that are gone.
     pub assets: u64,
+    /// Versions of templates that are gone, receivers that are forgotten, and sums of usage that name nobody any more.
+    pub others: u64,
     /// Open jobs, which must end first: at most as many as were asked for.
     pub open: Vec<uuid::Uuid>,
 }

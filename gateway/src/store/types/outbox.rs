@@ -202,6 +202,21 @@ pub struct Delivery {
     pub tries: u32,
 }
 
+/// An event that its receiver does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undelivered {
+    /// The event.
+    pub event: Event,
+    /// The receiver's URL, without its query; empty: it is forgotten.
+    pub receiver: String,
+    /// Times it was sent in vain.
+    pub tries: u32,
+    /// When it was given up, milliseconds since the epoch; `None`: it waits.
+    pub dead_at: Option<i64>,
+    /// Why it was not taken the last time.
+    pub reason: Option<String>,
+}
+
 /// A receiver for which something waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DueReceiver {

@@ -156,6 +156,23 @@ pub struct OutputRow {
     pub variants: Vec<VariantRow>,
 }
 
+/// What stands behind an output whose row is another file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginalRow {
+    /// The output.
+    pub output: Uuid,
+    /// Its name in the caller's eyes.
+    pub name: String,
+    /// Media type.
+    pub content_type: String,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// BLAKE3, lower-case hex.
+    pub hash: String,
+    /// Where the bytes are, in the gateway's own store.
+    pub object_key: String,
+}
+
 /// A further file of an output, as read.
 #[derive(Debug, Clone)]
 pub struct VariantRow {

@@ -69,7 +69,7 @@ pub struct TenantLimits {
     /// Pictures or frames that one node makes at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frames: Option<u32>,
-    /// Uploads and outputs it holds, bytes; over it uploads and submissions are refused.
+    /// Uploads, originals and deliverables it holds in stores of the gateway's, bytes; over it uploads and submissions are refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored_bytes: Option<u64>,
     /// How long things of an ended job are kept.
@@ -87,10 +87,10 @@ pub struct TenantRetention {
     /// What was submitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bodies_seconds: Option<u64>,
-    /// Original outputs.
+    /// Original outputs: chaining reads them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub originals_seconds: Option<u64>,
-    /// What was made of the originals.
+    /// What was made of the originals: shown to others. A file that is both is kept as long as either.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deliverables_seconds: Option<u64>,
 }

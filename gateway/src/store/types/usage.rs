@@ -38,6 +38,8 @@ pub struct UsageQuery {
     pub from_day: i64,
     /// Last day, days since the epoch.
     pub to_day: i64,
+    /// Of this person only.
+    pub user: Option<String>,
     /// Grouped by; `None`: all of it together.
     pub by: Option<UsageKey>,
     /// Only keys after this one.
