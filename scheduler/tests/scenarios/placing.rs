@@ -241,7 +241,7 @@ fn learned_times_survive_a_restart_and_decide() {
 }
 
 #[test]
-fn a_run_teaches_its_time_and_a_steady_one_is_recorded_only_at_first() {
+fn a_run_teaches_its_time_and_a_steady_one_is_recorded_whenever_it_rests_on_twice_as_many() {
     let mut world = World::with(&[T4]);
     world.lenient = true;
     for _ in 0..20 {
@@ -254,11 +254,11 @@ fn a_run_teaches_its_time_and_a_steady_one_is_recorded_only_at_first() {
         .records
         .iter()
         .filter_map(|record| match record {
-            Record::Learned(Learned::Run { mean_ms, .. }) => Some(*mean_ms),
+            Record::Learned(Learned::Run { mean_ms, runs, .. }) => Some((*mean_ms, *runs)),
             _ => None,
         })
         .collect();
-    assert_eq!(runs, [4_000, 4_000, 4_000]);
+    assert_eq!(runs, [1, 2, 4, 8, 16].map(|runs| (4_000, runs)));
 }
 
 #[test]

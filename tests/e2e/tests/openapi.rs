@@ -111,7 +111,10 @@ async fn the_document_is_valid_and_the_gateway_keeps_to_it() -> anyhow::Result<(
         .args(["--url", sandbox.api().base(), "--header", &format!("Authorization: Bearer {key}")])
         .args(["--checks", CHECKS, "--phases", "examples,coverage,fuzzing"])
         .args(["--max-examples", EXAMPLES, "--seed", SEED, "--workers", "1", "--request-timeout", "60"])
-        .args(["--exclude-path", "/v1/drain", "--continue-on-failure", "--warnings", "off"]))
+        .args(["--exclude-path", "/v1/drain"])
+        // Without a token of theirs all is 410, whatever the body.
+        .args(["--exclude-path", "/v1/tickets/{token}"])
+        .args(["--continue-on-failure", "--warnings", "off"]))
     .await?;
     println!("{told}");
     Ok(())

@@ -130,6 +130,7 @@ fn created(key: &CreatedKey) -> Result<Response, ApiError> {
 #[serde(deny_unknown_fields)]
 struct Rotation {
     /// How long the old key goes on; a day where nothing is said.
+    #[schema(maximum = 2_592_000)]
     overlap_seconds: Option<u64>,
 }
 
@@ -137,7 +138,8 @@ struct Rotation {
 #[utoipa::path(post, path = "/v1/keys/{id}/rotate", tag = "tenants", request_body = Option<Rotation>,
     params(("id" = String, Path, description = "The key's id.")), responses(
         (status = 201, description = "The only answer that shows it.", body = Key<'static>),
-        (status = 404, description = "`not_found`.")))]
+        (status = 404, description = "`not_found`."),
+        (status = 422, description = "`invalid_request`.")))]
 pub(super) async fn rotate(
     app: App,
     caller: Who,

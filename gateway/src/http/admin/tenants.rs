@@ -90,8 +90,10 @@ struct New {
     name: String,
     /// Its share of the fleet against others.
     #[serde(default = "one")]
+    #[schema(value_type = u64, minimum = 1, maximum = 4_294_967_295_u64)]
     weight: u32,
     /// Its attempts that run at once; left out: no bound.
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 4_294_967_295_u64)]
     concurrency: Option<u32>,
     /// As `tenants` in the configuration has them.
     #[serde(default)]
@@ -147,10 +149,10 @@ pub(super) async fn change(
 #[expect(dead_code, reason = "its shape is documented; the patch is applied to the tenant's JSON")]
 struct Patch {
     /// Its share of the fleet against others.
-    #[schema(required = false, minimum = 1)]
+    #[schema(required = false, value_type = u64, minimum = 1, maximum = 4_294_967_295_u64)]
     weight: u32,
     /// Its attempts that run at once; `null`: no bound.
-    #[schema(minimum = 1)]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 4_294_967_295_u64)]
     concurrency: Option<u32>,
     /// A merge patch of the settings; `null`: the default.
     #[schema(value_type = Option<Object>)]

@@ -75,7 +75,7 @@ pub(super) struct Feed<'a> {
     params(
         ("after" = Option<String>, Query, description = "`next` of the answer before; `latest`: only what comes from now on; left out: from the oldest that is kept"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 500, description = "Events of a page"),
-        ("wait_seconds" = Option<u32>, Query, maximum = 30, description = "How long to wait for the first event"),
+        ("wait_seconds" = Option<u32>, Query, description = "How long to wait for the first event, within the configured bound"),
         ("types" = Option<String>, Query, description = "Only these, separated by commas"),
         ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: the cursor told last")),
     responses(

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scheduler::Class;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -81,12 +83,19 @@ pub(super) struct Body<'a> {
     /// Who is told of the job's events.
     webhook: Option<Webhook>,
     /// What its pictures become, within what the tenant's policy leaves (`docs/PICTURES.md`).
+    #[serde(default, deserialize_with = "wishes")]
     pictures: Option<Choice>,
     /// The configured sink that takes its files, one of the tenant's.
     sink: Option<String>,
     /// Where the gateway asks for tickets to a bucket of the caller's own (`docs/DELIVERIES.md`).
     #[schema(value_type = Option<String>)]
     ticket_url: Option<Secret>,
+}
+
+/// Wishes by name only: derived readers would take a bare array of them, too.
+fn wishes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Choice>, D::Error> {
+    let wishes = Option::<serde_json::Map<String, Value>>::deserialize(deserializer)?;
+    wishes.map(|wishes| Choice::deserialize(Value::Object(wishes)).map_err(D::Error::custom)).transpose()
 }
 
 /// Who is told of the job's events: `url`, and which events (none named: its end).
