@@ -25,7 +25,7 @@ async fn the_official_python_sdk_works_as_with_any_other_server() -> anyhow::Res
     let open = Sandbox::plan().paced(Device::t4(), step).gpu(Device::v100()).gpu(Device::a100());
     let open = open.start().await?;
     let full = Sandbox::plan()
-        .settings("[scheduler]\nhigh_watermark = 2\nlow_watermark = 1\ntenant_queue = 2")
+        .settings("[scheduler]\nhigh_watermark = 2\nlow_watermark = 1\ntenant_queue = 2\nprefetch = 0")
         .gpu(Device::t4())
         .start()
         .await?;
