@@ -165,6 +165,8 @@ async fn serve(State(cos): State<Cos>, request: Request) -> Response {
     };
     match &fault {
         Some(Fault::Answer(status, after)) => {
+            // To its end: an answer to half a request can be lost with the connection, and the request is made again.
+            body.into_data_stream().for_each(|_| async {}).await;
             let refusal = Refusal(*status, "Told", "as told".into()).into_response();
             return match after {
                 Some(after) => ([("retry-after", *after)], refusal).into_response(),
