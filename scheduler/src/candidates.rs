@@ -88,7 +88,7 @@ impl Scheduler {
         }
         let most = (self.look_ahead() as usize / POOLS_PART).max(1);
         pools.extend(self.best_pools(most));
-        // The one that is warm of two alike comes last.
+        // Of two alike the one that is warm comes first, and stays.
         pools.sort_unstable_by_key(|asked| (asked.pool, !asked.is_warm));
         pools.dedup_by_key(|asked| asked.pool);
         pools

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use scheduler::{Decisions, Event, JobSpec, Refusal, TenantId};
+use scheduler::{Decisions, Event, Refusal, TenantId};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::handle::{SubmitAllError, SubmitError};
 use super::turn::{Waiter, Waiting};
-use super::world::spec;
+use super::world::spec_of;
 use super::{Engine, names};
 use crate::store::{Inserted, JobRecord, NewJob, Result, Turn};
 
@@ -43,13 +43,7 @@ impl Engine {
         decisions: &mut Decisions,
     ) -> Result<Placed> {
         let Together { jobs, answer } = batch;
-        let specs: Vec<_> = jobs
-            .iter()
-            .map(|job| {
-                let spec = JobSpec { queue: job.queue, ..spec(job.tenant, &job.plan, job.accepted_at) };
-                (job.id, spec, job.plan.provisional)
-            })
-            .collect();
+        let specs: Vec<_> = jobs.iter().map(|job| (job.id, spec_of(job), job.plan.provisional)).collect();
         let bodies: Vec<_> = jobs
             .iter()
             .filter(|job| job.references.is_empty())

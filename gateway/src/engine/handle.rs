@@ -129,10 +129,7 @@ impl EngineHandle {
     /// # Errors
     /// [`Unavailable`].
     pub async fn forecast(&self, job: &NewJob) -> Result<Forecast, Unavailable> {
-        let spec = Box::new(scheduler::JobSpec {
-            queue: job.queue,
-            ..world::spec(job.tenant, &job.plan, job.accepted_at)
-        });
+        let spec = Box::new(world::spec_of(job));
         self.ask(|answer| Input::Forecast { spec, answer }).await
     }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::batch::{Placed, Together};
 use super::effects::Returned;
 use super::handle::{Input, Readiness, SubmitError};
-use super::world::spec;
+use super::world::spec_of;
 use super::{Engine, metering, names, records};
 use crate::link::message::{self, Attempt, Report, Secret};
 use crate::store::{AssetAnswer, AssetCall, FleetFact, Inserted, JobRecord, NewJob, Result, Turn, Used};
@@ -249,7 +249,7 @@ impl Engine {
         let mut about = Vec::with_capacity(work.submissions.len());
         let mut jobs = Vec::with_capacity(work.submissions.len());
         for Submission { job, partner_key, answer } in work.submissions.drain(..) {
-            let spec = JobSpec { queue: job.queue, ..spec(job.tenant, &job.plan, job.accepted_at) };
+            let spec = spec_of(&job);
             if job.references.is_empty() {
                 self.hands.bodies.insert(job.id, Arc::new(job.body.clone()));
             }

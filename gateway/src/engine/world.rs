@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::names;
 use super::notes::Notes;
 use super::rejudge;
-use crate::store::{JobPlan, OpenJob, Result, Store};
+use crate::store::{JobPlan, NewJob, OpenJob, Result, Store};
 
 /// The engine's memory of open jobs.
 pub(super) struct World {
@@ -71,8 +71,13 @@ impl World {
     }
 }
 
+/// A job on its way in, as the scheduler sees it.
+pub(super) fn spec_of(job: &NewJob) -> JobSpec {
+    JobSpec { queue: job.queue, ..spec(job.tenant, &job.plan, job.accepted_at) }
+}
+
 /// A job as the scheduler sees it.
-pub(super) fn spec(tenant: u32, plan: &JobPlan, accepted_at: i64) -> JobSpec {
+fn spec(tenant: u32, plan: &JobPlan, accepted_at: i64) -> JobSpec {
     JobSpec {
         tenant: TenantId(tenant),
         weight: plan.weight,

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::body::Budget;
+use super::error::{ApiError, ErrorKind};
 use super::private::AvailabilityCache;
 use super::quota::{Rates, Reserved};
 use crate::artifacts::Artifacts;
@@ -21,6 +22,9 @@ use crate::sinks::Sinks;
 use crate::tenant::{Caller, Tenants};
 use crate::ticket_desk::TicketDesk;
 use crate::workflow;
+
+/// Told to a caller with too many event streams.
+const STREAM_RETRY_AFTER_SECONDS: u64 = 5;
 
 /// What the composition root hands to [`super::router`].
 #[derive(Debug, Clone)]
@@ -166,6 +170,17 @@ impl Shared {
             availability: AvailabilityCache::default(),
             state,
         }
+    }
+
+    /// One more event stream of the caller's.
+    ///
+    /// # Errors
+    /// 429 when it has as many as it may.
+    pub(super) fn enter_stream(&self, caller: &Caller) -> Result<StreamPermit, ApiError> {
+        self.streams.enter(caller, self.limits.max_streams_per_key).ok_or_else(|| {
+            ApiError::new(ErrorKind::Busy, "too_many_streams", "too many event streams are open")
+                .retry_after(STREAM_RETRY_AFTER_SECONDS)
+        })
     }
 
     /// Keeps the OpenAPI document.

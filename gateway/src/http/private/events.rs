@@ -10,13 +10,14 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::Path;
 use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use axum::http::header::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::super::error::ApiError;
+use super::super::respond::event_stream;
 use super::super::state::{App, Shared};
 use super::super::view::{self, Outlook};
 use super::follow::Follower;
@@ -96,12 +97,7 @@ pub(super) async fn stream(
         let chunk = stream.next().await?;
         Some((Ok::<_, Infallible>(chunk), stream))
     });
-    let mut response = Response::new(Body::from_stream(frames));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"));
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    Ok(response)
+    Ok(event_stream(Body::from_stream(frames)))
 }
 
 fn last_event(headers: &HeaderMap) -> Option<u64> {

@@ -12,7 +12,7 @@ use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::Query;
 use axum::http::StatusCode;
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use axum::http::header::{ACCEPT, HeaderMap, HeaderName};
 use axum::response::Response;
 use futures_util::StreamExt as _;
 use serde_json::json;
@@ -22,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use utoipa::ToSchema;
 
 use super::super::error::{ApiError, ErrorKind};
-use super::super::respond::json_text;
+use super::super::respond::{event_stream, json_text};
 use super::super::state::{App, Shared, StreamPermit};
 use super::super::view;
 use super::event::{self, Renderer};
@@ -35,8 +35,6 @@ const PAGE: (u32, u32) = (100, 500);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How long a reader of a stream may leave a page unread before it is dropped.
 const STALL: Duration = Duration::from_secs(60);
-/// Told to a caller with too many readers.
-const RETRY_AFTER_SECONDS: u64 = 5;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -99,7 +97,7 @@ pub(super) async fn events(
             app.limits.feed_wait.as_secs()
         )));
     }
-    let permit = if is_stream || !wanted.wait.is_zero() { Some(enter(&app, &caller)?) } else { None };
+    let permit = if is_stream || !wanted.wait.is_zero() { Some(app.enter_stream(&caller)?) } else { None };
     let mut reader = Reader::new(&app, &caller, &headers, &wanted).await?;
     match permit {
         Some(permit) if is_stream => stream(reader, permit).await,
@@ -109,13 +107,6 @@ pub(super) async fn events(
             Ok(json_text(StatusCode::OK, page))
         }
     }
-}
-
-fn enter(app: &Shared, caller: &Caller) -> Result<StreamPermit, ApiError> {
-    app.streams.enter(caller, app.limits.max_streams_per_key).ok_or_else(|| {
-        ApiError::new(ErrorKind::Busy, "too_many_streams", "too many event streams are open")
-            .retry_after(RETRY_AFTER_SECONDS)
-    })
 }
 
 fn wants_stream(headers: &HeaderMap) -> bool {
@@ -315,13 +306,7 @@ async fn stream(mut reader: Reader, permit: StreamPermit) -> Result<Response, Ap
     }
     let (frames, waiting) = mpsc::channel(1);
     tokio::spawn(reader.run(first, frames, permit));
-    let mut response =
-        Response::new(Body::from_stream(ReceiverStream::new(waiting).map(Ok::<_, Infallible>)));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"));
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    Ok(response)
+    Ok(event_stream(Body::from_stream(ReceiverStream::new(waiting).map(Ok::<_, Infallible>))))
 }
 
 fn expired(oldest: i64) -> ApiError {

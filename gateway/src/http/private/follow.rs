@@ -7,15 +7,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::super::error::{ApiError, ErrorKind};
+use super::super::error::ApiError;
 use super::super::state::{Shared, StreamPermit};
 use super::super::view::Seen;
 use crate::engine::{LiveState, Watch};
 use crate::store::{OutputRow, StoredState};
 use crate::tenant::Caller;
-
-/// Told to a caller with too many streams.
-const RETRY_AFTER_SECONDS: u64 = 5;
 
 /// A job that is followed.
 pub(super) struct Follower {
@@ -38,10 +35,7 @@ impl Follower {
         let store = app.engine.store();
         let found = store.job_by_public_id(caller.tenant.id, public_id).await?;
         let id = found.ok_or_else(ApiError::not_found)?.id;
-        let permit = app.streams.enter(caller, app.limits.max_streams_per_key).ok_or_else(|| {
-            ApiError::new(ErrorKind::Busy, "too_many_streams", "too many event streams are open")
-                .retry_after(RETRY_AFTER_SECONDS)
-        })?;
+        let permit = app.enter_stream(caller)?;
         // Only now is it known to be the caller's: an entry made for a foreign id would cost memory.
         let mut watch = app.engine.watch(id);
         let state = watch.state();

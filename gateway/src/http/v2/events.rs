@@ -11,14 +11,15 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::Path;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use futures_util::stream;
 use tokio::time::Instant;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::super::error::{ApiError, ErrorKind};
+use super::super::error::ApiError;
+use super::super::respond::event_stream;
 use super::super::state::{App, Shared, StreamPermit};
 use super::super::view::{self, Seen};
 use super::frames::{Next, Told, frame};
@@ -39,9 +40,6 @@ const ASK_AFTER: Duration = Duration::from_millis(100);
 /// How soon a row that cannot be read is tried again.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// Told to a caller with too many streams.
-const RETRY_AFTER_SECONDS: u64 = 5;
-
 /// Opens a stream.
 pub(super) async fn stream(
     app: App,
@@ -50,10 +48,7 @@ pub(super) async fn stream(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let (watch, seen) = watch(&app, &caller, id).await?;
-    let permit = app.streams.enter(&caller, app.limits.max_streams_per_key).ok_or_else(|| {
-        ApiError::new(ErrorKind::Busy, "too_many_streams", "too many event streams are open")
-            .retry_after(RETRY_AFTER_SECONDS)
-    })?;
+    let permit = app.enter_stream(&caller)?;
     let stream = Stream {
         base: view::base_url(&app, &headers),
         app: app.0.clone(),
@@ -70,12 +65,7 @@ pub(super) async fn stream(
         let chunk = stream.next().await?;
         Some((Ok::<_, Infallible>(chunk), stream))
     });
-    let mut response = Response::new(Body::from_stream(frames));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"));
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    Ok(response)
+    Ok(event_stream(Body::from_stream(frames)))
 }
 
 /// Watches, then reads.
