@@ -27,12 +27,21 @@ impl Signer {
     /// # Errors
     /// When the machine cannot make one.
     pub(crate) fn generate(serial: String) -> anyhow::Result<Self> {
-        let pair = KeyPair::generate(KeySize::Rsa2048).context("no RSA key")?;
+        Self::of(KeyPair::generate(KeySize::Rsa2048).context("no RSA key")?, serial)
+    }
+
+    fn of(pair: KeyPair, serial: String) -> anyhow::Result<Self> {
         let pkcs8: Pkcs8V1Der<'static> = pair.as_der().context("a key that cannot be written")?;
         let spki: PublicKeyX509Der<'static> =
             pair.public_key().as_der().context("a key that cannot be written")?;
         let (pkcs8, spki) = (pkcs8.as_ref().to_vec(), spki.as_ref().to_vec());
         Ok(Self { serial, pair, pkcs8, spki })
+    }
+
+    /// A pair that is known.
+    #[cfg(test)]
+    pub(crate) fn known(pkcs8: &[u8]) -> anyhow::Result<Self> {
+        Self::of(KeyPair::from_pkcs8(pkcs8)?, String::new())
     }
 
     /// SHA256-RSA2048, base64.

@@ -28,6 +28,8 @@ mod platform;
 mod simulator;
 mod tokens;
 mod trade;
+#[cfg(test)]
+mod vectors;
 mod virtual_payment;
 mod wx;
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::clock::wall_s;
 use crate::courier::{self, Then};
 use crate::crypt;
+use crate::pay::seal::client_message;
 use crate::people::{Purpose, Somebody};
 use crate::platform::Platform;
 use crate::trade::{Payment, TradeState, transaction_id};
@@ -138,7 +139,7 @@ impl Person {
         };
         let holds = match (sign_type, &order.given_pay_sign) {
             ("RSA", None) => {
-                let message = format!("{}\n{at}\n{nonce}\n{package}\n", platform.config.appid);
+                let message = client_message(&platform.config.appid, at, nonce, package);
                 platform.keys.merchant.verifies(message.as_bytes(), sign)
             }
             ("MD5", Some(given)) => given == sign,

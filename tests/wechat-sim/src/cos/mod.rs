@@ -25,6 +25,8 @@ use futures_util::StreamExt;
 
 pub(crate) use grants::FormTicket;
 pub(crate) use signature::encode;
+#[cfg(test)]
+pub(crate) use signature::{http_string, signature};
 
 /// The bucket of [`Cos::start`].
 pub const BUCKET: &str = "shots-1250000000";

@@ -48,16 +48,9 @@ pub(super) fn check(head: &Parts, cos: &Cos) -> Result<Asked, Refusal> {
     if let Some(name) = lower.keys().find(|name| !parameters.contains_key(*name)) {
         return refuse(403, "SignatureDoesNotMatch", format!("{name} is not signed"));
     }
-    let text = format!(
-        "{}\n{path}\n{}\n{}\n",
-        head.method.as_str().to_lowercase(),
-        joined(&parameters),
-        joined(&headers)
-    );
-    let key_time = field(&fields, "q-key-time")?;
-    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
-    let signature = mac(&mac(&keys.key, key_time), &format!("sha1\n{term}\n{}\n", hex::encode(hash)));
-    if signature != field(&fields, "q-signature")? {
+    let text = http_string(head.method.as_str(), &path, &parameters, &headers);
+    let expected = signature(&keys.key, field(&fields, "q-key-time")?, term, &text);
+    if expected != field(&fields, "q-signature")? {
         return refuse(403, "SignatureDoesNotMatch", text.replace('\n', "\\n"));
     }
     let given = header("x-cos-security-token").or(query.get("x-cos-security-token").map(String::as_str));
@@ -67,6 +60,22 @@ pub(super) fn check(head: &Parts, cos: &Cos) -> Result<Asked, Refusal> {
     query.remove("x-cos-security-token");
     let key = path.trim_start_matches('/').to_owned();
     Ok(Asked { method: head.method.clone(), key, query, headers: head.headers.clone() })
+}
+
+/// The request as it is signed: names in order, values encoded, the path as it is.
+pub(crate) fn http_string(
+    method: &str,
+    path: &str,
+    parameters: &BTreeMap<String, String>,
+    headers: &BTreeMap<String, String>,
+) -> String {
+    format!("{}\n{path}\n{}\n{}\n", method.to_lowercase(), joined(parameters), joined(headers))
+}
+
+/// `q-signature` of a request.
+pub(crate) fn signature(key: &str, key_time: &str, sign_time: &str, http_string: &str) -> String {
+    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, http_string.as_bytes());
+    mac(&mac(key, key_time), &format!("sha1\n{sign_time}\n{}\n", hex::encode(hash)))
 }
 
 fn in_term(term: &str) -> Result<(), Refusal> {

@@ -42,12 +42,16 @@ pub(super) fn check(platform: &Platform, call: &Call) -> Result<(), Refusal> {
     if get("nonce_str").is_empty() {
         return sign_error("Http头Authorization缺少nonce_str");
     }
-    let head = format!("{}\n{}\n{}\n{}\n", call.method, call.target, get("timestamp"), get("nonce_str"));
-    let message = [head.as_bytes(), &call.body, b"\n"].concat();
+    let message = message(call.method.as_str(), &call.target, get("timestamp"), get("nonce_str"), &call.body);
     if !platform.keys.merchant.verifies(&message, get("signature")) {
         return sign_error("签名错误，请检查后再试");
     }
     platform_serial(platform, call)
+}
+
+/// What a request's signature is for: five lines, each with its end; the body as it was sent.
+pub(crate) fn message(method: &str, target: &str, at: &str, nonce: &str, body: &[u8]) -> Vec<u8> {
+    [format!("{method}\n{target}\n{at}\n{nonce}\n").as_bytes(), body, b"\n"].concat()
 }
 
 /// `Wechatpay-Serial` on a request names one of our keys, if it is there.

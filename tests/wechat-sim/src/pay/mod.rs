@@ -1,6 +1,6 @@
 //! WeChat Pay v3 (FACTS §3): requests are signed by the merchant, answers and callbacks by the platform.
 
-mod authorization;
+pub(crate) mod authorization;
 mod bills;
 mod certificates;
 mod fields;

@@ -19,12 +19,10 @@ pub(crate) fn headers(signer: &Signer, body: &[u8], seal: Seal) -> Vec<(&'static
         _ => wall_s(),
     };
     let nonce = crypt::letters(32);
-    let mut message = format!("{at}\n{nonce}\n").into_bytes();
-    message.extend_from_slice(body);
-    if seal == Seal::Tampered {
-        message.push(b' ');
-    }
-    message.push(b'\n');
+    let message = match seal {
+        Seal::Tampered => message(&at.to_string(), &nonce, &[body, b" "].concat()),
+        _ => message(&at.to_string(), &nonce, body),
+    };
     let signature = match seal {
         Seal::SignTest => format!("WECHATPAY/SIGNTEST/{}", crypt::letters(325)),
         Seal::Forged => crypt::base64(&crypt::bytes::<256>()),
@@ -39,4 +37,14 @@ pub(crate) fn headers(signer: &Signer, body: &[u8], seal: Seal) -> Vec<(&'static
         ("wechatpay-signature-type", "WECHATPAY2-SHA256-RSA2048".to_owned()),
         ("request-id", format!("{}-0", crypt::letters(24))),
     ]
+}
+
+/// What the signature of an answer or a callback is for.
+pub(crate) fn message(at: &str, nonce: &str, body: &[u8]) -> Vec<u8> {
+    [format!("{at}\n{nonce}\n").as_bytes(), body, b"\n"].concat()
+}
+
+/// What `paySign` is for (FACTS §3.5).
+pub(crate) fn client_message(appid: &str, at: &str, nonce: &str, package: &str) -> String {
+    format!("{appid}\n{at}\n{nonce}\n{package}\n")
 }
