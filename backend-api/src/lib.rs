@@ -12,6 +12,7 @@
 //! - Every outgoing call, incoming body, wait and pool has a bound named in [`config`].
 
 pub mod app;
+pub mod clock;
 pub mod config;
 pub mod db;
 pub mod domain;
