@@ -4,8 +4,10 @@
 mod client;
 mod database;
 mod doors;
+mod engines;
 mod ops;
 mod process;
+mod relay;
 mod settings;
 mod stub_gateway;
 mod support;
