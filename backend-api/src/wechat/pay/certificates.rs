@@ -88,9 +88,9 @@ impl Merchant {
         }
     }
 
-    /// Fetches the certificates and takes them in; says how many. The answer is signed with one of those that it
+    /// Fetches the certificates and takes them in; says how many. The answer may be signed with one of those that it
     /// brings, so here alone something is opened before the signature is verified: only the platform and we have the
-    /// key that opens it.
+    /// key that opens it. During a migration it is signed with the public key that every call of ours asks for.
     ///
     /// # Errors
     /// See [`PayError`]; the known keys stay.
@@ -102,7 +102,15 @@ impl Merchant {
             let Certificate { serial, key } = self.open_certificate(listed)?;
             brought.add(&serial, key);
         }
-        brought.verify(&reply.headers, &reply.body, Timestamp::now())?;
+        let now = Timestamp::now();
+        match brought.verify(&reply.headers, &reply.body, now) {
+            Err(Unverified::UnknownKey) => {
+                self.inner.platform_keys.verify(&reply.headers, &reply.body, now)?;
+            }
+            outcome => {
+                outcome?;
+            }
+        }
         Ok(self.inner.platform_keys.take_in(brought))
     }
 
