@@ -14,7 +14,7 @@ use super::orders::{Orders, millis};
 use super::rails::{BillError, BillLine, BillRefund};
 use crate::clock::now;
 use crate::db::bills::{Bill, Difference, finish_bill};
-use crate::db::ledger::{self, Outcome};
+use crate::db::ledger;
 use crate::db::{self, Database};
 use crate::domain::Millis;
 use crate::domain::money::{Fen, Order, OrderId, Posting, Rail, RefundState};
@@ -178,7 +178,13 @@ impl Orders {
             Some(id) => self.database.find_refund(id).await?,
             None => None,
         };
-        let Some(ours) = ours else { return Ok(Some(difference("unknown_refund", None))) };
+        let order = match &ours {
+            Some(ours) => self.database.find_order(ours.order).await?,
+            None => None,
+        };
+        let Some((ours, _)) = ours.zip(order.filter(|order| order.rail == rail)) else {
+            return Ok(Some(difference("unknown_refund", None)));
+        };
         if ours.amount.get() != refund.amount_fen {
             return Ok(Some(difference("another_refund_amount", Some(ours.amount.get()))));
         }
@@ -228,13 +234,12 @@ fn note(found: &mut BTreeMap<(String, &'static str), Difference>, difference: Op
     }
 }
 
-async fn post(database: &Database, posting: &Posting) -> Result<Outcome, db::Error> {
+async fn post(database: &Database, posting: &Posting) -> Result<(), db::Error> {
     database
         .retry(|| async {
             let tx = database.begin().await?;
-            let outcome = ledger::post(&tx, posting, now()).await?;
-            database.commit(tx).await?;
-            Ok::<_, db::Error>(outcome)
+            let _ = ledger::post(&tx, posting, now()).await?; // there already is as good
+            database.commit(tx).await
         })
         .await
 }

@@ -33,6 +33,8 @@ pub struct ChoreOptions {
     pub parallel: usize,
     /// A step that is under way is left alone by others for this long.
     pub claim_for: Duration,
+    /// After a failed step the next try waits this long, then twice as long, up to six hours.
+    pub backoff: Duration,
     /// Requests start a run at most this often.
     pub after_requests_every: Duration,
     /// When and how bills are checked.
@@ -52,6 +54,12 @@ pub struct Done {
     pub later: u64,
     /// Whether more was due than one run takes: run again.
     pub more: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Chore {
+    Order(Due<OrderId>),
+    Refund(Due<RefundId>),
 }
 
 /// Carries on what was begun.
@@ -80,8 +88,15 @@ impl Chores {
         let refunds = database.retry(|| database.due_refunds(now(), limit)).await?;
         let is_full = |found: usize| u64::try_from(found).is_ok_and(|found| found >= limit);
         let mut done = Done { more: is_full(orders.len()) || is_full(refunds.len()), ..Done::default() };
-        self.each(deadline, orders, async |due| self.order(due).await, &mut done.orders, &mut done.later).await;
-        self.each(deadline, refunds, async |due| self.refund(due).await, &mut done.refunds, &mut done.later).await;
+        let found = orders.into_iter().map(Chore::Order).chain(refunds.into_iter().map(Chore::Refund));
+        let mut steps = stream::iter(found).map(|chore| self.step(chore)).buffer_unordered(self.options.parallel);
+        while let Ok(Some((chore, outcome))) = tokio::time::timeout_at(deadline, steps.next()).await {
+            match chore {
+                Chore::Order(_) => done.orders += u64::from(outcome.is_some()),
+                Chore::Refund(_) => done.refunds += u64::from(outcome.is_some()),
+            }
+            done.later += u64::from(outcome == Some(false));
+        }
         self.bills(deadline, &mut done).await?;
         Ok(done)
     }
@@ -128,19 +143,12 @@ impl Chores {
         }
     }
 
-    async fn each<Id: Copy>(
-        &self,
-        deadline: Instant,
-        found: Vec<Due<Id>>,
-        step: impl AsyncFn(Due<Id>) -> Option<bool>,
-        done: &mut u64,
-        later: &mut u64,
-    ) {
-        let mut steps = stream::iter(found).map(&step).buffer_unordered(self.options.parallel);
-        while let Ok(Some(outcome)) = tokio::time::timeout_at(deadline, steps.next()).await {
-            *done += u64::from(outcome.is_some());
-            *later += u64::from(outcome == Some(false));
-        }
+    async fn step(&self, chore: Chore) -> (Chore, Option<bool>) {
+        let outcome = match chore {
+            Chore::Order(due) => self.order(due).await,
+            Chore::Refund(due) => self.refund(due).await,
+        };
+        (chore, outcome)
     }
 
     /// `None`: somebody else has it. `false`: it has to be tried again.
@@ -159,7 +167,7 @@ impl Chores {
                     &order
                 }
             };
-            self.orders.database.reschedule_order(due.id, until, next_look(order, now())).await?;
+            self.orders.database.reschedule_order(due.id, until, self.next_look(order, now())).await?;
             Ok::<_, db::Error>(Some(worked.is_ok()))
         };
         self.told("order", outcome.await)
@@ -177,7 +185,7 @@ impl Chores {
                 warn!(refund = %due.id, error = %chain(error), "refund is tried again later");
             }
             let refund = worked.as_ref().unwrap_or(&refund);
-            self.orders.database.reschedule_refund(due.id, until, next_push(refund, now())).await?;
+            self.orders.database.reschedule_refund(due.id, until, self.next_push(refund, now())).await?;
             Ok::<_, db::Error>(Some(worked.is_ok()))
         };
         self.told("refund", outcome.await)
@@ -237,6 +245,33 @@ impl Chores {
             .await?;
         Ok(told)
     }
+
+    /// When an order is looked at again, if nothing happens meanwhile.
+    fn next_look(&self, order: &Order, at: Millis) -> Option<Millis> {
+        let pause = self.pause(order.tries);
+        let next = match order.state {
+            OrderState::Created | OrderState::Prepaid if at < order.expires_at => {
+                (at + pause.min(LOOK_AT_LEAST_EVERY)).min(order.expires_at)
+            }
+            OrderState::Created | OrderState::Prepaid | OrderState::Unknown | OrderState::Paid => at + pause,
+            OrderState::Fulfilled if order.notice == Notice::Due => at + pause,
+            OrderState::Fulfilled | OrderState::Refunding | OrderState::Refunded | OrderState::Closed => {
+                return None;
+            }
+        };
+        (order.tries < TRIES_MAX).then_some(next)
+    }
+
+    fn next_push(&self, refund: &Refund, at: Millis) -> Option<Millis> {
+        let goes_on = !refund.state.is_ended() && refund.tries < TRIES_MAX;
+        goes_on.then(|| at + self.pause(refund.tries))
+    }
+
+    /// Once, twice, four times … the first pause.
+    fn pause(&self, tries: i32) -> Millis {
+        let doublings = u32::try_from(tries.clamp(1, 20) - 1).unwrap_or(0);
+        millis(self.options.backoff).saturating_mul(1 << doublings).min(TRY_AT_LEAST_EVERY)
+    }
 }
 
 const MINUTE: Millis = 60_000;
@@ -246,28 +281,3 @@ const LOOK_AT_LEAST_EVERY: Millis = 10 * MINUTE;
 const TRY_AT_LEAST_EVERY: Millis = 6 * 60 * MINUTE;
 /// After so many tries (some weeks) a person has to act: the row stays as it is.
 const TRIES_MAX: i32 = 100;
-
-/// When an order is looked at again, if nothing happens meanwhile.
-fn next_look(order: &Order, at: Millis) -> Option<Millis> {
-    let pause = backoff(order.tries);
-    let next = match order.state {
-        OrderState::Created | OrderState::Prepaid if at < order.expires_at => {
-            (at + pause.min(LOOK_AT_LEAST_EVERY)).min(order.expires_at)
-        }
-        OrderState::Created | OrderState::Prepaid | OrderState::Unknown | OrderState::Paid => at + pause,
-        OrderState::Fulfilled if order.notice == Notice::Due => at + pause,
-        OrderState::Fulfilled | OrderState::Refunding | OrderState::Refunded | OrderState::Closed => return None,
-    };
-    (order.tries < TRIES_MAX).then_some(next)
-}
-
-fn next_push(refund: &Refund, at: Millis) -> Option<Millis> {
-    let goes_on = !refund.state.is_ended() && refund.tries < TRIES_MAX;
-    goes_on.then(|| at + backoff(refund.tries))
-}
-
-/// 1, 2, 4 … minutes.
-fn backoff(tries: i32) -> Millis {
-    let doublings = u32::try_from(tries.clamp(0, 20)).unwrap_or(0);
-    (MINUTE << doublings).min(TRY_AT_LEAST_EVERY)
-}

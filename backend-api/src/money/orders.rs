@@ -27,6 +27,10 @@ pub struct Options {
     pub max_open: u64,
     /// A reader's wish asks the platform about an order at most this often.
     pub look_every: Duration,
+    /// When the background first looks at an order or refund whose platform stays silent.
+    pub first_look: Duration,
+    /// How often it asks about a refund under way; banks take minutes to days.
+    pub refund_look: Duration,
 }
 
 /// The orders of all users.
@@ -36,7 +40,7 @@ pub struct Orders {
     pub(super) rails: Rails,
     pub(super) metrics: Metrics,
     shop: Shop,
-    options: Options,
+    pub(super) options: Options,
 }
 
 /// An order and how to pay it.
@@ -253,7 +257,7 @@ impl Orders {
             payer: Some(buyer.openid.clone()),
             prepared: None,
             notice: Notice::Unneeded,
-            due_at: Some(at + FIRST_LOOK),
+            due_at: Some(at + millis(self.options.first_look)),
             tries: 0,
         };
         let open = self.database.retry(|| self.database.open_orders_of(user, at - DAY)).await?;
@@ -307,7 +311,7 @@ impl Orders {
             Ok(Step::To(state)) => state,
             Ok(Step::Stay) | Err(_) => from,
         };
-        let order = Order { state, due_at: Some(now() + FIRST_LOOK), ..order };
+        let order = Order { state, due_at: Some(now() + millis(self.options.first_look)), ..order };
         let is_stored = self
             .database
             .retry(|| async {
@@ -330,8 +334,6 @@ impl Orders {
     }
 }
 
-/// When the background first looks at an order whose payer or platform stays silent.
-const FIRST_LOOK: Millis = 60_000;
 /// Older open orders do not count against a user.
 const DAY: Millis = 86_400_000;
 

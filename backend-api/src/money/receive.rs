@@ -115,10 +115,13 @@ impl Receiver {
     async fn pay(&self, tx: &Transaction, order: Order, payment: &Payment) -> Result<Receipt, ReceiveError> {
         let at = now();
         let from = order.state;
-        match from.next(Signal::Paid) {
-            Ok(Step::To(_)) => {}
-            Ok(Step::Stay) | Err(IllegalStep { .. }) => return Ok(Receipt::Same(order)),
-        }
+        // Paid and given in this very transaction.
+        let Ok(Step::To(state)) = from.next(Signal::Paid).and_then(|step| match step {
+            Step::To(paid) => paid.next(Signal::Given),
+            Step::Stay => Ok(Step::Stay),
+        }) else {
+            return Ok(Receipt::Same(order));
+        };
         let wants_notice = self.rails.find(order.rail).is_some_and(|rail| rail.wants_notice());
         let notice = match wants_notice {
             true if !payment.is_told => Notice::Due,
@@ -126,7 +129,7 @@ impl Receiver {
             false => Notice::Unneeded,
         };
         let paid = Order {
-            state: OrderState::Fulfilled, // given in this very transaction
+            state,
             transaction_id: Some(payment.transaction_id.clone()),
             paid_at: Some(payment.paid_at),
             trouble: None,

@@ -4,7 +4,7 @@
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use super::orders::{OrderError, Orders};
+use super::orders::{OrderError, Orders, millis};
 use super::rails::{RefundError, RefundSighting};
 use crate::clock::now;
 use crate::db::ledger::{self, Outcome};
@@ -67,7 +67,8 @@ impl Orders {
             .retry(|| async {
                 let tx = self.database.begin().await?;
                 let (order, by) = (request.order, Some(request.by));
-                let refund = begin(&tx, id, order, &request.reason, by, request.even_if_spent).await?;
+                let wish = wish(id, order, &request.reason, by, request.even_if_spent);
+                let refund = begin(&tx, wish, self.first_push()).await?;
                 self.database.commit(tx).await?;
                 Ok::<_, RequestError>(refund)
             })
@@ -95,7 +96,7 @@ impl Orders {
             .database
             .retry(|| async {
                 let tx = self.database.begin().await?;
-                let refund = begin(&tx, id, order, "refunded by the platform", None, true).await?;
+                let refund = begin(&tx, wish(id, order, "refunded by the platform", None, true), self.first_push()).await?;
                 self.database.commit(tx).await?;
                 Ok::<_, RequestError>(refund)
             })
@@ -113,6 +114,11 @@ impl Orders {
         }
     }
 
+    /// When a request that may have been lost is repeated.
+    fn first_push(&self) -> Millis {
+        now() + millis(self.options.first_look)
+    }
+
     /// Takes down what a platform says of a refund of ours, by itself or asked.
     ///
     /// # Errors
@@ -122,16 +128,22 @@ impl Orders {
     }
 }
 
-/// Records the refund and takes the credits back.
-async fn begin(
-    tx: &Transaction,
+/// A refund that shall begin.
+struct Wish<'a> {
     id: RefundId,
     order: OrderId,
-    reason: &str,
+    reason: &'a str,
     by: Option<UserId>,
     even_if_spent: bool,
-) -> Result<Refund, RequestError> {
-    let order = rows::find_order_in(tx, order).await?.ok_or(RequestError::NotFound)?;
+}
+
+fn wish(id: RefundId, order: OrderId, reason: &str, by: Option<UserId>, even_if_spent: bool) -> Wish<'_> {
+    Wish { id, order, reason, by, even_if_spent }
+}
+
+/// Records the refund and takes the credits back.
+async fn begin(tx: &Transaction, wish: Wish<'_>, due_at: Millis) -> Result<Refund, RequestError> {
+    let order = rows::find_order_in(tx, wish.order).await?.ok_or(RequestError::NotFound)?;
     if let Some(refund) = rows::open_refund_of(tx, order.id).await? {
         return Ok(refund);
     }
@@ -141,20 +153,20 @@ async fn begin(
     };
     let credits = if from == OrderState::Fulfilled { order.credits } else { Credits::ZERO };
     let left = ledger::balance_in(tx, order.user).await?.available;
-    if left < credits && !even_if_spent {
+    if left < credits && !wish.even_if_spent {
         return Err(RequestError::Spent { left });
     }
     let (at, reclaimed) = (now(), credits.at_most(left));
     let refund = Refund {
-        id,
+        id: wish.id,
         order: order.id,
         amount: order.price,
         credits,
         reclaimed,
-        reason: reason.to_owned(),
+        reason: wish.reason.to_owned(),
         state: RefundState::Requested,
         created_at: at,
-        due_at: Some(at + PUSH_AGAIN),
+        due_at: Some(due_at),
         tries: 0,
     };
     let moved = Order { state, ..order };
@@ -162,12 +174,12 @@ async fn begin(
         return Err(db::begin_again().into());
     }
     if !credits.is_zero() {
-        match ledger::post(tx, &Posting::reclaim(id, moved.user, credits, reclaimed), at).await? {
+        match ledger::post(tx, &Posting::reclaim(wish.id, moved.user, credits, reclaimed), at).await? {
             Outcome::Posted | Outcome::Already => {}
             Outcome::Short => return Err(db::begin_again().into()), // spent since the balance was read
         }
     }
-    rows::insert_refund(tx, &refund, by).await?;
+    rows::insert_refund(tx, &refund, wish.by).await?;
     Ok(refund)
 }
 
@@ -205,7 +217,7 @@ impl Refunder {
         let (refund, order, has_changed) = database
             .retry(|| async {
                 let tx = database.begin().await?;
-                let taken = take_down_in(&tx, id, word).await?;
+                let taken = take_down_in(&tx, id, word, millis(self.orders.options.refund_look)).await?;
                 database.commit(tx).await?;
                 Ok::<_, db::Error>(taken)
             })
@@ -226,6 +238,7 @@ async fn take_down_in(
     tx: &Transaction,
     id: RefundId,
     word: RefundSighting,
+    look_again: Millis,
 ) -> Result<Option<Taken>, db::Error> {
     let Some(refund) = rows::find_refund_in(tx, id).await? else { return Ok(None) };
     let what = "refund of an order that is gone".to_owned();
@@ -240,7 +253,7 @@ async fn take_down_in(
         return Ok(Some((refund, order, false)));
     }
     let at = now();
-    let due_at = next_look(word.state, at);
+    let due_at = next_look(word.state, at, look_again);
     let refund = Refund { state: word.state, due_at, tries: 0, ..refund };
     if !rows::move_refund(tx, from, &refund, at).await? {
         return Err(db::begin_again());
@@ -279,17 +292,12 @@ async fn advance(tx: &Transaction, order: Order, signals: &[Signal]) -> Result<O
     Ok(order)
 }
 
-/// When the background repeats a request that may have been lost.
-const PUSH_AGAIN: Millis = 30_000;
-/// How often it asks about a refund under way; banks take minutes to days.
-const ASK_AGAIN: Millis = 10 * 60_000;
-/// How often it asks about one that waits for a person.
+/// How often one is asked about that waits for a person.
 const ASK_ABNORMAL: Millis = 24 * 3_600_000;
 
-fn next_look(state: RefundState, at: Millis) -> Option<Millis> {
+fn next_look(state: RefundState, at: Millis, look_again: Millis) -> Option<Millis> {
     match state {
-        RefundState::Requested => Some(at + PUSH_AGAIN),
-        RefundState::Processing => Some(at + ASK_AGAIN),
+        RefundState::Requested | RefundState::Processing => Some(at + look_again),
         RefundState::Abnormal => Some(at + ASK_ABNORMAL),
         RefundState::Succeeded | RefundState::Failed => None,
     }

@@ -18,6 +18,7 @@ use crate::domain::money::{
 use crate::domain::{Millis, OpenId, UserId};
 use rows::orders::{ActiveModel, Column, Entity, Model};
 
+pub use due::Due;
 pub(crate) use refunds::{find_refund_in, insert_refund, move_refund, open_refund_of};
 
 /// How a new order went.
@@ -228,7 +229,7 @@ fn read(row: Model) -> Result<Order, Error> {
         created_at: row.created_at,
         expires_at: row.expires_at,
         paid_at: row.paid_at,
-        payer: row.payer.and_then(OpenId::new),
+        payer: row.payer.map(OpenId::new),
         prepared: row.prepay_id.zip(row.prepared_at).map(|(prepay_id, at)| Prepared { prepay_id, at }),
         notice: Notice::named(&row.notice).ok_or_else(|| corrupt("notice"))?,
         due_at: row.due_at,

@@ -30,8 +30,9 @@ impl CloudRun {
 impl Collector for CloudRun {
     fn offer<'a>(&'a self, order: &'a Order, buyer: &'a Buyer) -> BoxFuture<'a, Result<Offer, OfferError>> {
         Box::pin(async move {
+            let name = order.out_trade_no();
             let made = cloud_run_pay::Order {
-                out_trade_no: order.out_trade_no().as_str(),
+                out_trade_no: name.as_str(),
                 description: &order.title,
                 total_fen: order.price.get(),
                 payer: order.payer.as_ref().unwrap_or(&buyer.openid),
@@ -80,9 +81,10 @@ impl Collector for CloudRun {
         refund: &'a Refund,
     ) -> BoxFuture<'a, Result<RefundSighting, RefundError>> {
         Box::pin(async move {
+            let (name, refund_name) = (order.out_trade_no(), refund.out_refund_no());
             let asked = RefundOrder {
-                out_trade_no: order.out_trade_no().as_str(),
-                out_refund_no: refund.out_refund_no().as_str(),
+                out_trade_no: name.as_str(),
+                out_refund_no: refund_name.as_str(),
                 total_fen: order.price.get(),
                 refund_fen: refund.amount.get(),
                 reason: &refund.reason,

@@ -50,8 +50,9 @@ impl Collector for VirtualPayment {
     fn offer<'a>(&'a self, order: &'a Order, buyer: &'a Buyer) -> BoxFuture<'a, Result<Offer, OfferError>> {
         Box::pin(async move {
             let key = buyer.session_key.as_ref().ok_or(OfferError::LoginAgain)?;
+            let name = order.out_trade_no();
             let purchase = Purchase {
-                out_trade_no: order.out_trade_no().as_str(),
+                out_trade_no: name.as_str(),
                 what: What::Goods { product: order.item.as_str(), price_fen: order.price.get() },
                 quantity: 1,
                 attach: "",
@@ -132,10 +133,11 @@ impl VirtualPayment {
         found: &VirtualOrder,
     ) -> Result<(), VirtualError> {
         let openid = payer.ok_or(VirtualError::UserUnknown)?;
+        let (name, refund_name) = (order.out_trade_no(), refund.out_refund_no());
         let asked = RefundOrder {
             openid,
-            order_id: order.out_trade_no().as_str(),
-            refund_order_id: refund.out_refund_no().as_str(),
+            order_id: name.as_str(),
+            refund_order_id: refund_name.as_str(),
             left_fen: found.left_fen.unwrap_or(order.price.get()),
             refund_fen: refund.amount.get(),
             reason: REASON_OTHER,

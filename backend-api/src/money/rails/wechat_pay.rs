@@ -65,8 +65,9 @@ impl WechatPay {
             return Ok(prepared.clone());
         }
         // A repeat has to say the very same: all of it is the order's own.
+        let name = order.out_trade_no();
         let prepay = Prepay {
-            out_trade_no: order.out_trade_no().as_str(),
+            out_trade_no: name.as_str(),
             description: &order.title,
             total_fen: order.price.get(),
             payer: order.payer.as_ref().unwrap_or(&buyer.openid),
@@ -148,9 +149,10 @@ impl Collector for WechatPay {
         back: &'a Refund,
     ) -> BoxFuture<'a, Result<RefundSighting, RefundError>> {
         Box::pin(async move {
+            let (name, refund_name) = (order.out_trade_no(), back.out_refund_no());
             let request = RefundRequest {
-                out_trade_no: order.out_trade_no().as_str(),
-                out_refund_no: back.out_refund_no().as_str(),
+                out_trade_no: name.as_str(),
+                out_refund_no: refund_name.as_str(),
                 refund_fen: back.amount.get(),
                 total_fen: order.price.get(),
                 reason: Some(back.reason.as_str()).filter(|reason| !reason.is_empty()),
