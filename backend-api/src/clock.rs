@@ -1,4 +1,4 @@
-//! The only place that reads the wall clock.
+//! The wall clock, in the one form that tables know.
 
 use jiff::Timestamp;
 

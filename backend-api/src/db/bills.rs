@@ -9,7 +9,7 @@ use super::{Database, Error, Transaction};
 use crate::domain::Millis;
 use crate::domain::money::Rail;
 
-mod bills {
+mod row {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -114,7 +114,7 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn expect_bill(&self, rail: Rail, day: &str, due_at: Millis) -> Result<(), Error> {
-        let row = bills::ActiveModel {
+        let row = row::ActiveModel {
             rail: Set(rail.as_str().to_owned()),
             day: Set(day.to_owned()),
             state: Set("due".to_owned()),
@@ -124,7 +124,7 @@ impl Database {
             due_at: Set(Some(due_at)),
             tries: Set(0),
         };
-        match bills::Entity::insert(row).exec_without_returning(&self.connection).await.map_err(Error::from) {
+        match row::Entity::insert(row).exec_without_returning(&self.connection).await.map_err(Error::from) {
             Ok(_) | Err(Error::Duplicate(_)) => Ok(()),
             Err(error) => Err(error),
         }
@@ -135,9 +135,9 @@ impl Database {
     /// # Errors
     /// When the database fails or a row is unreadable.
     pub async fn due_bills(&self, now: Millis, limit: u64) -> Result<Vec<Bill>, Error> {
-        let query = bills::Entity::find()
-            .filter(bills::Column::DueAt.lte(now))
-            .order_by_asc(bills::Column::DueAt)
+        let query = row::Entity::find()
+            .filter(row::Column::DueAt.lte(now))
+            .order_by_asc(row::Column::DueAt)
             .limit(limit);
         query.all(&self.connection).await?.into_iter().map(bill).collect()
     }
@@ -147,9 +147,9 @@ impl Database {
     /// # Errors
     /// When the database fails or a row is unreadable.
     pub async fn bills(&self, rail: Rail, limit: u64) -> Result<Vec<Bill>, Error> {
-        let query = bills::Entity::find()
-            .filter(bills::Column::Rail.eq(rail.as_str()))
-            .order_by_desc(bills::Column::Day)
+        let query = row::Entity::find()
+            .filter(row::Column::Rail.eq(rail.as_str()))
+            .order_by_desc(row::Column::Day)
             .limit(limit);
         query.all(&self.connection).await?.into_iter().map(bill).collect()
     }
@@ -180,12 +180,12 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn claim_bill(&self, bill: &Bill, until: Millis) -> Result<bool, Error> {
-        let claimed = bills::Entity::update_many()
-            .col_expr(bills::Column::DueAt, Expr::value(until))
-            .col_expr(bills::Column::Tries, Expr::col(bills::Column::Tries).add(1))
-            .filter(bills::Column::Rail.eq(bill.rail.as_str()))
-            .filter(bills::Column::Day.eq(bill.day.as_str()))
-            .filter(bills::Column::DueAt.eq(bill.due_at))
+        let claimed = row::Entity::update_many()
+            .col_expr(row::Column::DueAt, Expr::value(until))
+            .col_expr(row::Column::Tries, Expr::col(row::Column::Tries).add(1))
+            .filter(row::Column::Rail.eq(bill.rail.as_str()))
+            .filter(row::Column::Day.eq(bill.day.as_str()))
+            .filter(row::Column::DueAt.eq(bill.due_at))
             .exec(&self.connection)
             .await?;
         Ok(claimed.rows_affected > 0)
@@ -217,20 +217,20 @@ pub(crate) async fn finish_bill(
     for row in rows {
         differences::Entity::insert(row).exec_without_returning(tx).await?;
     }
-    bills::Entity::update_many()
-        .col_expr(bills::Column::State, Expr::value(bill.state.as_str()))
-        .col_expr(bills::Column::Rows, Expr::value(bill.rows))
-        .col_expr(bills::Column::Differences, Expr::value(bill.differences))
-        .col_expr(bills::Column::CheckedAt, Expr::value(bill.checked_at))
-        .col_expr(bills::Column::DueAt, Expr::value(bill.due_at))
-        .filter(bills::Column::Rail.eq(rail))
-        .filter(bills::Column::Day.eq(day))
+    row::Entity::update_many()
+        .col_expr(row::Column::State, Expr::value(bill.state.as_str()))
+        .col_expr(row::Column::Rows, Expr::value(bill.rows))
+        .col_expr(row::Column::Differences, Expr::value(bill.differences))
+        .col_expr(row::Column::CheckedAt, Expr::value(bill.checked_at))
+        .col_expr(row::Column::DueAt, Expr::value(bill.due_at))
+        .filter(row::Column::Rail.eq(rail))
+        .filter(row::Column::Day.eq(day))
         .exec(tx)
         .await?;
     Ok(())
 }
 
-fn bill(row: bills::Model) -> Result<Bill, Error> {
+fn bill(row: row::Model) -> Result<Bill, Error> {
     let corrupt = || Error::Corrupt { id: uuid::Uuid::nil(), what: "rail of a bill".to_owned() };
     Ok(Bill {
         rail: Rail::named(&row.rail).ok_or_else(corrupt)?,

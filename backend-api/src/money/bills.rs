@@ -98,9 +98,16 @@ impl Orders {
         if bill.state == "checked" {
             self.metrics.bill(bill.rail, bill.differences);
             match bill.differences {
-                0 => info!(rail = bill.rail.as_str(), day = bill.day, rows = bill.rows, "bill fits the books"),
+                0 => {
+                    info!(rail = bill.rail.as_str(), day = bill.day, rows = bill.rows, "bill fits the books")
+                }
                 differences => {
-                    error!(rail = bill.rail.as_str(), day = bill.day, differences, "bill does not fit the books");
+                    error!(
+                        rail = bill.rail.as_str(),
+                        day = bill.day,
+                        differences,
+                        "bill does not fit the books"
+                    );
                 }
             }
         }
@@ -224,7 +231,12 @@ impl Orders {
         let is_settled = self.database.is_settled(order.id).await?;
         let is_noted = found.contains_key(&(name.clone(), "another_amount"));
         let (ours_fen, theirs_fen) = (Some(order.price.get()), None);
-        Ok((!is_settled && !is_noted).then_some(Difference { name, kind: "not_on_bill", ours_fen, theirs_fen }))
+        Ok((!is_settled && !is_noted).then_some(Difference {
+            name,
+            kind: "not_on_bill",
+            ours_fen,
+            theirs_fen,
+        }))
     }
 }
 
@@ -286,6 +298,9 @@ mod tests {
     fn fees_are_rounded_and_stay_within_the_amount() {
         let price = Fen::new(100).unwrap();
         let rounded = |milli| fee(milli, price).get();
-        assert_eq!([rounded(499), rounded(500), rounded(1_499), rounded(-7), rounded(i64::MAX)], [0, 1, 1, 0, 100]);
+        assert_eq!(
+            [rounded(499), rounded(500), rounded(1_499), rounded(-7), rounded(i64::MAX)],
+            [0, 1, 1, 0, 100]
+        );
     }
 }

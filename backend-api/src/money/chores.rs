@@ -16,8 +16,8 @@ use super::bills::BillOptions;
 use super::orders::{OrderError, Orders, millis};
 use super::receive::give;
 use crate::clock::now;
-use crate::db::orders::{self as rows, Due};
 use crate::db;
+use crate::db::orders::{self as rows, Due};
 use crate::domain::Millis;
 use crate::domain::money::{Notice, Order, OrderId, OrderState, Refund, RefundId};
 use crate::error_chain::chain;
@@ -89,7 +89,8 @@ impl Chores {
         let is_full = |found: usize| u64::try_from(found).is_ok_and(|found| found >= limit);
         let mut done = Done { more: is_full(orders.len()) || is_full(refunds.len()), ..Done::default() };
         let found = orders.into_iter().map(Chore::Order).chain(refunds.into_iter().map(Chore::Refund));
-        let mut steps = stream::iter(found).map(|chore| self.step(chore)).buffer_unordered(self.options.parallel);
+        let mut steps =
+            stream::iter(found).map(|chore| self.step(chore)).buffer_unordered(self.options.parallel);
         while let Ok(Some((chore, outcome))) = tokio::time::timeout_at(deadline, steps.next()).await {
             match chore {
                 Chore::Order(_) => done.orders += u64::from(outcome.is_some()),
@@ -122,7 +123,8 @@ impl Chores {
     pub fn nudge(&self) {
         let (at, last) = (now(), self.last_run.load(Ordering::Relaxed));
         let is_due = at - last >= millis(self.options.after_requests_every);
-        if !is_due || self.last_run.compare_exchange(last, at, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        if !is_due || self.last_run.compare_exchange(last, at, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
             return;
         }
         let chores = self.clone();

@@ -95,7 +95,12 @@ impl Ledger {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn lines(&self, user: UserId, before: Option<Uuid>, limit: u64) -> Result<Vec<Line>, db::Error> {
+    pub async fn lines(
+        &self,
+        user: UserId,
+        before: Option<Uuid>,
+        limit: u64,
+    ) -> Result<Vec<Line>, db::Error> {
         self.database.retry(|| self.database.credit_lines(user, before, limit)).await
     }
 
@@ -103,12 +108,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When the database fails; a repeat is safe.
-    pub async fn grant(
-        &self,
-        user: UserId,
-        credits: Credits,
-        reference: &str,
-    ) -> Result<Posted, db::Error> {
+    pub async fn grant(&self, user: UserId, credits: Credits, reference: &str) -> Result<Posted, db::Error> {
         self.database
             .retry(|| async {
                 let tx = self.database.begin().await?;

@@ -27,10 +27,21 @@ impl Metrics {
                 "Words of a platform about an order that do not fit it: a person has to look.",
                 &["rail"],
             ),
-            refunds: counter("backend_refunds_total", "Refunds that ended or stand still, by state.", &["rail", "state"]),
-            chores: counter("backend_chores_total", "Steps of background work, by outcome.", &["step", "outcome"]),
+            refunds: counter(
+                "backend_refunds_total",
+                "Refunds that ended or stand still, by state.",
+                &["rail", "state"],
+            ),
+            chores: counter(
+                "backend_chores_total",
+                "Steps of background work, by outcome.",
+                &["step", "outcome"],
+            ),
             bill_differences: IntGaugeVec::new(
-                Opts::new("backend_bill_differences", "Differences between the books and the bill checked last."),
+                Opts::new(
+                    "backend_bill_differences",
+                    "Differences between the books and the bill checked last.",
+                ),
                 &["rail"],
             )
             .expect("a constant name and help, tested"),

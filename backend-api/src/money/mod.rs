@@ -20,8 +20,8 @@ pub use ledger::{EndError, HoldError, Ledger, Posted};
 pub use metrics::Metrics;
 pub use orders::{Options, OrderError, Orders, Placed};
 pub use rails::{
-    BillError, BillLine, BillRefund, Buyer, CloudRun, Collector, Offer, OfferError, Payment, RailError, Rails, RefundError, RefundSighting, Sighting,
-    VirtualPayment, WechatPay,
+    BillError, BillLine, BillRefund, Buyer, CloudRun, Collector, Offer, OfferError, Payment, RailError,
+    Rails, RefundError, RefundSighting, Sighting, VirtualPayment, WechatPay,
 };
 pub use receive::{Receipt, ReceiveError};
 pub use refunds::{RefundRequest, RequestError};

@@ -12,9 +12,7 @@ use super::{Metrics, refunds};
 use crate::clock::now;
 use crate::db::orders::{self as rows, Recorded};
 use crate::db::{self, Database};
-use crate::domain::money::{
-    Item, ItemId, Notice, Order, OrderId, OrderState, Rail, Shop, Signal, Step,
-};
+use crate::domain::money::{Item, ItemId, Notice, Order, OrderId, OrderState, Rail, Shop, Signal, Step};
 use crate::domain::{Millis, UserId};
 use crate::error_chain::{BoxError, chain};
 
@@ -146,7 +144,9 @@ impl Orders {
     pub async fn read(&self, user: UserId, id: OrderId) -> Result<Order, OrderError> {
         let order = self.find(user, id).await?;
         let at = now();
-        if !order.state.is_open() || !self.database.claim_look(id, at, at - millis(self.options.look_every)).await? {
+        if !order.state.is_open()
+            || !self.database.claim_look(id, at, at - millis(self.options.look_every)).await?
+        {
             return Ok(order);
         }
         match self.look(&order).await {

@@ -73,7 +73,12 @@ impl Receiver {
         Ok(receipt)
     }
 
-    async fn take_down_in(&self, tx: &Transaction, id: OrderId, word: &Sighting) -> Result<Receipt, ReceiveError> {
+    async fn take_down_in(
+        &self,
+        tx: &Transaction,
+        id: OrderId,
+        word: &Sighting,
+    ) -> Result<Receipt, ReceiveError> {
         let order = rows::find_order_in(tx, id).await?.ok_or(ReceiveError::Unknown(id))?;
         match word {
             Sighting::Unpaid => Ok(Receipt::Same(order)),
@@ -96,8 +101,10 @@ impl Receiver {
         order: &Order,
         payment: &Payment,
     ) -> Result<Option<&'static str>, db::Error> {
-        let is_other = |known: &Option<String>| known.as_ref().is_some_and(|known| *known != payment.transaction_id);
-        let differs = order.payer.as_ref().zip(payment.payer.as_ref()).is_some_and(|(ours, theirs)| ours != theirs);
+        let is_other =
+            |known: &Option<String>| known.as_ref().is_some_and(|known| *known != payment.transaction_id);
+        let differs =
+            order.payer.as_ref().zip(payment.payer.as_ref()).is_some_and(|(ours, theirs)| ours != theirs);
         Ok(if payment.amount != order.price {
             Some("another_amount")
         } else if differs {
@@ -159,7 +166,9 @@ impl Receiver {
             (_, Receipt::Changed(order)) => {
                 info!(order = %order.id, state = order.state.as_str(), "order changed");
             }
-            (Sighting::Paid(_) | Sighting::Refunded | Sighting::Odd(_), Receipt::Same(order)) if order.state == OrderState::Unknown => {
+            (Sighting::Paid(_) | Sighting::Refunded | Sighting::Odd(_), Receipt::Same(order))
+                if order.state == OrderState::Unknown =>
+            {
                 self.metrics.contradiction(order.rail);
             }
             (_, Receipt::Same(_)) => {}

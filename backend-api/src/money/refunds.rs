@@ -96,7 +96,9 @@ impl Orders {
             .database
             .retry(|| async {
                 let tx = self.database.begin().await?;
-                let refund = begin(&tx, wish(id, order, "refunded by the platform", None, true), self.first_push()).await?;
+                let refund =
+                    begin(&tx, wish(id, order, "refunded by the platform", None, true), self.first_push())
+                        .await?;
                 self.database.commit(tx).await?;
                 Ok::<_, RequestError>(refund)
             })
@@ -152,9 +154,14 @@ async fn begin(tx: &Transaction, wish: Wish<'_>, due_at: Millis) -> Result<Refun
         return Err(RequestError::NotPaid(from));
     };
     let credits = if from == OrderState::Fulfilled { order.credits } else { Credits::ZERO };
+    // First, so that of two wishes at once the second waits here and then begins again.
+    let order = Order { state, ..order };
+    if !rows::move_order(tx, from, &order).await? {
+        return Err(db::begin_again().into());
+    }
     let left = ledger::balance_in(tx, order.user).await?.available;
     if left < credits && !wish.even_if_spent {
-        return Err(RequestError::Spent { left });
+        return Err(RequestError::Spent { left }); // with which the transaction is dropped
     }
     let (at, reclaimed) = (now(), credits.at_most(left));
     let refund = Refund {
@@ -169,12 +176,8 @@ async fn begin(tx: &Transaction, wish: Wish<'_>, due_at: Millis) -> Result<Refun
         due_at: Some(due_at),
         tries: 0,
     };
-    let moved = Order { state, ..order };
-    if !rows::move_order(tx, from, &moved).await? {
-        return Err(db::begin_again().into());
-    }
     if !credits.is_zero() {
-        match ledger::post(tx, &Posting::reclaim(wish.id, moved.user, credits, reclaimed), at).await? {
+        match ledger::post(tx, &Posting::reclaim(wish.id, order.user, credits, reclaimed), at).await? {
             Outcome::Posted | Outcome::Already => {}
             Outcome::Short => return Err(db::begin_again().into()), // spent since the balance was read
         }

@@ -44,10 +44,7 @@ const RULES: &[(&str, &str)] = &[
         "SELECT COUNT(*) AS n FROM ledger_entries e WHERE e.user_id IS NOT NULL AND NOT EXISTS \
          (SELECT 1 FROM credit_balances b WHERE b.user_id = e.user_id)",
     ),
-    (
-        "nobody_is_overdrawn",
-        "SELECT COUNT(*) AS n FROM credit_balances WHERE available < 0 OR held < 0",
-    ),
+    ("nobody_is_overdrawn", "SELECT COUNT(*) AS n FROM credit_balances WHERE available < 0 OR held < 0"),
     (
         "held_equals_open_holds",
         "SELECT COUNT(*) AS n FROM credit_balances b LEFT JOIN (SELECT user_id, SUM(credits) AS credits \
@@ -120,7 +117,9 @@ impl Database {
         let statement = Statement::from_string(self.connection.get_database_backend(), query);
         let rows = self.connection.query_all_raw(statement).await?;
         rows.into_iter()
-            .map(|row| Ok(((row.try_get("", "unit")?, row.try_get("", "account")?), row.try_get("", "total")?)))
+            .map(|row| {
+                Ok(((row.try_get("", "unit")?, row.try_get("", "account")?), row.try_get("", "total")?))
+            })
             .collect()
     }
 

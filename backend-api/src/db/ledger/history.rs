@@ -61,8 +61,9 @@ impl Database {
         rows.into_iter()
             .map(|row| {
                 let id = row.posting_id;
-                let cause =
-                    causes.get(&id).ok_or_else(|| Error::Corrupt { id, what: "entry without posting".to_owned() })?;
+                let cause = causes
+                    .get(&id)
+                    .ok_or_else(|| Error::Corrupt { id, what: "entry without posting".to_owned() })?;
                 Ok(Line {
                     posting: id,
                     kind: cause.kind.clone(),

@@ -7,7 +7,9 @@ mod holds;
 mod rows;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _};
-use sea_orm::{ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QuerySelect as _};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QuerySelect as _,
+};
 use uuid::Uuid;
 
 pub use audit::Audit;
@@ -86,7 +88,11 @@ pub(crate) async fn is_posted(db: &impl ConnectionTrait, reference: &str) -> Res
 ///
 /// # Errors
 /// [`Error::Undone`] when another transaction is posting the same: begin again.
-pub(crate) async fn post(tx: &impl ConnectionTrait, posting: &Posting, now: Millis) -> Result<Outcome, Error> {
+pub(crate) async fn post(
+    tx: &impl ConnectionTrait,
+    posting: &Posting,
+    now: Millis,
+) -> Result<Outcome, Error> {
     if is_posted(tx, &posting.reference).await? {
         return Ok(Outcome::Already);
     }

@@ -58,7 +58,12 @@ impl Database {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn reschedule_order(&self, id: OrderId, claimed: Millis, next: Option<Millis>) -> Result<(), Error> {
+    pub async fn reschedule_order(
+        &self,
+        id: OrderId,
+        claimed: Millis,
+        next: Option<Millis>,
+    ) -> Result<(), Error> {
         use orders::{Column, Entity};
         Entity::update_many()
             .col_expr(Column::DueAt, Expr::value(next))
@@ -123,7 +128,12 @@ impl Database {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn reschedule_refund(&self, id: RefundId, claimed: Millis, next: Option<Millis>) -> Result<(), Error> {
+    pub async fn reschedule_refund(
+        &self,
+        id: RefundId,
+        claimed: Millis,
+        next: Option<Millis>,
+    ) -> Result<(), Error> {
         use refunds::{Column, Entity};
         Entity::update_many()
             .col_expr(Column::DueAt, Expr::value(next))

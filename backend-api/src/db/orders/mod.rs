@@ -6,15 +6,13 @@ mod rows;
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 use uuid::Uuid;
 
 use super::{Database, Error};
-use crate::domain::money::{
-    Credits, Fen, ItemId, Notice, Order, OrderId, OrderState, Prepared, Rail,
-};
+use crate::domain::money::{Credits, Fen, ItemId, Notice, Order, OrderId, OrderState, Prepared, Rail};
 use crate::domain::{Millis, OpenId, UserId};
 use rows::orders::{ActiveModel, Column, Entity, Model};
 
@@ -62,8 +60,7 @@ impl Database {
     /// # Errors
     /// When the database fails or the row is unreadable.
     pub async fn order_under(&self, user: UserId, key: &str) -> Result<Option<Order>, Error> {
-        let query =
-            Entity::find().filter(Column::UserId.eq(user.0)).filter(Column::IdempotencyKey.eq(key));
+        let query = Entity::find().filter(Column::UserId.eq(user.0)).filter(Column::IdempotencyKey.eq(key));
         query.one(&self.connection).await?.map(read).transpose()
     }
 

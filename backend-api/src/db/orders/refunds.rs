@@ -1,7 +1,9 @@
 //! Refunds in and out of their table.
 
 use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+};
 
 use super::rows::refunds::{ActiveModel, Column, Entity, Model};
 use crate::db::{Database, Error};
@@ -33,7 +35,10 @@ pub(crate) async fn find_refund_in(db: &impl ConnectionTrait, id: RefundId) -> R
 }
 
 /// The refund of an order that has not failed, if there is one.
-pub(crate) async fn open_refund_of(db: &impl ConnectionTrait, order: OrderId) -> Result<Option<Refund>, Error> {
+pub(crate) async fn open_refund_of(
+    db: &impl ConnectionTrait,
+    order: OrderId,
+) -> Result<Option<Refund>, Error> {
     let query = Entity::find()
         .filter(Column::OrderId.eq(order.0))
         .filter(Column::State.ne(RefundState::Failed.as_str()));

@@ -259,7 +259,9 @@ impl Posting {
     /// Whose credits it moves, and by how much: available, then held. No posting moves those of two users.
     pub fn user_change(&self) -> Option<(UserId, i64, i64)> {
         let user = self.entries.iter().find_map(|entry| entry.account.user())?;
-        let of = |account| self.entries.iter().filter(|entry| entry.account == account).map(|entry| entry.amount).sum();
+        let of = |account| {
+            self.entries.iter().filter(|entry| entry.account == account).map(|entry| entry.amount).sum()
+        };
         Some((user, of(Account::Available(user)), of(Account::Held(user))))
     }
 

@@ -3,9 +3,7 @@
 
 use futures_util::future::BoxFuture;
 
-use super::{
-    Buyer, Collector, Offer, OfferError, Payment, RailError, RefundError, RefundSighting, Sighting,
-};
+use super::{Buyer, Collector, Offer, OfferError, Payment, RailError, RefundError, RefundSighting, Sighting};
 use crate::clock::now;
 use crate::domain::money::{Fen, Order, Refund, RefundState};
 use crate::wechat::CallError;
@@ -140,7 +138,8 @@ fn sighting(order: &Order, found: Queried) -> Sighting {
 
 fn is_final(error: &cloud_run_pay::Error) -> bool {
     use cloud_run_pay::Error::{Platform, Refused};
-    matches!(error, Refused { code, .. } if code != "SYSTEMERROR") || matches!(error, Platform(CallError::Refused(_)))
+    matches!(error, Refused { code, .. } if code != "SYSTEMERROR")
+        || matches!(error, Platform(CallError::Refused(_)))
 }
 
 fn rail_error(error: cloud_run_pay::Error) -> RailError {

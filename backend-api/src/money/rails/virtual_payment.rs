@@ -5,9 +5,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{
-    Buyer, Collector, Offer, OfferError, Payment, RailError, RefundError, RefundSighting, Sighting,
-};
+use super::{Buyer, Collector, Offer, OfferError, Payment, RailError, RefundError, RefundSighting, Sighting};
 use crate::clock::now;
 use crate::domain::OpenId;
 use crate::domain::money::{Fen, Order, Refund, RefundState};

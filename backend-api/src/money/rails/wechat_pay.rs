@@ -6,9 +6,7 @@ use jiff::civil::Date;
 use serde_json::json;
 
 use super::bill::{BillError, BillLine, BillRefund, Collected};
-use super::{
-    Buyer, Collector, Offer, OfferError, Payment, RailError, RefundError, RefundSighting, Sighting,
-};
+use super::{Buyer, Collector, Offer, OfferError, Payment, RailError, RefundError, RefundSighting, Sighting};
 use crate::clock::now;
 use crate::domain::Millis;
 use crate::domain::money::{Fen, Order, OutRefundNo, OutTradeNo, Prepared, Refund, RefundId, RefundState};

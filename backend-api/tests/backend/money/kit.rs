@@ -10,13 +10,13 @@ use backend_api::domain::money::{
 };
 use backend_api::domain::{OpenId, UserId};
 use backend_api::money::{
-    BillError, BillLine, BillOptions, Buyer, ChoreOptions, Chores, Collector, Ledger, Metrics, Offer, OfferError,
-    Options, Orders, Payment, RailError, Rails, RefundError, RefundSighting, Sighting,
+    BillError, BillLine, BillOptions, Buyer, ChoreOptions, Chores, Collector, Ledger, Metrics, Offer,
+    OfferError, Options, Orders, Payment, RailError, Rails, RefundError, RefundSighting, Sighting,
 };
 use futures_util::future::BoxFuture;
 use jiff::civil::Date;
-use secrecy::SecretString;
 use sea_orm::{ConnectionTrait as _, DatabaseConnection};
+use secrecy::SecretString;
 use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -65,7 +65,10 @@ impl Collector for Platform {
             self.offers.fetch_add(1, Ordering::SeqCst);
             self.heard().map_err(|_| OfferError::Later("silence".into()))?;
             let prepared = Prepared { prepay_id: "wx1".to_owned(), at: order.created_at };
-            Ok(Offer { prepared: Some(prepared), parameters: json!({"package": order.out_trade_no().as_str()}) })
+            Ok(Offer {
+                prepared: Some(prepared),
+                parameters: json!({"package": order.out_trade_no().as_str()}),
+            })
         })
     }
 

@@ -24,7 +24,10 @@ on_every_engine!(
 
 async fn granted(till: &Till, number: i64) -> UserId {
     let user = user();
-    assert_eq!(till.ledger.grant(user, credits(number), &format!("admin:{user}")).await.unwrap(), Posted::Now);
+    assert_eq!(
+        till.ledger.grant(user, credits(number), &format!("admin:{user}")).await.unwrap(),
+        Posted::Now
+    );
     user
 }
 
@@ -82,8 +85,12 @@ async fn a_hold_ends_one_way_only(engine: Engine) {
     let (settled, released) = tokio::join!(till.ledger.settle(id), till.ledger.release(id));
     let balance = till.has(user).await;
     match (settled, released) {
-        (Ok(Posted::Now), Err(EndError::Ended { state: HoldState::Settled, .. })) => assert_eq!(balance, (6, 0)),
-        (Err(EndError::Ended { state: HoldState::Released, .. }), Ok(Posted::Now)) => assert_eq!(balance, (10, 0)),
+        (Ok(Posted::Now), Err(EndError::Ended { state: HoldState::Settled, .. })) => {
+            assert_eq!(balance, (6, 0))
+        }
+        (Err(EndError::Ended { state: HoldState::Released, .. }), Ok(Posted::Now)) => {
+            assert_eq!(balance, (10, 0))
+        }
         both => panic!("{both:?}"),
     }
     till.audit().await;
@@ -148,7 +155,10 @@ async fn any_history_leaves_the_books_right(engine: Engine) {
 async fn the_audit_notices_what_was_changed_behind_its_back(engine: Engine) {
     for (damage, rule) in [
         ("UPDATE credit_balances SET available = available + 1", "balance_equals_entries"),
-        ("UPDATE ledger_entries SET amount = amount + 1 WHERE account = 'credits_granted'", "posting_balances"),
+        (
+            "UPDATE ledger_entries SET amount = amount + 1 WHERE account = 'credits_granted'",
+            "posting_balances",
+        ),
         ("UPDATE credit_holds SET state = 'settled'", "hold_ended_once"),
         ("DELETE FROM credit_holds", "held_equals_open_holds"),
         ("DELETE FROM ledger_postings WHERE kind = 'hold'", "hold_is_posted"),

@@ -30,13 +30,17 @@ on_every_engine!(
     open_orders_are_bounded,
 );
 
+/// What becomes of a right word on its way.
+type Twist = fn(Payment) -> Sighting;
+
 async fn fifty_identical_callbacks_at_once_credit_once(engine: Engine) {
     let till = till(engine).await;
     let user = user();
     let order = till.order(user).await;
     let word = paid(order.id);
     let receipts = join_all((0..50).map(|_| till.orders.told(order.id, &word))).await;
-    let changes = receipts.into_iter().filter(|receipt| matches!(receipt.as_ref().unwrap(), Receipt::Changed(_)));
+    let changes =
+        receipts.into_iter().filter(|receipt| matches!(receipt.as_ref().unwrap(), Receipt::Changed(_)));
     assert_eq!(changes.count(), 1);
     assert_eq!(till.has(user).await, (CREDITS, 0));
     assert_eq!(till.sum("sales").await, -PRICE);
@@ -68,7 +72,7 @@ async fn the_clients_word_credits_nothing(engine: Engine) {
 async fn words_that_do_not_fit_credit_nothing_and_ask_for_a_person(engine: Engine) {
     let till = till(engine).await;
     let fen = |amount| Fen::new(amount).unwrap();
-    let words: [(fn(Payment) -> Sighting, &str); 4] = [
+    let words: [(Twist, &str); 4] = [
         (|right| Sighting::Paid(Payment { payer: Some(openid("another")), ..right }), "another_payer"),
         (|right| Sighting::Paid(Payment { amount: Fen::ZERO, ..right }), "another_amount"),
         (|_| Sighting::Odd("another_merchant"), "another_merchant"),

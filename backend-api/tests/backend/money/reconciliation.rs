@@ -70,7 +70,8 @@ async fn a_bill_that_fits_moves_what_is_owed_to_cash_and_fees_once(engine: Engin
 
 async fn every_difference_is_found_and_told(engine: Engine) {
     let till = till(engine).await;
-    let (dearer, missing, unpaid) = (till.paid(user()).await, till.paid(user()).await, till.order(user()).await);
+    let (dearer, missing, unpaid) =
+        (till.paid(user()).await, till.paid(user()).await, till.order(user()).await);
     a_day_passes(&till).await;
     let stranger = BillLine { order: None, name: "not-ours".to_owned(), ..line(&dearer) };
     let refund = BillLine {

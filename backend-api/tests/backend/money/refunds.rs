@@ -41,7 +41,8 @@ async fn a_refund_takes_the_credits_first_and_returns_the_money_once(engine: Eng
     assert_eq!(till.find(order.id).await.state, OrderState::Refunding);
     till.audit().await;
 
-    let ends = join_all((0..20).map(|_| till.orders.refund_told(refunds[0].id, word(RefundState::Succeeded)))).await;
+    let ends =
+        join_all((0..20).map(|_| till.orders.refund_told(refunds[0].id, word(RefundState::Succeeded)))).await;
     assert!(ends.into_iter().all(|refund| refund.unwrap().state == RefundState::Succeeded));
     assert_eq!(till.find(order.id).await.state, OrderState::Refunded);
     assert_eq!(till.sum("refunds").await, PRICE);
@@ -61,7 +62,10 @@ async fn a_lost_request_is_repeated_under_the_same_name(engine: Engine) {
     till.chores.run().await.unwrap();
     let again = till.database.find_refund(refund.id).await.unwrap().unwrap();
     assert_eq!(again.state, RefundState::Processing);
-    assert_eq!((again.out_refund_no(), till.platform.refunds.load(Ordering::SeqCst)), (refund.out_refund_no(), 1));
+    assert_eq!(
+        (again.out_refund_no(), till.platform.refunds.load(Ordering::SeqCst)),
+        (refund.out_refund_no(), 1)
+    );
 
     till.platform.says_of_refund(RefundState::Succeeded); // the callback is lost, too
     till.chores.run().await.unwrap();
