@@ -19,6 +19,7 @@ pub mod domain;
 pub mod error_chain;
 pub mod gateway_client;
 pub mod http;
+pub mod money;
 pub mod shutdown;
 pub mod telemetry;
 pub mod wechat;

@@ -5,6 +5,7 @@ mod client;
 mod database;
 mod doors;
 mod engines;
+mod money;
 mod ops;
 mod process;
 mod relay;
