@@ -10,6 +10,7 @@ mod events;
 mod keys;
 mod login;
 mod merchant;
+mod peers;
 mod push;
 mod storage;
 mod stub;
