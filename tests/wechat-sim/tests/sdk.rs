@@ -24,7 +24,11 @@ async fn a_day(key_mode: KeyMode) {
     let mut setup = sim.setup();
     setup["with_certificates"] = json!(key_mode == KeyMode::Certificates);
     let mut command = Command::new(python);
-    command.arg("-B").arg(repository("tests/peers/wechat/merchant.py")).env("NO_PROXY", "*").kill_on_drop(true);
+    command
+        .arg("-B")
+        .arg(repository("tests/peers/wechat/merchant.py"))
+        .env("NO_PROXY", "*")
+        .kill_on_drop(true);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(setup.to_string().as_bytes()).await.unwrap();
