@@ -25,7 +25,7 @@ const RECONSIDER: Millis = Millis::from_secs(1);
 /// Instances of one grade that a job asks: the first to be free differ only in what they hold.
 const NEAREST: u32 = 4;
 /// So many devices halve the looks for each seat and the instances asked, twice as many leave a third …
-const LARGE_FLEET: u32 = 192;
+const LARGE_FLEET: u32 = 160;
 /// Jobs looked at for the nearest pools, and for the others, however many seats are open.
 const MOST_LOOKS: u32 = 64;
 /// Jobs of which was known that they wait, beside those looked at.
