@@ -12,6 +12,7 @@ mod login;
 mod merchant;
 mod peers;
 mod push;
+mod stand_in;
 mod storage;
 mod stub;
 mod tokens;

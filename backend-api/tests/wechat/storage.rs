@@ -165,7 +165,7 @@ async fn outside_links_and_deletions_are_asked_for_in_one_call() {
         ]})),
         _ => say(json!({ "errcode": 0, "delete_list": [
             { "fileid": "a", "status": 0, "errmsg": "ok" },
-            { "fileid": "gone", "status": -503003, "errmsg": "storage file not exists" },
+            { "fileid": "gone", "status": 1, "errmsg": "STORAGE_FILE_NONEXIST" },
             { "fileid": "kept", "status": -1, "errmsg": "no" },
         ]})),
     })
