@@ -21,6 +21,7 @@ pub mod gateway_client;
 pub mod http;
 pub mod identity;
 pub mod metrics;
+pub mod money;
 pub mod shutdown;
 pub mod telemetry;
 pub mod trace;

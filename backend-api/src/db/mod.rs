@@ -6,12 +6,16 @@
 //! - Times are milliseconds since the epoch. Text that is compared is binary (`migrations::create_table` sees to it).
 //! - What spans statements is one transaction; what may be repeated runs under [`Database::retry`].
 
+pub mod bills;
 mod bridge;
 mod connect;
 mod entity;
 mod error;
+mod give_way;
+pub mod ledger;
 mod migrations;
 mod options;
+pub mod orders;
 mod profiles;
 mod retry;
 mod sessions;
@@ -31,6 +35,7 @@ use tracing::{info, warn};
 
 pub use bridge::PaymentNoted;
 pub use error::{Error, Transient};
+pub(crate) use give_way::{begin_again, give_way};
 pub use options::{Options, Place, Server, Tls};
 pub use profiles::{ProfileRow, erase_profile_in};
 pub use sessions::{Revoked, SessionRow, erase_sessions_in};

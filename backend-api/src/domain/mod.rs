@@ -1,5 +1,6 @@
 //! Business nouns as pure values: no I/O, no clock, no wire formats of others.
 
+pub mod money;
 mod open_id;
 mod user;
 mod work;

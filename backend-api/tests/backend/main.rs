@@ -8,6 +8,7 @@ mod doors;
 mod engines;
 mod face;
 mod identity;
+mod money;
 mod ops;
 mod people;
 mod process;

@@ -6,6 +6,8 @@
 
 mod m0001_works;
 mod m0002_identity;
+mod m0003_ledger;
+mod m0004_orders;
 
 use std::time::Duration;
 
@@ -20,7 +22,12 @@ struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_works::Migration), Box::new(m0002_identity::Migration)]
+        vec![
+            Box::new(m0001_works::Migration),
+            Box::new(m0002_identity::Migration),
+            Box::new(m0003_ledger::Migration),
+            Box::new(m0004_orders::Migration),
+        ]
     }
 }
 

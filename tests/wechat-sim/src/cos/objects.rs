@@ -1,7 +1,7 @@
 //! Whole objects.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use md5::{Digest as _, Md5};
 
@@ -36,7 +36,7 @@ impl Received {
         let headers = headers
             .iter()
             .filter(|(name, _)| kept(name.as_str()))
-            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
             .collect();
         Object {
             etag: format!("\"{}\"", hex::encode(self.md5.finalize())),
@@ -52,10 +52,14 @@ impl Object {
     /// As the replies about it say it.
     pub(super) fn describe(&self, mut response: Response) -> Response {
         let headers = response.headers_mut();
-        headers.insert("etag", self.etag.parse().unwrap());
+        if let Ok(etag) = HeaderValue::try_from(&self.etag) {
+            headers.insert("etag", etag);
+        }
         headers.insert("x-cos-hash-crc64ecma", self.crc64.into());
         for (name, value) in &self.headers {
-            headers.insert(axum::http::HeaderName::try_from(name).unwrap(), value.parse().unwrap());
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                headers.insert(name, value);
+            }
         }
         response
     }
@@ -84,8 +88,6 @@ pub(super) fn guard(bucket: &Bucket, asked: &Asked) -> Result<(), super::Refusal
 
 impl Bucket {
     pub(super) fn put(&mut self, asked: Asked, body: Received) -> Answer {
-        let declared = asked.headers["content-length"].to_str().unwrap().parse::<u64>().unwrap();
-        assert_eq!(declared, body.size_bytes, "the server underneath sees to it");
         guard(self, &asked)?;
         let object = body.into_object(&asked.headers);
         let answer = object.describe(StatusCode::OK.into_response());
@@ -97,19 +99,18 @@ impl Bucket {
         let Some(object) = self.objects.get(&asked.key) else {
             return refuse(404, "NoSuchKey", &asked.key);
         };
-        let range = asked.headers.get("range").map(|range| range.to_str().unwrap());
+        let range = asked.headers.get("range").and_then(|range| range.to_str().ok());
         let range = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
         let size = object.bytes.len();
         let answer = match range {
             None if asked.method == Method::HEAD => {
-                Response::builder().header("content-length", object.size_bytes).body(Body::empty()).unwrap()
+                ([("content-length", object.size_bytes.to_string())], Body::empty()).into_response()
             }
             None => object.bytes.clone().into_response(),
             Some((first, last)) => {
-                let first: usize = first.parse().unwrap();
-                if first >= size {
+                let Some(first) = first.parse::<usize>().ok().filter(|first| *first < size) else {
                     return refuse(416, "InvalidRange", "outside");
-                }
+                };
                 let last = last.parse::<usize>().unwrap_or(usize::MAX).min(size - 1);
                 let told = [("content-range", format!("bytes {first}-{last}/{size}"))];
                 (StatusCode::PARTIAL_CONTENT, told, object.bytes[first..=last].to_vec()).into_response()

@@ -6,13 +6,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_lc_rs::{digest, hmac};
 use axum::http::request::Parts;
 
-use super::{Asked, BUCKET, ID, KEY, Refusal, refuse};
+use crate::http::decoded as decode;
+
+use super::{Asked, Cos, Refusal, refuse};
 
 /// Takes a request apart if it is signed as it has to be.
-pub(super) fn check(head: &Parts, token: Option<&str>) -> Result<Asked, Refusal> {
+pub(super) fn check(head: &Parts, cos: &Cos) -> Result<Asked, Refusal> {
     let host = head.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.split(':').next().unwrap_or_default();
-    if !name.strip_prefix(BUCKET).is_some_and(|rest| rest.starts_with(".cos.")) {
+    if !name.strip_prefix(&*cos.name).is_some_and(|rest| rest.starts_with(".cos.")) {
         return refuse(400, "InvalidURI", format!("{host}: the bucket has to stand in the host"));
     }
     let mut query: BTreeMap<String, String> = pairs(head.uri.query().unwrap_or_default());
@@ -28,9 +30,11 @@ pub(super) fn check(head: &Parts, token: Option<&str>) -> Result<Asked, Refusal>
     let path = decode(head.uri.path());
     let term = field(&fields, "q-sign-time")?;
     in_term(term)?;
-    if field(&fields, "q-ak")? != ID || field(&fields, "q-sign-algorithm")? != "sha1" {
+    let keys = cos.state().keys(field(&fields, "q-ak")?);
+    let Some(keys) = keys.filter(|_| fields.get("q-sign-algorithm").is_some_and(|name| name == "sha1"))
+    else {
         return refuse(403, "InvalidAccessKeyId", "not known");
-    }
+    };
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     let headers = listed(field(&fields, "q-header-list")?, |name| header(name).map(str::to_owned))?;
     let lower: BTreeMap<String, String> =
@@ -44,20 +48,13 @@ pub(super) fn check(head: &Parts, token: Option<&str>) -> Result<Asked, Refusal>
     if let Some(name) = lower.keys().find(|name| !parameters.contains_key(*name)) {
         return refuse(403, "SignatureDoesNotMatch", format!("{name} is not signed"));
     }
-    let text = format!(
-        "{}\n{path}\n{}\n{}\n",
-        head.method.as_str().to_lowercase(),
-        joined(&parameters),
-        joined(&headers)
-    );
-    let key_time = field(&fields, "q-key-time")?;
-    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
-    let signature = mac(&mac(KEY, key_time), &format!("sha1\n{term}\n{}\n", hex::encode(hash)));
-    if signature != field(&fields, "q-signature")? {
+    let text = http_string(head.method.as_str(), &path, &parameters, &headers);
+    let expected = signature(&keys.key, field(&fields, "q-key-time")?, term, &text);
+    if expected != field(&fields, "q-signature")? {
         return refuse(403, "SignatureDoesNotMatch", text.replace('\n', "\\n"));
     }
     let given = header("x-cos-security-token").or(query.get("x-cos-security-token").map(String::as_str));
-    if given != token {
+    if given != keys.token.as_deref() {
         return refuse(403, "InvalidToken", "the token is another");
     }
     query.remove("x-cos-security-token");
@@ -65,8 +62,24 @@ pub(super) fn check(head: &Parts, token: Option<&str>) -> Result<Asked, Refusal>
     Ok(Asked { method: head.method.clone(), key, query, headers: head.headers.clone() })
 }
 
+/// The request as it is signed: names in order, values encoded, the path as it is.
+pub(crate) fn http_string(
+    method: &str,
+    path: &str,
+    parameters: &BTreeMap<String, String>,
+    headers: &BTreeMap<String, String>,
+) -> String {
+    format!("{}\n{path}\n{}\n{}\n", method.to_lowercase(), joined(parameters), joined(headers))
+}
+
+/// `q-signature` of a request.
+pub(crate) fn signature(key: &str, key_time: &str, sign_time: &str, http_string: &str) -> String {
+    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, http_string.as_bytes());
+    mac(&mac(key, key_time), &format!("sha1\n{sign_time}\n{}\n", hex::encode(hash)))
+}
+
 fn in_term(term: &str) -> Result<(), Refusal> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let parsed = term.split_once(';').and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
     match parsed {
         Some::<(u64, u64)>((from, to)) if from <= now && now <= to => Ok(()),
@@ -114,27 +127,9 @@ fn mac(key: &str, text: &str) -> String {
     hex::encode(hmac::sign(&key, text.as_bytes()))
 }
 
-fn encode(text: &str) -> String {
+/// Percent-encoded as the signature wants it.
+pub(crate) fn encode(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     let one = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     text.bytes().map(one).collect()
-}
-
-fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let (mut decoded, mut at) = (Vec::new(), 0);
-    while at < bytes.len() {
-        let coded = (bytes[at] == b'%').then(|| bytes.get(at + 1..at + 3)).flatten();
-        match coded.and_then(|two| hex::decode(two).ok()) {
-            Some(byte) => {
-                decoded.extend(byte);
-                at += 3;
-            }
-            None => {
-                decoded.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8(decoded).unwrap_or_default()
 }

@@ -17,6 +17,10 @@ pub(super) struct Upload {
     headers: BTreeMap<String, String>,
 }
 
+fn upload_id(asked: &Asked) -> &str {
+    asked.query.get("uploadId").map(String::as_str).unwrap_or_default()
+}
+
 fn xml(body: String) -> Answer {
     Ok(([("content-type", "application/xml")], body).into_response())
 }
@@ -38,14 +42,14 @@ impl Bucket {
     }
 
     fn upload(&mut self, asked: &Asked) -> Result<&mut Upload, super::Refusal> {
-        match self.uploads.get_mut(&asked.query["uploadId"]) {
+        match self.uploads.get_mut(upload_id(asked)) {
             Some(upload) if upload.key == asked.key => Ok(upload),
             _ => refuse(404, "NoSuchUpload", "no such upload"),
         }
     }
 
     pub(super) fn put_part(&mut self, asked: &Asked, body: Received) -> Answer {
-        let number: u32 = asked.query["partNumber"].parse().unwrap_or(0);
+        let number: u32 = asked.query.get("partNumber").and_then(|number| number.parse().ok()).unwrap_or(0);
         if !(1..=10_000).contains(&number) {
             return refuse(400, "InvalidArgument", "partNumber");
         }
@@ -58,7 +62,7 @@ impl Bucket {
 
     pub(super) fn complete(&mut self, asked: &Asked, body: &[u8]) -> Answer {
         guard(self, asked)?;
-        let listed = listed(std::str::from_utf8(body).unwrap());
+        let listed = listed(&String::from_utf8_lossy(body));
         let upload = self.upload(asked)?;
         if listed.is_empty() || !listed.is_sorted() {
             return refuse(400, "InvalidPartOrder", "the parts are not in order");
@@ -71,7 +75,7 @@ impl Bucket {
             if part.size_bytes < PART_MIN && at + 1 < listed.len() {
                 return refuse(400, "EntityTooSmall", number);
             }
-            md5s.update(hex::decode(part.etag().trim_matches('"')).unwrap());
+            md5s.update(hex::decode(part.etag().trim_matches('"')).unwrap_or_default());
             crc = crc_fast::checksum_combine(
                 crc_fast::CrcAlgorithm::Crc64Xz,
                 crc,
@@ -91,14 +95,14 @@ impl Bucket {
             object.etag()
         );
         let answer: Response = object.describe(answer.into_response());
-        self.uploads.remove(&asked.query["uploadId"]);
+        self.uploads.remove(upload_id(asked));
         self.objects.insert(asked.key.clone(), object);
         Ok(answer)
     }
 
     pub(super) fn abort(&mut self, asked: &Asked) -> Answer {
         self.upload(asked)?;
-        self.uploads.remove(&asked.query["uploadId"]);
+        self.uploads.remove(upload_id(asked));
         Ok(StatusCode::NO_CONTENT.into_response())
     }
 

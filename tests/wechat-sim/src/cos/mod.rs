@@ -1,26 +1,38 @@
-//! A stand-in for Tencent COS that refuses what COS refuses: other signatures, unsigned `x-cos-*`, the bucket in the
-//! path, `aws-chunked` bodies, checksum headers, bodies without a length, small parts, overwriting where it is forbidden.
+//! Tencent COS: a bucket that refuses what COS refuses: other signatures, unsigned `x-cos-*`, the bucket in the path,
+//! `aws-chunked` bodies, checksum headers, bodies without a length, small parts, overwriting where it is forbidden.
 //! Its own reading of the signature is held to account by the official Python SDK (`tests/stores`).
+//!
+//! Beside the requests of that dialect it takes the form posts of `tcb/uploadfile` tickets, the one exception in which
+//! the bucket stands in the path (FACTS §6.2).
 
-#![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "tests may, and each uses a part")]
-
+mod form;
+mod grants;
 mod objects;
 mod parts;
 mod signature;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 
+pub(crate) use grants::FormTicket;
+pub(crate) use signature::encode;
+#[cfg(test)]
+pub(crate) use signature::{http_string, signature};
+
+/// The bucket of [`Cos::start`].
 pub const BUCKET: &str = "shots-1250000000";
+/// Id of the keys that always hold.
 pub const ID: &str = "AKIDTEST";
+/// Secret of the keys that always hold.
 pub const KEY: &str = "SECRETTEST";
 /// A part may be this small, the last smaller, bytes.
 pub const PART_MIN: u64 = 1 << 20;
@@ -41,16 +53,21 @@ pub enum Fault {
 /// A server with one bucket.
 #[derive(Clone)]
 pub struct Cos {
+    /// `http://cos.localhost:<port>`; the bucket's name goes in front of the host.
     pub url: String,
+    name: Arc<str>,
+    address: SocketAddr,
     state: Arc<Mutex<Bucket>>,
 }
 
 /// An object.
 #[derive(Debug, Clone, Default)]
 pub struct Object {
+    /// What is in it, if it is kept.
     pub bytes: Vec<u8>,
     /// Differs from that of `bytes` where they are not kept.
     pub size_bytes: u64,
+    /// `content-type` and `x-cos-meta-*`.
     pub headers: BTreeMap<String, String>,
     etag: String,
     crc64: u64,
@@ -61,9 +78,10 @@ struct Bucket {
     objects: BTreeMap<String, Object>,
     uploads: BTreeMap<String, parts::Upload>,
     /// Of matching requests, the next goes wrong so.
-    faults: VecDeque<(&'static str, Fault)>,
+    faults: VecDeque<(String, Fault)>,
     seen: Vec<String>,
     token: Option<String>,
+    grants: grants::Grants,
     /// Objects are only measured.
     forgetful: bool,
     next: u64,
@@ -92,7 +110,8 @@ impl IntoResponse for Refusal {
             "<?xml version='1.0' encoding='utf-8' ?><Error><Code>{code}</Code><Message>{message}</Message>\
              <Resource>r</Resource><RequestId>NjUw</RequestId><TraceId>t</TraceId></Error>"
         );
-        (StatusCode::from_u16(status).unwrap(), [("content-type", "application/xml")], body).into_response()
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, [("content-type", "application/xml")], body).into_response()
     }
 }
 
@@ -101,72 +120,96 @@ fn refuse<T>(status: u16, code: &'static str, message: impl ToString) -> Result<
 }
 
 impl Cos {
-    /// Serves the bucket, which is in the host: `http://shots-1250000000.cos.localhost:<port>`.
+    /// Serves [`BUCKET`], which is in the host: `http://shots-1250000000.cos.localhost:<port>`.
+    ///
+    /// # Panics
+    /// When loopback has no port left; there is no test then.
     pub async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://cos.localhost:{}", listener.local_addr().unwrap().port());
-        let cos = Self { url, state: Arc::default() };
-        let app = Router::new().fallback(serve).with_state(cos.clone());
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        cos
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::start_at(any, BUCKET).await.expect("loopback has a free port")
     }
 
-    /// The store's URL.
+    /// Serves a bucket of this name at an address.
+    ///
+    /// # Errors
+    /// When it cannot listen there.
+    pub async fn start_at(address: SocketAddr, bucket: &str) -> std::io::Result<Self> {
+        let listener = tokio::net::TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let url = format!("http://cos.localhost:{}", address.port());
+        let cos = Self { url, name: bucket.into(), address, state: Arc::default() };
+        let app = Router::new().fallback(serve).layer(DefaultBodyLimit::disable()).with_state(cos.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Ok(cos)
+    }
+
+    fn state(&self) -> MutexGuard<'_, Bucket> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store's URL, as the gateway's configuration has it.
     pub fn location(&self, more: &str) -> String {
-        format!("cos://{BUCKET}/cell-1?endpoint={}{more}", self.url)
+        format!("cos://{}/cell-1?endpoint={}{more}", self.name, self.url)
     }
 
     /// From now on only temporary keys with this token are taken.
     pub fn want_token(&self, token: &str) {
-        self.state.lock().unwrap().token = Some(token.to_owned());
+        self.state().token = Some(token.to_owned());
     }
 
     /// From now on objects are measured and not kept.
     pub fn forget_bytes(&self) {
-        self.state.lock().unwrap().forgetful = true;
+        self.state().forgetful = true;
     }
 
     /// The next request whose line (`PUT key?partNumber=1&…`) holds `matching` goes wrong.
-    pub fn fault(&self, matching: &'static str, fault: Fault) {
-        self.state.lock().unwrap().faults.push_back((matching, fault));
+    pub fn fault(&self, matching: &str, fault: Fault) {
+        self.state().faults.push_back((matching.to_owned(), fault));
     }
 
     /// An object by its whole key.
     pub fn object(&self, key: &str) -> Option<Object> {
-        self.state.lock().unwrap().objects.get(key).cloned()
+        self.state().objects.get(key).cloned()
+    }
+
+    /// The keys of all objects, in order.
+    pub fn keys(&self) -> Vec<String> {
+        self.state().objects.keys().cloned().collect()
     }
 
     /// Request lines so far; uploads have their ids in them, signatures are left out.
     pub fn seen(&self) -> Vec<String> {
-        self.state.lock().unwrap().seen.clone()
+        self.state().seen.clone()
     }
 
     /// Uploads that were begun and not ended.
     pub fn uploads(&self) -> usize {
-        self.state.lock().unwrap().uploads.len()
+        self.state().uploads.len()
     }
 
     /// Makes all unfinished uploads this much older.
+    ///
+    /// # Panics
+    /// When that is before all time.
     pub fn age_uploads(&self, by: Duration) {
-        for upload in self.state.lock().unwrap().uploads.values_mut() {
-            upload.begun = upload.begun.checked_sub(by).unwrap();
+        for upload in self.state().uploads.values_mut() {
+            upload.begun = upload.begun.checked_sub(by).expect("a test's uploads are of this age");
         }
     }
 }
 
 async fn serve(State(cos): State<Cos>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
     let fault = {
-        let mut state = cos.state.lock().unwrap();
-        let line = line(&head.method, head.uri.path(), head.uri.query().unwrap_or_default());
-        let at = state.faults.iter().position(|(matching, _)| line.contains(matching));
+        let mut state = cos.state();
+        let line = line(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
+        let at = state.faults.iter().position(|(matching, _)| line.contains(matching.as_str()));
         state.seen.push(line);
         at.and_then(|at| state.faults.remove(at)).map(|(_, fault)| fault)
     };
     match &fault {
         Some(Fault::Answer(status, after)) => {
             // To its end: an answer to half a request can be lost with the connection, and the request is made again.
-            body.into_data_stream().for_each(|_| async {}).await;
+            request.into_body().into_data_stream().for_each(|_| async {}).await;
             let refusal = Refusal(*status, "Told", "as told".into()).into_response();
             return match after {
                 Some(after) => ([("retry-after", *after)], refusal).into_response(),
@@ -176,14 +219,11 @@ async fn serve(State(cos): State<Cos>, request: Request) -> Response {
         Some(Fault::Stall) => std::future::pending::<()>().await,
         _ => {}
     }
-    let answer = match read(&cos, &head, body, fault == Some(Fault::Corrupt)).await {
-        Ok((asked, body)) => cos.carry_out(asked, body),
-        Err(refusal) => Err(refusal),
-    };
+    let answer = carry_out(&cos, request, fault == Some(Fault::Corrupt)).await;
     if fault == Some(Fault::LoseAnswer) {
         // a body that breaks off at once takes the connection with it
         let broken = futures_util::stream::iter([Err::<Vec<u8>, _>(std::io::Error::other("lost"))]);
-        return Response::builder().header("content-length", "9").body(Body::from_stream(broken)).unwrap();
+        return ([("content-length", "9")], Body::from_stream(broken)).into_response();
     }
     answer.unwrap_or_else(IntoResponse::into_response)
 }
@@ -193,16 +233,24 @@ fn line(method: &Method, path: &str, query: &str) -> String {
     format!("{method} {}?{}", path.trim_start_matches('/'), shown.collect::<Vec<_>>().join("&"))
 }
 
+async fn carry_out(cos: &Cos, request: Request, corrupt: bool) -> Answer {
+    if form::is_form(request.headers()) {
+        return form::post(cos, request).await;
+    }
+    let (head, body) = request.into_parts();
+    let (asked, body) = read(cos, &head, body, corrupt).await?;
+    cos.act(asked, body)
+}
+
 async fn read(
     cos: &Cos,
     head: &axum::http::request::Parts,
     body: Body,
     corrupt: bool,
 ) -> Result<(Asked, objects::Received), Refusal> {
-    let token = cos.state.lock().unwrap().token.clone();
-    let asked = signature::check(head, token.as_deref())?;
-    refuse_extras(&asked)?;
-    let keep = !cos.state.lock().unwrap().forgetful || asked.method == Method::POST;
+    let asked = signature::check(head, cos)?;
+    refuse_extras(&asked.method, &asked.headers)?;
+    let keep = !cos.state().forgetful || asked.method == Method::POST;
     let mut received = objects::Received::new(keep);
     let mut body = body.into_data_stream();
     while let Some(bytes) = body.next().await {
@@ -216,8 +264,7 @@ async fn read(
 }
 
 /// What newer S3 clients add and COS does not take (FACTS §6.2).
-fn refuse_extras(asked: &Asked) -> Result<(), Refusal> {
-    let headers = &asked.headers;
+fn refuse_extras(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
     let encoding = headers.get("content-encoding").map(|value| value.to_str().unwrap_or_default());
     if encoding.is_some_and(|encoding| encoding.contains("aws-chunked")) {
         return refuse(501, "NotImplemented", "aws-chunked");
@@ -225,7 +272,7 @@ fn refuse_extras(asked: &Asked) -> Result<(), Refusal> {
     if let Some(name) = headers.keys().find(|name| name.as_str().starts_with("x-amz-")) {
         return refuse(400, "InvalidArgument", name);
     }
-    let has_body = matches!(asked.method, Method::PUT | Method::POST);
+    let has_body = matches!(*method, Method::PUT | Method::POST);
     if has_body && (!headers.contains_key("content-length") || headers.contains_key("transfer-encoding")) {
         return refuse(411, "MissingContentLength", "a length is wanted");
     }
@@ -233,8 +280,8 @@ fn refuse_extras(asked: &Asked) -> Result<(), Refusal> {
 }
 
 impl Cos {
-    fn carry_out(&self, asked: Asked, body: objects::Received) -> Answer {
-        let mut bucket = self.state.lock().unwrap();
+    fn act(&self, asked: Asked, body: objects::Received) -> Answer {
+        let mut bucket = self.state();
         let has = |name: &str| asked.query.contains_key(name);
         match asked.method.as_str() {
             "GET" if asked.key.is_empty() && has("uploads") => bucket.list_uploads(&asked),
