@@ -21,6 +21,7 @@ mod policy;
 mod produce;
 mod sniff;
 mod verify;
+mod views;
 
 pub use error::PictureError;
 pub use facts::{Facts, is_picture};
@@ -32,4 +33,5 @@ pub use policy::{
     Variant,
 };
 pub use produce::{Made, Picture, produce};
+pub use views::{Channel, View, with_mask};
 pub use sniff::{SNIFF_BYTES, sniff, stored_type};
