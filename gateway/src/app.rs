@@ -101,8 +101,15 @@ impl App {
         let engine_task = tokio::spawn(engine.run());
 
         let bytes = (&sinks, &desk);
-        let router =
-            http::router(http_state(&config, &handle, bytes, &tenants, &metrics, &outside, (&closing, native)));
+        let router = http::router(http_state(
+            &config,
+            &handle,
+            bytes,
+            &tenants,
+            &metrics,
+            &outside,
+            (&closing, native),
+        ));
         let listener = TcpListener::bind(config.listen)
             .with_context(|| format!("cannot listen on {}", config.listen))?;
         let listening = listener::serve(

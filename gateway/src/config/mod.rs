@@ -15,8 +15,8 @@ use crate::artifacts::Artifacts;
 use crate::workflow::FAMILIES;
 
 pub use file::{
-    Engine, File, Http, Instance, Log, LogFormat, Native, Nvml, Outside, Prices, Retention, Runner, Scheduler,
-    SinkConfig, Templates, Tenant, Tls, Webhooks, Workflow,
+    Engine, File, Http, Instance, Log, LogFormat, Native, Nvml, Outside, Prices, Retention, Runner,
+    Scheduler, SinkConfig, Templates, Tenant, Tls, Webhooks, Workflow,
 };
 
 /// The gateway's settings, checked and complete.

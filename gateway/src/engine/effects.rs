@@ -14,7 +14,9 @@ use super::rejudge::Verdict;
 use crate::artifacts::ArtifactError;
 use crate::delivery::{Delivery, Place};
 use crate::link::local::Sender;
-use crate::link::message::{Attempt, Command, Dispatch, Input, InstanceName, Making, Native, Secret, Signal, Ticket};
+use crate::link::message::{
+    Attempt, Command, Dispatch, Input, InstanceName, Making, Native, Secret, Signal, Ticket,
+};
 use crate::metrics::Metrics;
 use crate::sinks::Sinks;
 use crate::store::{JobBody, NativeFacts, PinnedInput, Store, StoreError, StoredObject};

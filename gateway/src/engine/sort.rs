@@ -95,7 +95,9 @@ impl Engine {
 
     fn sort_signal(&mut self, attempt: Attempt, signal: Signal, work: &mut Work) {
         match &signal {
-            Signal::Frames(frames) if self.is_newest(attempt) => self.feeds.frames(attempt.job, frames.clone()),
+            Signal::Frames(frames) if self.is_newest(attempt) => {
+                self.feeds.frames(attempt.job, frames.clone())
+            }
             Signal::Progress(progress) => work.glimpses.push((attempt, Glimpse::Progress(progress.clone()))),
             Signal::Preview(preview) => work.glimpses.push((attempt, Glimpse::Preview(preview.clone()))),
             Signal::NeedTickets => self.grant(attempt),

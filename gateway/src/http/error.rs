@@ -98,8 +98,14 @@ impl ApiError {
         code: impl Into<Cow<'static, str>>,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
-        let parts =
-            Parts { kind, code: code.into(), message: message.into(), details: None, headers: Vec::new(), body: None };
+        let parts = Parts {
+            kind,
+            code: code.into(),
+            message: message.into(),
+            details: None,
+            headers: Vec::new(),
+            body: None,
+        };
         Self(Box::new(parts))
     }
 

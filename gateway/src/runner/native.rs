@@ -141,7 +141,6 @@ fn clean(name: &str, data: &mut Value) {
     }
 }
 
-
 #[cfg(test)]
 #[path = "native_tests.rs"]
 mod tests;

@@ -4,7 +4,8 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{
-    AssetRow, HistoryPage, NativeJob, NewUserFile, OpenNative, Result, UserFile, UserFileChange,
+    AssetRow, HistoryPage, NativeJob, NewUserFile, OpenNative, Result, UserFile, UserFileBytes,
+    UserFileChange,
 };
 
 /// Queue, history and files of ComfyUI's own API.
@@ -41,7 +42,7 @@ pub trait NativeStore: Send + Sync {
     fn user_files(&self, tenant: u32, folder: String, limit: u32) -> BoxFuture<'_, Result<Vec<UserFile>>>;
 
     /// The bytes of such a file.
-    fn user_file(&self, tenant: u32, path: String) -> BoxFuture<'_, Result<Option<(UserFile, Vec<u8>)>>>;
+    fn user_file(&self, tenant: u32, path: String) -> BoxFuture<'_, Result<Option<UserFileBytes>>>;
 
     /// Keeps a file.
     fn put_user_file(&self, file: NewUserFile) -> BoxFuture<'_, Result<UserFileChange>>;

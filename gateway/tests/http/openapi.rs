@@ -15,7 +15,9 @@ fn is_elsewhere(path: &str) -> bool {
 
 /// ComfyUI's own API has neither a version nor a document.
 fn is_comfyuis(path: &str) -> bool {
-    !(path.starts_with("/v1/") || path.ends_with(".json") || matches!(path, "/livez" | "/readyz" | "/metrics"))
+    !(path.starts_with("/v1/")
+        || path.ends_with(".json")
+        || matches!(path, "/livez" | "/readyz" | "/metrics"))
 }
 
 async fn document() -> Value {

@@ -119,20 +119,26 @@ fn foreign(route: &RouteInfo) -> Option<StatusCode> {
 fn foreign_native(route: &RouteInfo) -> Option<StatusCode> {
     let bare = route.path.strip_prefix("/api").unwrap_or(route.path);
     let status = match (route.method.as_str(), bare) {
-        ("GET", "/prompt" | "/queue" | "/history" | "/history/{id}" | "/object_info" | "/object_info/{class}")
+        (
+            "GET",
+            "/prompt" | "/queue" | "/history" | "/history/{id}" | "/object_info" | "/object_info/{class}",
+        )
         | ("POST", "/queue" | "/interrupt" | "/free" | "/history")
         | ("GET", "/system_stats" | "/features" | "/embeddings" | "/extensions" | "/models")
         | ("GET", "/experiment/models" | "/users" | "/i18n" | "/workflow_templates" | "/global_subgraphs")
         | ("GET", "/node_replacements" | "/internal/logs" | "/internal/logs/raw" | "/v2/userdata")
         | ("PATCH", "/internal/logs/subscribe")
         | ("GET", "/settings" | "/settings/{id}" | "/jobs")
-        | ("POST", "/userdata/{file}") => StatusCode::OK,
+        | ("POST", "/userdata/{file}" | "/userdata/{file}/move/{dest}") => StatusCode::OK,
         ("POST", "/prompt" | "/upload/image" | "/upload/mask" | "/settings" | "/settings/{id}")
         | ("POST", "/jobs/cancel")
         | ("GET", "/ws" | "/userdata") => StatusCode::BAD_REQUEST,
-        ("GET", "/models/{folder}" | "/experiment/models/{folder}" | "/view" | "/userdata/{file}" | "/jobs/{id}")
-        | ("POST", "/userdata/{file}/move/{dest}" | "/jobs/{id}/cancel") => StatusCode::NOT_FOUND,
-        ("DELETE", "/userdata/{file}") => StatusCode::NO_CONTENT,
+        (
+            "GET",
+            "/models/{folder}" | "/experiment/models/{folder}" | "/view" | "/userdata/{file}" | "/jobs/{id}",
+        )
+        | ("POST", "/jobs/{id}/cancel")
+        | ("DELETE", "/userdata/{file}") => StatusCode::NOT_FOUND,
         _ => return None,
     };
     let is_own = bare == "/jobs" || bare.starts_with("/jobs/");
@@ -169,6 +175,7 @@ impl Ours {
             .replace("{id}", id)
             .replace("{hash}", &self.hash)
             .replace("{name}", "none")
+            .replace("{file}", if route.method == Method::POST { "kept.json" } else { "none.json" })
             .replace("{version}", "1")
     }
 }

@@ -12,12 +12,8 @@ use super::{frames, render};
 use crate::store::{NativeJob, OutputRow};
 
 /// Pauses before a job that cannot be read is read again.
-const RETRIES: [Duration; 4] = [
-    Duration::from_millis(50),
-    Duration::from_millis(250),
-    Duration::from_secs(1),
-    Duration::from_secs(5),
-];
+const RETRIES: [Duration; 4] =
+    [Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(5)];
 
 /// Tells the owner of a job that it has ended.
 pub(super) async fn tell(desk: Desk, job: Uuid, entry: Entry) {

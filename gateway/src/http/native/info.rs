@@ -42,10 +42,8 @@ const FOLDERS: [(&str, &[(&str, &str)]); 14] = [
 pub(super) async fn system_stats(app: App) -> Json<Value> {
     let fleet = app.engine.fleet();
     let up: Vec<&InstanceView> = fleet.instances.iter().filter(|instance| instance.up).collect();
-    let versions: BTreeSet<&str> = up
-        .iter()
-        .filter_map(|instance| instance.facts.as_ref()?.comfyui_version.as_deref())
-        .collect();
+    let versions: BTreeSet<&str> =
+        up.iter().filter_map(|instance| instance.facts.as_ref()?.comfyui_version.as_deref()).collect();
     let devices: Vec<Value> =
         up.iter().enumerate().map(|(index, instance)| device(index, instance, &fleet)).collect();
     Json(json!({

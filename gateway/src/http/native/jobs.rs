@@ -28,9 +28,8 @@ const MAX_IDS: usize = 1_000;
 const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// Files that can be shown, by extension.
-const SHOWN: [&str; 14] = [
-    "png", "jpg", "jpeg", "webp", "gif", "bmp", "avif", "mp4", "webm", "mov", "mp3", "wav", "flac", "ogg",
-];
+const SHOWN: [&str; 14] =
+    ["png", "jpg", "jpeg", "webp", "gif", "bmp", "avif", "mp4", "webm", "mov", "mp3", "wav", "flac", "ogg"];
 
 /// `GET /api/jobs`.
 pub(super) async fn list(
@@ -179,8 +178,7 @@ pub(super) async fn one(app: App, caller: Who, Path(id): Path<String>) -> Result
         "prompt": serde_json::from_str::<Value>(&job.workflow).unwrap_or_default(),
         "extra_data": serde_json::to_value(render::extra(&job)).unwrap_or_default(),
     }))?;
-    shown["workflow"] =
-        serde_json::from_str(workflow.get()).map_err(|error| ApiError::internal(&error))?;
+    shown["workflow"] = serde_json::from_str(workflow.get()).map_err(|error| ApiError::internal(&error))?;
     respond::json(StatusCode::OK, &shown)
 }
 

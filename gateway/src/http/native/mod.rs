@@ -130,7 +130,9 @@ mod tests {
 
     #[test]
     fn a_path_of_this_face_is_known_bare_and_under_api() {
-        for path in ["/prompt", "/api/prompt", "/history/x", "/api/jobs", "/api/jobs/x/cancel", "/v2/userdata"] {
+        for path in
+            ["/prompt", "/api/prompt", "/history/x", "/api/jobs", "/api/jobs/x/cancel", "/v2/userdata"]
+        {
             assert!(is_path(path), "{path}");
         }
         for path in ["/", "/api", "/jobs", "/v1/jobs", "/nope", "/api/nope", "/v2/jobs"] {

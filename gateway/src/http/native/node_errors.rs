@@ -52,8 +52,7 @@ pub(super) fn no_outputs() -> ApiError {
 pub(super) fn outputs_failed(problems: &[NodeProblem], node_errors: Value) -> ApiError {
     // Of the outputs' own faults, not of those behind them.
     let own = problems.iter().filter(|problem| problem.dependent_outputs.contains(&problem.node_id));
-    let lines: Vec<String> =
-        own.map(|problem| format!("{}: {}", problem.message, problem.details)).collect();
+    let lines: Vec<String> = own.map(|problem| format!("{}: {}", problem.message, problem.details)).collect();
     refusal(OUTPUTS_FAILED, OUTPUTS_FAILED_WORDS, &lines.join("\n"), json!({}), node_errors)
 }
 
@@ -163,9 +162,9 @@ pub(super) fn render(problems: &[NodeProblem], words: Option<&Words<'_>>) -> Val
             || json!({"errors": [], "dependent_outputs": problem.dependent_outputs, "class_type": problem.class_type}),
         );
         if let Some(Value::Array(errors)) = node.get_mut("errors") {
-            let config = words.and_then(|words| words.nodes.as_ref()).and_then(|nodes| {
-                nodes.input(&problem.class_type, problem.field.as_deref()?)
-            });
+            let config = words
+                .and_then(|words| words.nodes.as_ref())
+                .and_then(|nodes| nodes.input(&problem.class_type, problem.field.as_deref()?));
             errors.push(error(problem, &graph, config));
         }
     }
@@ -185,14 +184,12 @@ fn error(problem: &NodeProblem, graph: &Value, config: Option<Value>) -> Value {
     }
     let bound = |name: &str| config.as_ref().and_then(|config| config.get(1)?.get(name).cloned());
     let (message, details) = match (problem.kind, &problem.field, received) {
-        ("value_bigger_than_max", Some(field), Some(value)) => (
-            format!("Value {value} bigger than max of {}", bound("max").unwrap_or_default()),
-            field.clone(),
-        ),
-        ("value_smaller_than_min", Some(field), Some(value)) => (
-            format!("Value {value} smaller than min of {}", bound("min").unwrap_or_default()),
-            field.clone(),
-        ),
+        ("value_bigger_than_max", Some(field), Some(value)) => {
+            (format!("Value {value} bigger than max of {}", bound("max").unwrap_or_default()), field.clone())
+        }
+        ("value_smaller_than_min", Some(field), Some(value)) => {
+            (format!("Value {value} smaller than min of {}", bound("min").unwrap_or_default()), field.clone())
+        }
         _ => (problem.message.clone(), problem.details.clone()),
     };
     json!({"type": problem.kind, "message": message, "details": details, "extra_info": extra})

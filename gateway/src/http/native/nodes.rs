@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Extension;
 use axum::extract::Path;
-use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::StatusCode;
+use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use flate2::Compression;
@@ -109,7 +109,9 @@ impl Union {
         let mut hasher = blake3::Hasher::new();
         for body in bodies {
             hasher.update(body.as_bytes());
-            let Ok(Value::Object(more)) = serde_json::from_str(&workflow::strict_json(body)) else { continue };
+            let Ok(Value::Object(more)) = serde_json::from_str(&workflow::strict_json(body)) else {
+                continue;
+            };
             for (name, class) in more {
                 match classes.get_mut(&name) {
                     None => drop(classes.insert(name, class)),
@@ -130,7 +132,7 @@ impl Union {
     /// The choices of an input of a class.
     pub(super) fn choices(&self, class: &str, input: &str) -> Vec<String> {
         let Some(mut declared) = self.input(class, input) else { return Vec::new() };
-        let listed = options(&mut declared).map(|options| std::mem::take(options)).unwrap_or_default();
+        let listed = options(&mut declared).map(std::mem::take).unwrap_or_default();
         listed.iter().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 

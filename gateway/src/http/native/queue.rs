@@ -129,8 +129,7 @@ pub(super) async fn read_order(app: &Shared, request: Request) -> Result<Order, 
 pub(super) async fn change(app: App, caller: Who, request: Request) -> Result<Response, ApiError> {
     let order = read_order(&app, request).await?;
     let tenant = caller.tenant.id;
-    let mut jobs: Vec<Uuid> =
-        order.delete.iter().filter_map(|id| app.native.find(tenant, id)).collect();
+    let mut jobs: Vec<Uuid> = order.delete.iter().filter_map(|id| app.native.find(tenant, id)).collect();
     if order.clear {
         jobs = app.native.open_jobs(tenant, None);
     }
@@ -184,7 +183,8 @@ mod tests {
 
     #[test]
     fn an_order_is_read_from_json_and_from_a_form() {
-        let order: Order = serde_json::from_str(r#"{"clear": true, "delete": ["a", 1], "prompt_id": null}"#).unwrap();
+        let order: Order =
+            serde_json::from_str(r#"{"clear": true, "delete": ["a", 1], "prompt_id": null}"#).unwrap();
         assert!(order.clear && order.prompt_id.is_none());
         assert_eq!(order.delete, ["a"]);
         let order = Order::of_form(b"delete=a&delete=b%20c&clear=True");

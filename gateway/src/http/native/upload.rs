@@ -62,12 +62,22 @@ struct Original {
 }
 
 /// `POST /upload/image`.
-pub(super) async fn image(app: App, caller: Who, headers: HeaderMap, body: Given) -> Result<Response, ApiError> {
+pub(super) async fn image(
+    app: App,
+    caller: Who,
+    headers: HeaderMap,
+    body: Given,
+) -> Result<Response, ApiError> {
     take(&app, &caller, &headers, body, false).await
 }
 
 /// `POST /upload/mask`: the named picture with the transparency of the one that is sent.
-pub(super) async fn mask(app: App, caller: Who, headers: HeaderMap, body: Given) -> Result<Response, ApiError> {
+pub(super) async fn mask(
+    app: App,
+    caller: Who,
+    headers: HeaderMap,
+    body: Given,
+) -> Result<Response, ApiError> {
     take(&app, &caller, &headers, body, true).await
 }
 
@@ -88,7 +98,7 @@ async fn take(
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let _room = quota::room(app, caller, declared.unwrap_or(largest).min(largest)).await?;
     let mut parts = Parts::default();
-    let read = read_all(app, multipart, &mut parts).await;
+    let read = read_all(app, multipart, &mut parts).await.map_err(malformed);
     let mut stored: Vec<String> = parts.file.iter().map(|file| file.facts.object_key.clone()).collect();
     let done = match read {
         Ok(()) => finish(app, caller, parts, is_mask, &mut stored).await,
@@ -101,6 +111,11 @@ async fn take(
         }
     }
     done
+}
+
+/// ComfyUI calls a form that it cannot use a bad request.
+fn malformed(error: ApiError) -> ApiError {
+    if error.kind() == ErrorKind::Refused { ApiError::invalid(error.message().to_owned()) } else { error }
 }
 
 async fn read_all(app: &Shared, mut multipart: Multipart, parts: &mut Parts) -> Result<(), ApiError> {

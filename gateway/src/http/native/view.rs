@@ -90,9 +90,8 @@ impl Named {
             return Err(bad());
         }
         let name = filename.rsplit(['/', '\\']).next().unwrap_or_default();
-        let below = inside(subfolder).ok_or_else(|| {
-            ApiError::new(ErrorKind::Forbidden, "forbidden", "the folder leads outside")
-        })?;
+        let below = inside(subfolder)
+            .ok_or_else(|| ApiError::new(ErrorKind::Forbidden, "forbidden", "the folder leads outside"))?;
         let path = if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
         Ok(Self { path, folder })
     }

@@ -20,11 +20,7 @@ pub(super) enum Hint {
     /// With the whole frame, where somebody may be told of it.
     Event(FrameEvent, Option<Bytes>),
     /// With the right to be in memory.
-    Picture {
-        node: String,
-        picture: Picture,
-        _room: OwnedSemaphorePermit,
-    },
+    Picture { node: String, picture: Picture, _room: OwnedSemaphorePermit },
     /// A frame was over its bound; the socket is gone with it.
     Oversize,
 }

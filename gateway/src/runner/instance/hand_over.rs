@@ -137,7 +137,8 @@ impl Driver {
         };
         let listed = items.iter().filter(|item| item.found.source != Source::Made);
         let executed = Signal::Executed { files: listed.map(|item| item.found.listed.clone()).collect() };
-        let mut told: Vec<Signal> = self.record.clone().map(Signal::Record).into_iter().chain([executed]).collect();
+        let mut told: Vec<Signal> =
+            self.record.clone().map(Signal::Record).into_iter().chain([executed]).collect();
         // what it cost was told when it was made
         told.extend(made.clone().map(|files| Signal::Made { files, work: PictureWork::default() }));
         Errand {

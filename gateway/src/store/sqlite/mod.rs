@@ -51,9 +51,9 @@ use self::turn::SqliteTurn;
 use self::writer::{SeenTime, Writer, WriterHandle};
 use super::{
     AssetRow, AuditRow, Bells, Erase, Erased, Face, JobBody, JobRow, JobWithOutputs, KeyRow, KnownInstance,
-    ListQuery, Listed, NativeStore, NewTemplate, OpenJob, OriginalRow, Outbox, OutputRow, PeopleAnswer, PeopleChange,
-    PutTemplate, Reference, Replay, Result, Store, StoreError, StoredObject, Swept, TemplateRow,
-    TemplateVersion, TenantRow, Turn, UsageQuery, UsageRow,
+    ListQuery, Listed, NativeStore, NewTemplate, OpenJob, OriginalRow, Outbox, OutputRow, PeopleAnswer,
+    PeopleChange, PutTemplate, Reference, Replay, Result, Store, StoreError, StoredObject, Swept,
+    TemplateRow, TemplateVersion, TenantRow, Turn, UsageQuery, UsageRow,
 };
 
 /// How long bytes stay mintable after somebody asked whether they are held.

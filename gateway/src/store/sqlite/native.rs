@@ -5,9 +5,7 @@ use uuid::Uuid;
 
 use super::error::StoreFault;
 use super::{assets, codec, reads};
-use crate::store::{
-    AssetRow, HistoryPage, JobRow, NativeJob, OpenNative, Result, StoreError, StoredState,
-};
+use crate::store::{AssetRow, HistoryPage, JobRow, NativeJob, OpenNative, Result, StoreError, StoredState};
 
 /// What is shown in the history: what ran, or should have, and was not taken out.
 const SHOWN: &str = "face = 1 AND state >= 3 AND tombstone_until IS NULL
@@ -35,18 +33,14 @@ pub(super) fn open(connection: &Connection) -> Result<Vec<OpenNative>> {
 
 /// Open jobs of a tenant.
 pub(super) fn queue(connection: &Connection, tenant: u32, limit: u32) -> Result<Vec<NativeJob>> {
-    let sql =
-        format!("{} WHERE tenant = ?1 AND face = 1 AND state < 3 ORDER BY seq LIMIT ?2", reads::JOB);
+    let sql = format!("{} WHERE tenant = ?1 AND face = 1 AND state < 3 ORDER BY seq LIMIT ?2", reads::JOB);
     complete(connection, reads::jobs(connection, &sql, &[&tenant, &limit])?)
 }
 
 /// Ended jobs of a tenant, oldest first.
 pub(super) fn history(connection: &Connection, tenant: u32, page: HistoryPage) -> Result<Vec<NativeJob>> {
     let order = if page.offset.is_some() { "ended_at, seq" } else { "ended_at DESC, seq DESC" };
-    let sql = format!(
-        "{} WHERE tenant = ?1 AND {SHOWN} ORDER BY {order} LIMIT ?2 OFFSET ?3",
-        reads::JOB
-    );
+    let sql = format!("{} WHERE tenant = ?1 AND {SHOWN} ORDER BY {order} LIMIT ?2 OFFSET ?3", reads::JOB);
     let offset = page.offset.unwrap_or(0);
     let mut rows = reads::jobs(connection, &sql, &[&tenant, &page.limit, &offset])?;
     if page.offset.is_none() {
@@ -110,9 +104,7 @@ fn with_body(connection: &Connection, row: JobRow) -> Result<Option<NativeJob>> 
 /// Keeps what ComfyUI's history said of a job that is about to end.
 pub(super) fn tell(connection: &Connection, job: Uuid, record: &str) -> Result<()> {
     connection
-        .prepare_cached(
-            "UPDATE job_bodies SET record = ?2 WHERE job = (SELECT seq FROM jobs WHERE id = ?1)",
-        )
+        .prepare_cached("UPDATE job_bodies SET record = ?2 WHERE job = (SELECT seq FROM jobs WHERE id = ?1)")
         .and_then(|mut update| update.execute(params![job.as_bytes(), record]))
         .or_fault()
         .map(drop)
@@ -139,12 +131,7 @@ pub(super) fn hide(connection: &Connection, tenant: u32, ids: Option<&[String]>)
 }
 
 /// A tenant's newest output of this name.
-pub(super) fn output(
-    connection: &Connection,
-    tenant: u32,
-    name: &str,
-    now: i64,
-) -> Result<Option<AssetRow>> {
+pub(super) fn output(connection: &Connection, tenant: u32, name: &str, now: i64) -> Result<Option<AssetRow>> {
     newest(
         connection,
         "SELECT o.id FROM outputs o JOIN jobs j ON j.seq = o.job
@@ -155,12 +142,7 @@ pub(super) fn output(
 }
 
 /// A tenant's newest upload of this name.
-pub(super) fn upload(
-    connection: &Connection,
-    tenant: u32,
-    name: &str,
-    now: i64,
-) -> Result<Option<AssetRow>> {
+pub(super) fn upload(connection: &Connection, tenant: u32, name: &str, now: i64) -> Result<Option<AssetRow>> {
     newest(
         connection,
         "SELECT id FROM assets WHERE tenant = ?1 AND file_path = ?2
@@ -198,9 +180,7 @@ pub(super) fn upload_names(
             "SELECT file_path FROM assets INDEXED BY assets_by_tenant WHERE tenant = ?1
                 AND (expires_at IS NULL OR expires_at > ?3) ORDER BY seq DESC LIMIT ?2",
         )
-        .and_then(|mut select| {
-            select.query_map(params![tenant, limit, now], |row| row.get(0))?.collect()
-        })
+        .and_then(|mut select| select.query_map(params![tenant, limit, now], |row| row.get(0))?.collect())
         .or_fault()?;
     names.sort_unstable();
     names.dedup();

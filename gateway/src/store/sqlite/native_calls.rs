@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{SqliteStore, native, userdata};
 use crate::store::{
-    AssetRow, HistoryPage, NativeJob, NativeStore, NewUserFile, OpenNative, Result, UserFile,
+    AssetRow, HistoryPage, NativeJob, NativeStore, NewUserFile, OpenNative, Result, UserFile, UserFileBytes,
     UserFileChange,
 };
 
@@ -53,7 +53,7 @@ impl NativeStore for SqliteStore {
         Box::pin(self.readers.call(move |connection| userdata::list(connection, tenant, &folder, limit)))
     }
 
-    fn user_file(&self, tenant: u32, path: String) -> BoxFuture<'_, Result<Option<(UserFile, Vec<u8>)>>> {
+    fn user_file(&self, tenant: u32, path: String) -> BoxFuture<'_, Result<Option<UserFileBytes>>> {
         Box::pin(self.readers.call(move |connection| userdata::read(connection, tenant, &path)))
     }
 
@@ -72,8 +72,8 @@ impl NativeStore for SqliteStore {
         to: String,
         overwrite: bool,
     ) -> BoxFuture<'_, Result<UserFileChange>> {
-        Box::pin(self.alone(move |writer| {
-            userdata::rename(&writer.connection, tenant, (&from, &to), overwrite)
-        }))
+        Box::pin(
+            self.alone(move |writer| userdata::rename(&writer.connection, tenant, (&from, &to), overwrite)),
+        )
     }
 }

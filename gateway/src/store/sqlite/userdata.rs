@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::error::StoreFault;
-use crate::store::{NewUserFile, Result, UserFile, UserFileChange};
+use crate::store::{NewUserFile, Result, UserFile, UserFileBytes, UserFileChange};
 
 const FILE: &str = "SELECT path, size_bytes, created_at, modified_at FROM userdata";
 
@@ -39,11 +39,7 @@ pub(super) fn list(connection: &Connection, tenant: u32, folder: &str, limit: u3
 }
 
 /// A file with its bytes.
-pub(super) fn read(
-    connection: &Connection,
-    tenant: u32,
-    path: &str,
-) -> Result<Option<(UserFile, Vec<u8>)>> {
+pub(super) fn read(connection: &Connection, tenant: u32, path: &str) -> Result<Option<UserFileBytes>> {
     connection
         .prepare_cached(
             "SELECT path, size_bytes, created_at, modified_at, body FROM userdata

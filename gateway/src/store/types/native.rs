@@ -82,6 +82,9 @@ pub struct UserFile {
     pub modified_at: i64,
 }
 
+/// A file with its bytes.
+pub type UserFileBytes = (UserFile, Vec<u8>);
+
 /// A file to be kept, with the bounds of its tenant.
 #[derive(Debug, Clone)]
 pub struct NewUserFile {

@@ -35,14 +35,18 @@ async fn an_upload_keeps_its_name_unless_other_bytes_have_it() {
     assert_eq!(send(form("a.png", png(1))).await, named("a.png", "", "input"), "the same bytes");
     assert_eq!(send(form("a.png", png(2))).await, named("a (1).png", "", "input"));
     // Some clients send it as a file (CLIENTS §4.11).
-    let overwrite = form("a.png", png(3)).part("overwrite", Part::bytes(b"true".to_vec()).file_name("overwrite"));
+    let overwrite =
+        form("a.png", png(3)).part("overwrite", Part::bytes(b"true".to_vec()).file_name("overwrite"));
     assert_eq!(send(overwrite).await, named("a.png", "", "input"));
     let below = form("b.png", png(1)).text("subfolder", "x/y").text("type", "temp");
     assert_eq!(send(below).await, named("b.png", "x/y", "temp"));
     let viewed = world.get("/view?filename=a.png&type=input").await;
     assert_eq!(viewed.bytes().await.unwrap(), png(3));
     assert_eq!(world.get("/view?filename=b.png&type=temp&subfolder=x/y").await.status(), StatusCode::OK);
-    assert_eq!(world.get("/view?filename=b.png&type=input&subfolder=x/y").await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(
+        world.get("/view?filename=b.png&type=input&subfolder=x/y").await.status(),
+        StatusCode::NOT_FOUND
+    );
     for bad in [
         form("../../evil.png", png(1)),
         form("", png(1)),
@@ -113,7 +117,10 @@ async fn a_view_is_whole_a_part_known_already_or_something_smaller() {
     ] {
         assert_eq!(world.get(path).await.status().as_u16(), status, "{path}");
     }
-    assert_eq!(world.get("/view?filename=pic_00001_.png%20[output]&type=input").await.status(), StatusCode::OK);
+    assert_eq!(
+        world.get("/view?filename=pic_00001_.png%20[output]&type=input").await.status(),
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]
@@ -124,14 +131,16 @@ async fn a_mask_is_laid_over_the_picture_it_names() {
     let mask = form("mask.png", png(40)).text("original_ref", original).text("subfolder", "clipspace");
     let (status, named) = upload(&world, "/upload/mask", mask).await;
     assert_eq!((status, &named["subfolder"]), (StatusCode::OK, &json!("clipspace")));
-    let masked = world.get("/view?filename=mask.png&subfolder=clipspace&type=input").await.bytes().await.unwrap();
+    let masked =
+        world.get("/view?filename=mask.png&subfolder=clipspace&type=input").await.bytes().await.unwrap();
     let pixel = image::load_from_memory(&masked).unwrap().to_rgba8().get_pixel(1, 1).0;
     assert_eq!(pixel, [255, 255, 255, 40]);
 }
 
 #[tokio::test]
 async fn node_classes_are_the_union_over_the_fleet_and_are_sent_packed_and_once() {
-    let with = |model: &str| comfyui_sim::Config { checkpoints: vec![model.to_owned()], ..Default::default() };
+    let with =
+        |model: &str| comfyui_sim::Config { checkpoints: vec![model.to_owned()], ..Default::default() };
     let world = World::with(vec![with("a.safetensors"), with("b.safetensors")], "").await;
     world.usable().await;
     crate::world::until("both are known", || async {
@@ -145,20 +154,26 @@ async fn node_classes_are_the_union_over_the_fleet_and_are_sent_packed_and_once(
     let etag = plain.headers()["etag"].clone();
     let plain: Value = plain.json().await.unwrap();
     assert!(plain.get("SaveImage").is_some());
-    let packed =
-        world.request(Method::GET, "/api/object_info").header("accept-encoding", "gzip").send().await.unwrap();
+    let packed = world
+        .request(Method::GET, "/api/object_info")
+        .header("accept-encoding", "gzip")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(packed.headers()["content-encoding"], "gzip");
     let mut unpacked = String::new();
     let packed = packed.bytes().await.unwrap();
     std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&packed[..]), &mut unpacked).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&unpacked).unwrap(), plain);
-    let known = world.request(Method::GET, "/object_info").header("if-none-match", etag).send().await.unwrap();
+    let known =
+        world.request(Method::GET, "/object_info").header("if-none-match", etag).send().await.unwrap();
     assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
     assert_eq!(world.get_json("/object_info/Nope").await, json!({}));
     assert_eq!(world.get("/models/nope").await.status(), StatusCode::NOT_FOUND);
     let stats = world.get_json("/system_stats").await;
     assert_eq!(stats["devices"].as_array().unwrap().len(), 2, "one entry a device");
-    for member in ["name", "type", "index", "vram_total", "vram_free", "torch_vram_total", "torch_vram_free"] {
+    for member in ["name", "type", "index", "vram_total", "vram_free", "torch_vram_total", "torch_vram_free"]
+    {
         assert!(stats["devices"][1].get(member).is_some(), "{member}: {stats}");
     }
     assert_eq!(stats["system"]["os"], "linux");

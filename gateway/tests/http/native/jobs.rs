@@ -9,7 +9,8 @@ use crate::world::{picture, slow_picture, until};
 #[tokio::test]
 async fn a_prompt_becomes_an_entry_of_the_history_with_files_that_can_be_viewed() {
     let world = World::start().await;
-    let body = json!({"prompt": picture(7), "extra_data": {"extra_pnginfo": {"workflow": {"id": "wf"}}, "mine": 1}});
+    let body =
+        json!({"prompt": picture(7), "extra_data": {"extra_pnginfo": {"workflow": {"id": "wf"}}, "mine": 1}});
     let (status, answer) = world.post_prompt(&body).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     assert_eq!((&answer["number"], &answer["node_errors"]), (&json!(0), &json!({})));
@@ -74,7 +75,10 @@ async fn the_callers_own_id_stays_and_is_refused_while_its_job_lives() {
     .await;
     for bad in [json!("0D71C5EF-8B3E-4514-9DA3-EE9A8694B8B0"), json!("x"), json!(7)] {
         let (status, refused) = world.post_prompt(&json!({"prompt": picture(1), "prompt_id": bad})).await;
-        assert_eq!((status, &refused["error"]["type"]), (StatusCode::BAD_REQUEST, &json!("invalid_prompt_id")));
+        assert_eq!(
+            (status, &refused["error"]["type"]),
+            (StatusCode::BAD_REQUEST, &json!("invalid_prompt_id"))
+        );
     }
 }
 
@@ -82,9 +86,7 @@ async fn the_callers_own_id_stays_and_is_refused_while_its_job_lives() {
 async fn a_refusal_has_comfyuis_type_and_names_the_node() {
     let world = World::start().await;
     let save = |images: Value| json!({"class_type": "SaveImage", "inputs": {"images": images, "filename_prefix": "x"}});
-    let empty = |width: Value| {
-        json!({"class_type": "EmptyImage", "inputs": {"width": width, "height": 64, "batch_size": 1, "color": 0}})
-    };
+    let empty = |width: Value| json!({"class_type": "EmptyImage", "inputs": {"width": width, "height": 64, "batch_size": 1, "color": 0}});
     for (prompt, kind, node, error) in [
         (json!({}), "prompt_no_outputs", "", ""),
         (json!({"1": empty(json!(64))}), "prompt_no_outputs", "", ""),
@@ -176,7 +178,10 @@ async fn a_node_that_fails_is_told_in_history_and_jobs() {
     workflow["3"] = json!({"class_type": "TestSyncError", "inputs": {"value": ["1", 0]}});
     let id = world.prompt(workflow, None).await;
     let entry = world.entry(&id).await;
-    assert_eq!((&entry["status"]["status_str"], &entry["status"]["completed"]), (&json!("error"), &json!(false)));
+    assert_eq!(
+        (&entry["status"]["status_str"], &entry["status"]["completed"]),
+        (&json!("error"), &json!(false))
+    );
     let last = entry["status"]["messages"].as_array().unwrap().last().unwrap();
     assert_eq!(last[0], "execution_error");
     assert_eq!((&last[1]["prompt_id"], &last[1]["node_id"]), (&json!(id), &json!("3")));

@@ -48,7 +48,8 @@ async fn a_socket_hears_of_its_own_clients_jobs_only() {
     let world = World::start().await;
     let mut mine = Socket::open(&world, "mine").await;
     let mut other = Socket::open(&world, "other").await;
-    (mine.next().await, other.next().await);
+    mine.next().await;
+    other.next().await;
     let theirs = world.prompt(slow_picture(600.0), Some("other")).await;
     world.runs(&theirs).await;
     let id = world.prompt(picture(1), Some("mine")).await;
@@ -99,7 +100,7 @@ async fn a_silent_socket_is_told_now_and_then_that_we_are_there() {
     let mut socket = Socket::open(&world, "me").await;
     socket.next().await;
     let beat = socket.next().await;
-    assert_eq!((beat.kind(), remaining(&[beat.clone()])), ("status", vec![0]));
+    assert_eq!((beat.kind(), remaining(std::slice::from_ref(&beat))), ("status", vec![0]));
     assert!(beat.data().get("sid").is_none(), "only the greeting has it");
 }
 
@@ -164,7 +165,9 @@ async fn previews_come_to_those_who_asked_and_to_nobody_else() {
     let mut plain = Socket::open(&world, "plain").await;
     let mut flagged = Socket::open(&world, "flagged").await;
     flagged.say(&json!({"type": "feature_flags", "data": {"supports_preview_metadata": true}})).await;
-    (plain.next().await, flagged.next().await, flagged.next().await);
+    plain.next().await;
+    flagged.next().await;
+    flagged.next().await;
     let id = sample(&world, "plain", 1, None).await;
     assert_eq!(pictures(&plain.until_left(&id).await), Vec::<&[u8]>::new(), "nobody asked for them");
     let id = sample(&world, "plain", 2, Some("latent2rgb")).await;
