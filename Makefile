@@ -13,8 +13,9 @@ help: ## List the tasks
 demo: build ## Gateway, backend-api and three simulated GPUs at work; ONCE=1 ends after one batch, COMFYUI_URL=… takes real ones
 	@ONCE="$(ONCE)" COMFYUI_URL="$(COMFYUI_URL)" "$${CARGO_TARGET_DIR:-target}/debug/demo"
 
-test: build ## Everything, the official Python SDK included; skips nothing
+test: build ## Everything, the official Python SDK and three databases included; skips nothing
 	@tests/setup-python
+	@tests/databases
 ifdef NEXTEST
 	$(CARGO) nextest run --workspace -E 'not package(e2e)'
 	$(CARGO) test --workspace --doc

@@ -34,7 +34,7 @@ impl App {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let database = Database::open(&config.database)
             .await
-            .with_context(|| format!("cannot open the database {}", config.database.file.display()))?;
+            .with_context(|| format!("cannot open the database {}", config.database.place))?;
         let gateway = GatewayClient::new(&config.gateway).context("cannot build the gateway client")?;
         if config.service_token.is_none() {
             warn!("no service token is configured, so the works routes are not served");

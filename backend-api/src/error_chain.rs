@@ -22,3 +22,6 @@ impl fmt::Display for Chain<'_> {
         Ok(())
     }
 }
+
+/// Any cause, where only its words matter.
+pub type BoxError = Box<dyn Error + Send + Sync>;

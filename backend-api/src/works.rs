@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use crate::clock::now;
 use crate::db::{self, Database, Saved};
-use crate::domain::{Millis, Output, Sighting, Work, WorkId, WorkStatus};
+use crate::domain::{Output, Sighting, Work, WorkId, WorkStatus};
 use crate::error_chain::chain;
 use crate::gateway_client::{
     AskError, FollowError, GatewayClient, Job, JobStatus, Readiness, Refusal, SubmitError, SubmitJob,
@@ -183,10 +183,6 @@ impl Works {
             Saved::Superseded => Ok(self.database.find_work(id).await?.unwrap_or(work)),
         }
     }
-}
-
-fn now() -> Millis {
-    Timestamp::now().as_millisecond()
 }
 
 fn sighting(job: Job) -> Sighting {

@@ -1,8 +1,6 @@
 //! The artifact store: what a folder and a bucket do alike, and what each does in its own way.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
-#[path = "support/cos/mod.rs"]
-mod cos;
 #[path = "support/pieces.rs"]
 mod pieces;
 
@@ -19,6 +17,7 @@ use futures_util::TryStreamExt;
 use gateway::artifacts::{ArtifactError, Artifacts, Download, Uploaded};
 use gateway::link::message::Ticket;
 use tempfile::TempDir;
+use wechat_sim::cos;
 
 const MIB: usize = 1024 * 1024;
 

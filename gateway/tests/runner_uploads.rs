@@ -1,18 +1,16 @@
 //! Results go to a bucket while the instance works on, whatever becomes of the runner meanwhile.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
-#[path = "support/cos/mod.rs"]
-mod cos;
 #[path = "support/runner.rs"]
 mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use cos::{Cos, Fault};
 use gateway::artifacts::{Artifacts, Reach};
 use gateway::link::message::{Attempt, Command, Ticket};
 use support::{World, picture};
+use wechat_sim::cos::{self, Cos, Fault};
 
 fn credentials(name: &str) -> Option<String> {
     match name {

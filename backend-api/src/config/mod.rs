@@ -2,6 +2,10 @@
 //!
 //! `backend.example.toml` lists every setting with its default. A name it does not list is an error.
 
+mod database;
+mod gateway;
+mod http;
+mod log;
 mod parse;
 mod source;
 
@@ -10,10 +14,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::Url;
 use secrecy::SecretString;
 
-use crate::{db, gateway_client, http, telemetry};
+use crate::{db, gateway_client, telemetry};
 use source::Source;
 
 /// Everything that can be set, checked.
@@ -30,7 +33,7 @@ pub struct Config {
     /// Who makes the pictures.
     pub gateway: gateway_client::Options,
     /// Bounds of requests to us.
-    pub http: http::Options,
+    pub http: crate::http::Options,
     /// What to log and how.
     pub log: telemetry::Options,
 }
@@ -110,10 +113,10 @@ impl Config {
             listen: listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8191))),
             service_token: source.get("service_token", "BACKEND_SERVICE_TOKEN", parse::service_token),
             drain_timeout: source.get("drain_seconds", "", parse::seconds).unwrap_or(Duration::from_secs(10)),
-            database: read_database(source, &data_dir.unwrap_or_else(|| PathBuf::from("./data"))),
-            gateway: read_gateway(source),
-            http: read_http(source),
-            log: read_log(source),
+            database: database::read(source, &data_dir.unwrap_or_else(|| PathBuf::from("./data"))),
+            gateway: gateway::read(source),
+            http: http::read(source),
+            log: log::read(source),
         };
         // After a repeated submission or the last poll, one more call to the gateway may be under way.
         let slowest_read =
@@ -126,54 +129,4 @@ impl Config {
         }
         config
     }
-}
-
-fn read_database(source: &mut Source<'_>, data_dir: &Path) -> db::Options {
-    db::Options {
-        file: source
-            .get("database.url", "BACKEND_DATABASE_URL", parse::sqlite_file)
-            .unwrap_or_else(|| data_dir.join("backend.sqlite3")),
-        max_connections: source.get("database.max_connections", "", parse::count).unwrap_or(4),
-        busy_timeout: source
-            .get("database.busy_timeout_seconds", "", parse::seconds)
-            .unwrap_or(Duration::from_secs(5)),
-    }
-}
-
-fn read_gateway(source: &mut Source<'_>) -> gateway_client::Options {
-    gateway_client::Options {
-        url: source
-            .get("gateway.url", "BACKEND_GATEWAY_URL", parse::http_url)
-            .unwrap_or_else(default_gateway),
-        key: source.get("gateway.key", "BACKEND_GATEWAY_KEY", parse::header_secret),
-        request_timeout: source
-            .get("gateway.request_timeout_seconds", "", parse::seconds)
-            .unwrap_or(Duration::from_secs(5)),
-        max_reply_bytes: source.get("gateway.max_reply_bytes", "", parse::bytes).unwrap_or(4 * 1024 * 1024),
-    }
-}
-
-fn read_http(source: &mut Source<'_>) -> http::Options {
-    http::Options {
-        max_body_bytes: source.get("http.max_body_bytes", "", parse::bytes).unwrap_or(1024 * 1024),
-        request_timeout: source
-            .get("http.request_timeout_seconds", "", parse::seconds)
-            .unwrap_or(Duration::from_secs(15)),
-        max_wait: source.get("http.max_wait_seconds", "", parse::seconds).unwrap_or(Duration::from_secs(8)),
-    }
-}
-
-fn read_log(source: &mut Source<'_>) -> telemetry::Options {
-    telemetry::Options {
-        filter: source
-            .get("log.filter", "BACKEND_LOG", parse::log_filter)
-            .unwrap_or_else(|| "info".to_owned()),
-        format: source
-            .get("log.format", "BACKEND_LOG_FORMAT", parse::log_format)
-            .unwrap_or(telemetry::Format::Json),
-    }
-}
-
-fn default_gateway() -> Url {
-    Url::parse("http://127.0.0.1:8190").expect("a constant that every test of this crate parses")
 }

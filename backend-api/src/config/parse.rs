@@ -32,6 +32,20 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
     usize::try_from(bytes).map_err(|_| "too large for this machine".to_owned())
 }
 
+pub(super) fn flag(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "true or false is expected".to_owned())
+}
+
+/// Any text, taken as it is.
+pub(super) fn text(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
+/// Any text, never shown.
+pub(super) fn secret(text: &str) -> Result<SecretString, String> {
+    Ok(SecretString::from(text.to_owned()))
+}
+
 pub(super) fn count(text: &str) -> Result<u32, String> {
     let count = whole_number(text, 1, 1_000)?;
     u32::try_from(count).map_err(|_| "too large".to_owned())
@@ -50,27 +64,6 @@ pub(super) fn http_url(text: &str) -> Result<Url, String> {
         }
         Ok(url) => Ok(url),
         Err(error) => Err(format!("not a URL: {error}")),
-    }
-}
-
-/// `sqlite:<path>` or `sqlite://<path>`; other databases are refused by name until they are built.
-pub(super) fn sqlite_file(text: &str) -> Result<PathBuf, String> {
-    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
-    if matches!(scheme, "mysql" | "postgres" | "postgresql") {
-        return Err(format!("{scheme} is not supported by this version, only sqlite"));
-    }
-    let Some(rest) = text.strip_prefix("sqlite:") else {
-        return Err("sqlite:<path of a file> is expected".to_owned());
-    };
-    match rest.strip_prefix("//").unwrap_or(rest) {
-        "" => Err("the path of the file is missing".to_owned()),
-        path if path.contains(":memory:") => {
-            Err("works have to survive a restart, so a file is expected".to_owned())
-        }
-        path if path.contains('?') => {
-            Err("parameters are not taken, WAL and time-outs are set for you".to_owned())
-        }
-        path => Ok(PathBuf::from(path)),
     }
 }
 
@@ -104,7 +97,7 @@ pub(super) fn log_format(text: &str) -> Result<Format, String> {
     }
 }
 
-fn whole_number(text: &str, least: u64, most: u64) -> Result<u64, String> {
+pub(super) fn whole_number(text: &str, least: u64, most: u64) -> Result<u64, String> {
     match text.parse::<u64>() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(format!("a whole number from {least} to {most} is expected")),

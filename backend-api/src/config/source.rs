@@ -47,13 +47,19 @@ impl<'a> Source<'a> {
             (Some(text), _) => (env, text),
             (None, Some(Value::String(text))) => (setting, text),
             (None, Some(Value::Integer(number))) => (setting, number.to_string()),
+            (None, Some(Value::Boolean(flag))) => (setting, flag.to_string()),
             (None, Some(_)) => {
-                self.problem(setting, "text or a whole number is expected");
+                self.problem(setting, "text, a whole number, true or false is expected");
                 return None;
             }
             (None, None) => return None,
         };
         parse(&text).map_err(|message| self.problem(place, &message)).ok()
+    }
+
+    /// The variable `name`, unless it is unset or empty: what the platform sets, not we.
+    pub(super) fn env(&self, name: &str) -> Option<String> {
+        (self.env)(name).filter(|value| !value.is_empty())
     }
 
     /// Remembers a problem.

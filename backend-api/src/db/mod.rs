@@ -1,20 +1,52 @@
-//! The database behind domain-typed functions. SQLite in this version; rows and SQL never leave this module.
+//! The database behind domain-typed functions: SQLite, MySQL or PostgreSQL. Rows and SQL never leave this module.
+//!
+//! Rules that hold on all three:
+//! - A decision is a conditional `UPDATE` and the number of rows it met, or an insert and [`Error::Duplicate`] in a
+//!   transaction of its own; never "insert or ignore", never a locking read.
+//! - Times are milliseconds since the epoch. Text that is compared is binary (`migrations::create_table` sees to it).
+//! - What spans statements is one transaction; what may be repeated runs under [`Database::retry`].
 
+pub mod bills;
+mod bridge;
+mod connect;
 mod entity;
+mod error;
+mod give_way;
+pub mod ledger;
 mod migrations;
+mod options;
+pub mod orders;
+mod profiles;
+mod retry;
+mod sessions;
+mod users;
 mod works;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use prometheus::IntCounter;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait as _, DatabaseConnection, DbErr, SqliteTransactionMode, Statement,
-    TransactionOptions, TransactionTrait as _,
+    ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait as _,
 };
-use sea_orm_migration::MigratorTrait as _;
+use tokio::time::Instant;
+use tracing::{info, warn};
 
+pub use bridge::PaymentNoted;
+pub use error::{Error, Transient};
+pub(crate) use give_way::{begin_again, give_way};
+pub use options::{Options, Place, Server, Tls};
+pub use profiles::{ProfileRow, erase_profile_in};
+pub use sessions::{Revoked, SessionRow, erase_sessions_in};
+pub use users::{AccountRow, erase_user_in};
 pub use works::Saved;
+
+use crate::error_chain::chain;
+use retry::Pauses;
+
+/// A transaction: several statements, all or none. Undone when it is dropped without [`Database::commit`].
+pub type Transaction = DatabaseTransaction;
 
 /// Earlier versions can corrupt a WAL database that two connections use.
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
@@ -22,76 +54,84 @@ const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 /// How long the readiness probe waits for the database.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Which database and within what bounds.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The SQLite file; it and its folder are created when missing. Local disk only.
-    pub file: PathBuf,
-    /// Connections held at most; further callers wait `busy_timeout` for one.
-    pub max_connections: u32,
-    /// How long a statement waits for another writer before it fails.
-    pub busy_timeout: Duration,
-}
-
 /// A pool of connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Database {
     connection: DatabaseConnection,
-    file: PathBuf,
+    file: Option<PathBuf>,
+    bounds: Bounds,
+    retries: IntCounter,
 }
 
-/// Why the database could not do its part.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Busy, full, gone or unreachable: the same call may work later.
-    #[error("the database failed")]
-    Failed(#[from] DbErr),
-    /// The file was removed or moved while we hold it open; writes to it would be lost.
-    #[error("the database file is gone")]
-    FileGone,
-    /// The probe got no answer in time.
-    #[error("the database does not answer")]
-    Slow,
-    /// A row that this version cannot read; a person has to look.
-    #[error("row {id} is unreadable: {what}")]
-    Corrupt {
-        /// Which row.
-        id: uuid::Uuid,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// The folder of the file cannot be created.
-    #[error("cannot create the database folder")]
-    Folder(#[source] std::io::Error),
-    /// The linked SQLite is older than what we trust with data.
-    #[error("SQLite {found} is too old, 3.51.3 or newer is needed")]
-    TooOld {
-        /// Its version.
-        found: String,
-    },
+/// See [`Options`].
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    attempt_timeout: Duration,
+    retry_for: Duration,
 }
 
 impl Database {
-    /// Opens the file in WAL mode, every commit synced, and applies what migrations are missing.
+    /// Opens the database, waits for one that sleeps, and applies what migrations are missing.
     ///
     /// # Errors
-    /// When the folder or file cannot be opened, SQLite is too old, or a migration fails.
+    /// When it cannot be reached in time, refuses us, is too old or too new for this program, or a migration fails.
     pub async fn open(options: &Options) -> Result<Self, Error> {
-        if let Some(folder) = options.file.parent() {
-            tokio::fs::create_dir_all(folder).await.map_err(Error::Folder)?;
-        }
-        let connection = sea_orm::Database::connect(connect_options(options)).await?;
-        require_sqlite_version(&connection).await?;
-        migrations::Migrator::up(&connection, None).await?;
-        Ok(Self { connection, file: options.file.clone() })
+        let mut pauses = Pauses::until(Instant::now() + options.start_timeout);
+        let connection = loop {
+            match Self::prepare(options).await {
+                Ok(connection) => break connection,
+                Err(error) if error.is_transient() && pauses.pause().await => {
+                    warn!(error = %chain(&error), "database is not there yet");
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        let file = match &options.place {
+            Place::Sqlite { file } => Some(file.clone()),
+            Place::MySql(_) | Place::PostgreSql(_) => None,
+        };
+        info!(database = %options.place, "database is open");
+        Ok(Self {
+            connection,
+            file,
+            bounds: Bounds { attempt_timeout: options.attempt_timeout, retry_for: options.retry_for },
+            retries: retries_counter(),
+        })
+    }
+
+    async fn prepare(options: &Options) -> Result<DatabaseConnection, Error> {
+        // Of its own, so that whatever a migration leaves in its session (locks above all) ends with it.
+        let alone = connect::connect(options, 1, options.start_timeout).await?;
+        let migrated = prepare_schema(&alone, options).await;
+        let closed = alone.close().await;
+        migrated?;
+        closed?;
+        connect::connect(options, options.max_connections, options.lock_timeout).await
+    }
+
+    /// Begins a transaction that may write. On SQLite it takes the write lock now: a reader that turns writer later
+    /// could not wait for it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn begin(&self) -> Result<Transaction, Error> {
+        Ok(begin(&self.connection).await?)
+    }
+
+    /// Makes durable what the transaction did.
+    ///
+    /// # Errors
+    /// When the database fails; after [`Error::Lost`] the changes may be stored or not.
+    pub async fn commit(&self, transaction: Transaction) -> Result<(), Error> {
+        Ok(transaction.commit().await?)
     }
 
     /// Proves that a write could be made now, without making one.
     ///
     /// # Errors
-    /// When the file is gone, locked by another writer for longer than the probe waits, or fails.
+    /// When the file is gone, locked by another writer for longer than the probe waits, or the database fails.
     pub async fn probe(&self) -> Result<(), Error> {
-        tokio::time::timeout(PROBE_TIMEOUT, self.take_write_lock()).await.unwrap_or(Err(Error::Slow))
+        tokio::time::timeout(PROBE_TIMEOUT, self.try_write()).await.unwrap_or(Err(Error::Slow))
     }
 
     /// Waits for running statements and closes every connection.
@@ -102,55 +142,67 @@ impl Database {
         Ok(self.connection.close().await?)
     }
 
-    async fn take_write_lock(&self) -> Result<(), Error> {
+    /// Counts the attempts that were repeated.
+    pub fn retries(&self) -> IntCounter {
+        self.retries.clone()
+    }
+
+    async fn try_write(&self) -> Result<(), Error> {
+        let Some(file) = &self.file else {
+            return Ok(self.connection.ping().await?);
+        };
         // SQLite goes on writing into an unlinked file without a word.
-        if !tokio::fs::try_exists(&self.file).await.unwrap_or(false) {
+        if !tokio::fs::try_exists(file).await.unwrap_or(false) {
             return Err(Error::FileGone);
         }
-        let transaction = self
-            .connection
-            .begin_with_options(TransactionOptions {
-                isolation_level: None,
-                access_mode: None,
-                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            })
-            .await?;
-        Ok(transaction.rollback().await?)
+        Ok(self.begin().await?.rollback().await?)
     }
 }
 
-/// Settings live here rather than in the URL: sea-orm by itself sets neither WAL nor a busy timeout.
-fn connect_options(options: &Options) -> ConnectOptions {
-    let (file, busy_timeout) = (options.file.clone(), options.busy_timeout);
-    let mut connect = ConnectOptions::new("sqlite:"); // the path is set below, so it needs no URL escaping
-    connect
-        .max_connections(options.max_connections)
-        .acquire_timeout(busy_timeout)
-        .sqlx_logging(false)
-        .map_sqlx_sqlite_opts(move |sqlite| {
-            sqlite
-                .filename(&file)
-                .create_if_missing(true)
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full)
-                .busy_timeout(busy_timeout)
-                .foreign_keys(true)
-                .pragma("journal_size_limit", "67108864")
-        });
-    connect
+async fn begin(connection: &DatabaseConnection) -> Result<Transaction, sea_orm::DbErr> {
+    let immediate = connection.get_database_backend() == DbBackend::Sqlite;
+    connection
+        .begin_with_options(TransactionOptions {
+            isolation_level: None,
+            access_mode: None,
+            sqlite_transaction_mode: immediate.then_some(SqliteTransactionMode::Immediate),
+        })
+        .await
+}
+
+async fn prepare_schema(connection: &DatabaseConnection, options: &Options) -> Result<(), Error> {
+    match connection.get_database_backend() {
+        DbBackend::Sqlite => require_sqlite_version(connection).await?,
+        DbBackend::MySql => require_utf8mb4(connection).await?,
+        _ => {}
+    }
+    migrations::apply(connection, options.start_timeout).await
 }
 
 async fn require_sqlite_version(connection: &DatabaseConnection) -> Result<(), Error> {
-    let query =
-        Statement::from_string(connection.get_database_backend(), "SELECT sqlite_version() AS version");
-    let found = match connection.query_one_raw(query).await? {
-        Some(row) => row.try_get::<String>("", "version")?,
-        None => String::new(),
-    };
+    let found = scalar(connection, "SELECT sqlite_version() AS value").await?;
     let mut parts = found.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let mut part = || parts.next().unwrap_or(0);
     if (part(), part(), part()) < OLDEST_SQLITE {
         return Err(Error::TooOld { found });
     }
     Ok(())
+}
+
+async fn require_utf8mb4(connection: &DatabaseConnection) -> Result<(), Error> {
+    let found = scalar(connection, "SELECT @@character_set_database AS value").await?;
+    if found == "utf8mb4" { Ok(()) } else { Err(Error::Charset { found }) }
+}
+
+async fn scalar(connection: &DatabaseConnection, query: &str) -> Result<String, Error> {
+    let query = Statement::from_string(connection.get_database_backend(), query);
+    Ok(match connection.query_one_raw(query).await? {
+        Some(row) => row.try_get::<String>("", "value")?,
+        None => String::new(),
+    })
+}
+
+fn retries_counter() -> IntCounter {
+    IntCounter::new("backend_database_retries_total", "Database attempts that were begun again.")
+        .expect("a constant name and help, registered by a test")
 }

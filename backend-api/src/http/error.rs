@@ -127,7 +127,7 @@ impl From<db::Error> for ApiError {
     fn from(cause: db::Error) -> Self {
         error!(error = %chain(&cause), "database call failed");
         match cause {
-            db::Error::Corrupt { .. } => {
+            db::Error::Corrupt { .. } | db::Error::Duplicate(_) => {
                 Self::new(ErrorKind::Internal, "internal", "something broke on our side")
             }
             _ => Self::new(ErrorKind::Unavailable, "unavailable", "the database does not serve now")

@@ -1,16 +1,30 @@
-//! The database's functions alone.
+//! The database's functions alone, on every kind of database.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use backend_api::db::{Database, Options, Saved};
-use backend_api::domain::{Sighting, Work, WorkId, WorkStatus};
+use backend_api::db::{Database, Error, Options, Place, Saved, Tls, erase_user_in};
+use backend_api::domain::{OpenId, Role, Sighting, User, UserId, WechatAccount, Work, WorkId, WorkStatus};
+use reqwest::Url;
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-async fn open(folder: &TempDir) -> Database {
-    let file = folder.path().join("works?#%20.sqlite3"); // no character of a path is special
-    Database::open(&Options { file, max_connections: 2, busy_timeout: Duration::from_secs(5) }).await.unwrap()
-}
+use crate::engines::{Engine, on_every_engine, options, tls_folder};
+use crate::relay::Relay;
+use crate::support::eventually;
+
+on_every_engine!(
+    a_late_writer_cannot_undo_what_a_newer_one_stored,
+    what_was_written_is_read_back_after_the_database_is_opened_again,
+    replicas_that_start_at_once_migrate_once,
+    a_schema_of_a_newer_version_is_refused_with_words,
+    a_migration_that_was_cut_off_is_finished_by_the_next_start,
+    text_is_compared_byte_by_byte,
+    any_text_is_stored_however_long,
+    of_two_first_sights_of_one_person_one_is_a_duplicate,
+    a_transaction_that_is_dropped_leaves_nothing,
+);
 
 fn work() -> Work {
     Work::new(WorkId(Uuid::now_v7()), Some("u".to_owned()), "{}".to_owned(), 1_000)
@@ -20,10 +34,42 @@ fn seen(status: WorkStatus) -> Sighting {
     Sighting { status: Some(status), outputs: Vec::new(), error_code: None }
 }
 
-#[tokio::test]
-async fn a_late_writer_cannot_undo_what_a_newer_one_stored() {
+fn user() -> User {
+    User { id: UserId(Uuid::now_v7()), role: Role::User, created_at: 1_000 }
+}
+
+fn account(openid: &str) -> WechatAccount {
+    WechatAccount { appid: "wx1".to_owned(), openid: OpenId::new(openid) }
+}
+
+async fn fresh(engine: Engine) -> (TempDir, Options, Database) {
     let folder = TempDir::new().unwrap();
-    let database = open(&folder).await;
+    let options = engine.options(&folder).await;
+    let database = Database::open(&options).await.unwrap();
+    (folder, options, database)
+}
+
+/// A connection that does not go through backend-api.
+async fn beside(options: &Options) -> DatabaseConnection {
+    let url = match &options.place {
+        Place::Sqlite { file } => format!("sqlite:{}", file.display()),
+        Place::MySql(server) => {
+            format!("mysql://darkroom:darkroom@{}:{}/{}", server.host, server.port, server.database)
+        }
+        Place::PostgreSql(server) => {
+            format!("postgres://darkroom:darkroom@{}:{}/{}", server.host, server.port, server.database)
+        }
+    };
+    sea_orm::Database::connect(url).await.unwrap()
+}
+
+async fn count(connection: &DatabaseConnection, query: &str) -> i64 {
+    let statement = Statement::from_string(connection.get_database_backend(), query);
+    connection.query_one_raw(statement).await.unwrap().unwrap().try_get("", "count").unwrap()
+}
+
+async fn a_late_writer_cannot_undo_what_a_newer_one_stored(engine: Engine) {
+    let (_folder, _, database) = fresh(engine).await;
     let first = work();
     database.insert_work(&first).await.unwrap();
     let early = first.clone().submitted("j".to_owned());
@@ -35,15 +81,225 @@ async fn a_late_writer_cannot_undo_what_a_newer_one_stored() {
     assert_eq!((stored.status, stored.revision, stored.updated_at), (WorkStatus::Succeeded, 2, 2_000));
 }
 
-#[tokio::test]
-async fn what_was_written_is_read_back_after_the_file_is_opened_again() {
-    let folder = TempDir::new().unwrap();
+async fn what_was_written_is_read_back_after_the_database_is_opened_again(engine: Engine) {
+    let (_folder, options, database) = fresh(engine).await;
     let work = work();
-    let database = open(&folder).await;
     database.insert_work(&work).await.unwrap();
     database.close().await.unwrap();
 
-    let database = open(&folder).await;
+    let database = Database::open(&options).await.unwrap();
     assert_eq!(database.find_work(work.id).await.unwrap(), Some(work));
     assert_eq!(database.find_work(WorkId(Uuid::from_u128(1))).await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn no_character_of_a_files_path_is_special() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("works?#%20.sqlite3");
+    let options = Options { place: Place::Sqlite { file: file.clone() }, ..options("sqlite:x") };
+    Database::open(&options).await.unwrap();
+    assert!(file.exists());
+}
+
+async fn replicas_that_start_at_once_migrate_once(engine: Engine) {
+    let folder = TempDir::new().unwrap();
+    let options = engine.options(&folder).await;
+    let starts = (0..4).map(|_| {
+        let options = options.clone();
+        tokio::spawn(async move { Database::open(&options).await })
+    });
+    for start in starts.collect::<Vec<_>>() {
+        start.await.unwrap().unwrap();
+    }
+    let beside = beside(&options).await;
+    let twice = "SELECT COUNT(*) - COUNT(DISTINCT version) AS count FROM seaql_migrations";
+    assert_eq!(count(&beside, twice).await, 0);
+    assert_eq!(count(&beside, "SELECT COUNT(*) AS count FROM works").await, 0);
+}
+
+async fn a_schema_of_a_newer_version_is_refused_with_words(engine: Engine) {
+    let (_folder, options, database) = fresh(engine).await;
+    database.close().await.unwrap();
+    let insert = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('9999_from_the_future', 0)";
+    beside(&options).await.execute_unprepared(insert).await.unwrap();
+    let error = Database::open(&options).await.unwrap_err();
+    assert!(matches!(&error, Error::Newer { found } if found == "9999_from_the_future"), "{error:?}");
+    assert!(error.to_string().contains("newer version"), "{error}");
+}
+
+/// MySQL commits each change of a table by itself; elsewhere the rows are only told to be missing.
+async fn a_migration_that_was_cut_off_is_finished_by_the_next_start(engine: Engine) {
+    let (_folder, options, database) = fresh(engine).await;
+    database.close().await.unwrap();
+    let beside = beside(&options).await;
+    beside.execute_unprepared("DELETE FROM seaql_migrations").await.unwrap();
+    beside.execute_unprepared("DROP TABLE partner_nonces").await.unwrap();
+    let database = Database::open(&options).await.unwrap();
+    assert!(database.note_nonce([1; 32], 1).await.unwrap());
+}
+
+async fn text_is_compared_byte_by_byte(engine: Engine) {
+    let (_folder, options, database) = fresh(engine).await;
+    database.insert_user(&user(), &account("oABC"), None).await.unwrap();
+    database.insert_user(&user(), &account("oabc"), None).await.unwrap();
+    assert!(database.find_user_by_account(&account("OABC")).await.unwrap().is_none());
+    if engine == Engine::MariaDb {
+        let others = "SELECT COUNT(*) AS count FROM information_schema.tables WHERE table_schema = DATABASE() \
+             AND table_name <> 'seaql_migrations' AND table_collation <> 'utf8mb4_bin'";
+        assert_eq!(
+            count(&beside(&options).await, others).await,
+            0,
+            "make tables by migrations::create_table"
+        );
+    }
+}
+
+async fn any_text_is_stored_however_long(engine: Engine) {
+    let (_folder, _, database) = fresh(engine).await;
+    let work = Work { request: "画🖼️".repeat(100_000), ..work() };
+    database.insert_work(&work).await.unwrap();
+    assert!(database.find_work(work.id).await.unwrap() == Some(work));
+}
+
+async fn of_two_first_sights_of_one_person_one_is_a_duplicate(engine: Engine) {
+    let (_folder, _, database) = fresh(engine).await;
+    let (one, other, account) = (user(), user(), account("oOne"));
+    let (first, second) = tokio::join!(
+        database.insert_user(&one, &account, Some("u1")),
+        database.insert_user(&other, &account, Some("u1"))
+    );
+    let (winner, loser) = match (first, second) {
+        (Ok(()), Err(Error::Duplicate(_))) => (one, other),
+        (Err(Error::Duplicate(_)), Ok(())) => (other, one),
+        both => panic!("{both:?}"),
+    };
+    assert_eq!(database.find_user_by_account(&account).await.unwrap(), Some(winner));
+    assert_eq!(
+        database.find_user(loser.id).await.unwrap(),
+        None,
+        "the loser's row is undone with its account"
+    );
+}
+
+async fn a_transaction_that_is_dropped_leaves_nothing(engine: Engine) {
+    let (_folder, _, database) = fresh(engine).await;
+    let (user, account) = (user(), account("oGone"));
+    database.insert_user(&user, &account, None).await.unwrap();
+    let transaction = database.begin().await.unwrap();
+    assert!(erase_user_in(&transaction, user.id, 5).await.unwrap());
+    drop(transaction);
+    assert_eq!(database.find_user(user.id).await.unwrap(), Some(user.clone()));
+
+    let transaction = database.begin().await.unwrap();
+    assert!(erase_user_in(&transaction, user.id, 5).await.unwrap());
+    database.commit(transaction).await.unwrap();
+    assert_eq!(database.find_user(user.id).await.unwrap(), None);
+}
+
+/// A database behind a relay that can lose connections.
+async fn behind_a_relay(engine: Engine) -> (TempDir, Relay, Options) {
+    let folder = TempDir::new().unwrap();
+    let url = Url::parse(&engine.fresh(&folder).await).unwrap();
+    let relay = Relay::to(&url).await;
+    let options = Options { check_idle_after: Duration::from_secs(3_600), ..options(&relay.url(&url)) };
+    (folder, relay, options)
+}
+
+async fn a_transaction_that_lost_its_connection_is_begun_again(engine: Engine) {
+    let (_folder, relay, options) = behind_a_relay(engine).await;
+    let database = Database::open(&options).await.unwrap();
+    let (user, account) = (user(), account("oLost"));
+    database.insert_user(&user, &account, None).await.unwrap();
+    let is_first = AtomicBool::new(true);
+    let erased = database.retry(|| async {
+        let transaction = database.begin().await?;
+        if is_first.swap(false, Ordering::SeqCst) {
+            relay.cut().await;
+        }
+        let erased = erase_user_in(&transaction, user.id, 5).await?;
+        database.commit(transaction).await?;
+        Ok::<_, Error>(erased)
+    });
+    assert!(erased.await.unwrap());
+    assert!(database.retries().get() > 0, "nothing was lost, so the test shows nothing");
+    let found = database.retry(|| database.find_user(user.id)).await.unwrap();
+    assert_eq!(found, None);
+}
+
+async fn an_attempt_whose_answer_is_lost_is_repeated_and_counts_once(engine: Engine) {
+    let (_folder, relay, options) = behind_a_relay(engine).await;
+    let database = Database::open(&options).await.unwrap();
+    for cut_after in [0, 12, 40, 80, 120, 160, 200, 240] {
+        let (user, account) = (user(), account(&format!("o{cut_after}")));
+        database.find_user(user.id).await.unwrap(); // a connection is there, and warm
+        relay.cut_after(cut_after);
+        let inserted = database.retry(|| database.insert_user(&user, &account, None)).await;
+        assert!(matches!(inserted, Ok(()) | Err(Error::Duplicate(_))), "{inserted:?}");
+        let found = database.retry(|| database.find_user_by_account(&account)).await.unwrap();
+        assert_eq!(found, Some(user));
+    }
+    assert!(database.retries().get() > 0, "nothing was lost, so the test shows nothing");
+}
+
+async fn a_server_that_sleeps_is_waited_for_at_start(engine: Engine) {
+    let (_folder, relay, options) = behind_a_relay(engine).await;
+    relay.sleep(true);
+    let start = tokio::spawn(async move { Database::open(&options).await });
+    eventually("it tries again", || relay.connections() >= 2).await;
+    relay.sleep(false);
+    start.await.unwrap().unwrap();
+}
+
+async fn a_server_that_never_wakes_is_given_up_in_time(engine: Engine) {
+    let (_folder, relay, options) = behind_a_relay(engine).await;
+    relay.sleep(true);
+    let options = Options { start_timeout: Duration::from_secs(1), ..options };
+    let error = Database::open(&options).await.unwrap_err();
+    assert!(matches!(error, Error::Lost(_)), "{error:?}");
+}
+
+async fn a_certificate_counts_when_it_is_asked_for(engine: Engine) {
+    let folder = TempDir::new().unwrap();
+    let options = engine.options(&folder).await;
+    let with = |tls: Tls, host: &str, authority: &str| {
+        let mut options = Options { start_timeout: Duration::from_secs(5), ..options.clone() };
+        let (Place::MySql(server) | Place::PostgreSql(server)) = &mut options.place else { panic!() };
+        server.tls = tls;
+        server.host = host.to_owned();
+        server.ca_file = (!authority.is_empty()).then(|| tls_folder().join(authority));
+        options
+    };
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default(); // another test may have
+    let opens = async |options: Options| Database::open(&options).await.is_ok();
+    assert!(opens(with(Tls::Require, "127.0.0.1", "")).await);
+    assert!(opens(with(Tls::VerifyFull, "localhost", "ca.pem")).await);
+    assert!(opens(with(Tls::VerifyCa, "127.0.0.1", "ca.pem")).await);
+    assert!(!opens(with(Tls::VerifyFull, "127.0.0.1", "ca.pem")).await, "the certificate is for localhost");
+    assert!(!opens(with(Tls::VerifyFull, "localhost", "other-ca.pem")).await, "another authority");
+    assert!(opens(with(Tls::Off, "127.0.0.1", "")).await);
+}
+
+/// Makes a test of each, on the two servers.
+macro_rules! on_every_server {
+    ($($name:ident),* $(,)?) => {$(
+        mod $name {
+            #[tokio::test]
+            async fn mariadb() {
+                super::$name($crate::engines::Engine::MariaDb).await;
+            }
+
+            #[tokio::test]
+            async fn postgresql() {
+                super::$name($crate::engines::Engine::PostgreSql).await;
+            }
+        }
+    )*};
+}
+
+on_every_server!(
+    a_transaction_that_lost_its_connection_is_begun_again,
+    an_attempt_whose_answer_is_lost_is_repeated_and_counts_once,
+    a_server_that_sleeps_is_waited_for_at_start,
+    a_server_that_never_wakes_is_given_up_in_time,
+    a_certificate_counts_when_it_is_asked_for,
+);

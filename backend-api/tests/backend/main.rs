@@ -4,8 +4,11 @@
 mod client;
 mod database;
 mod doors;
+mod engines;
+mod money;
 mod ops;
 mod process;
+mod relay;
 mod settings;
 mod stub_gateway;
 mod support;

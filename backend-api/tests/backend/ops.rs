@@ -1,6 +1,7 @@
 //! Health, and what the database promises.
 
 use backend_api::app::App;
+use backend_api::db::Place;
 use reqwest::Method;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 use serde_json::json;
@@ -115,7 +116,7 @@ async fn an_open_request_is_finished_before_the_drain_ends() {
     let post = backend.bare(Method::POST, "/works").bearer_auth(TOKEN).json(&order());
     let post = tokio::spawn(async move { answer(post.send().await.unwrap()).await });
     eventually("the gateway has the submission", || gateway.submissions().len() == 1).await;
-    let backend = backend.restart(&gateway.url).await;
+    let backend = backend.restart().await;
     let (status, work) = post.await.unwrap();
     assert_eq!(status, 202);
     assert_eq!(backend.get_work(&work).await["job_id"], "job-1");
@@ -132,7 +133,7 @@ async fn an_address_in_use_and_an_impossible_folder_are_named_at_start() {
 
     std::fs::write(folder.path().join("file"), "").unwrap();
     let mut blocked = config(&folder, &gateway.url);
-    blocked.database.file = folder.path().join("file/backend.sqlite3");
+    blocked.database.place = Place::Sqlite { file: folder.path().join("file/backend.sqlite3") };
     let error = App::start(blocked).await.err().unwrap();
     assert!(format!("{error:#}").contains("cannot create the database folder"), "{error:#}");
 }

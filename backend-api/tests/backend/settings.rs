@@ -1,6 +1,8 @@
 //! Settings: the example file is the truth about defaults, and mistakes are told all at once.
 
 use backend_api::config::Config;
+use backend_api::db;
+use secrecy::ExposeSecret as _;
 
 const EXAMPLE: &str = include_str!("../../backend.example.toml");
 
@@ -27,10 +29,11 @@ fn every_setting_of_the_example_exists_even_those_commented_out() {
         })
         .collect();
     let problems = Config::resolve(&uncommented, &unset).map_err(|error| error.to_string());
-    // An empty token is the one thing wrong with it.
+    // An empty token is wrong, and an authority without a check of certificates.
     assert_eq!(
         problems.err().unwrap(),
-        "1 problem in the settings\n  service_token: at least 16 characters are expected"
+        "2 problems in the settings\n  service_token: at least 16 characters are expected\n  \
+         database.ca_file: is used by database.tls = \"verify_ca\" or \"verify_full\" only"
     );
 }
 
@@ -52,7 +55,7 @@ fn every_mistake_is_reported_at_once_and_no_value_is_shown() {
     "#;
     let env = |name: &str| match name {
         "BACKEND_LISTEN" => Some("hidden".to_owned()),
-        "BACKEND_DATABASE_URL" => Some("mysql://hidden:hidden@db/x".to_owned()),
+        "BACKEND_DATABASE_URL" => Some("mysql://hidden:hidden@db/x?ssl-mode=hidden".to_owned()),
         "BACKEND_SERVICE_TOKEN" => Some("hidden".to_owned()),
         "BACKEND_LOG" => Some("backend_api=loud".to_owned()),
         _ => None,
@@ -103,13 +106,13 @@ fn the_environment_goes_before_the_file_and_an_empty_variable_is_unset() {
 fn the_database_lies_in_the_data_folder_unless_named() {
     let with = |name: &'static str, value: &'static str| {
         let env = move |asked: &str| (asked == name).then(|| value.to_owned());
-        Config::resolve("", &env).map(|config| config.database.file.display().to_string())
+        Config::resolve("", &env).map(|config| config.database.place.to_string())
     };
     assert_eq!(with("", "").unwrap(), "./data/backend.sqlite3");
     assert_eq!(with("BACKEND_DATA_DIR", "/var/lib/x").unwrap(), "/var/lib/x/backend.sqlite3");
     assert_eq!(with("BACKEND_DATABASE_URL", "sqlite:///srv/a b.db").unwrap(), "/srv/a b.db");
     assert_eq!(with("BACKEND_DATABASE_URL", "sqlite:works.db").unwrap(), "works.db");
-    for refused in ["sqlite::memory:", "sqlite:", "sqlite:a?mode=ro", "postgres://db/x", "works.db"] {
+    for refused in ["sqlite::memory:", "sqlite:", "sqlite:a?mode=ro", "oracle://db/x", "works.db"] {
         assert!(with("BACKEND_DATABASE_URL", refused).is_err(), "{refused}");
     }
 }
@@ -129,4 +132,69 @@ fn secrets_do_not_show_in_debug_output() {
     };
     let report = format!("{:?}", Config::resolve("", &env).unwrap());
     assert!(report.contains("REDACTED") && !report.contains("very-secret"), "{report}");
+}
+
+/// The place that an environment tells of, as people see it, and what it is in full.
+fn place(env: &[(&str, &str)], file: &str) -> Result<(String, db::Place), String> {
+    let env = |asked: &str| env.iter().find(|(name, _)| *name == asked).map(|(_, value)| (*value).to_owned());
+    let config = Config::resolve(file, &env).map_err(|error| error.to_string())?;
+    Ok((config.database.place.to_string(), config.database.place))
+}
+
+#[test]
+fn a_server_is_named_by_a_url_and_its_password_never_shows() {
+    let url = ("BACKEND_DATABASE_URL", "postgresql://me:very%2Dsecret@db.example:6000/shop");
+    let (shown, place_of_url) = place(&[url], "").unwrap();
+    assert_eq!(shown, "postgres://db.example:6000/shop");
+    let debug = format!("{place_of_url:?}");
+    assert!(debug.contains("\"me\"") && !debug.contains("secret"), "{debug}");
+    let db::Place::PostgreSql(server) = place_of_url else { panic!("{debug}") };
+    assert_eq!(server.password.unwrap().expose_secret(), "very-secret");
+
+    let beside =
+        "[database]\nurl = \"mariadb://db.example\"\nname = \"shop\"\npassword = \"p\"\ntls = \"require\"";
+    let (shown, place_of_file) = place(&[], beside).unwrap();
+    assert_eq!(shown, "mysql://db.example:3306/shop");
+    let db::Place::MySql(server) = place_of_file else { panic!("{shown}") };
+    assert_eq!((server.user.as_str(), server.tls), ("root", db::Tls::Require));
+}
+
+#[test]
+fn the_platforms_own_variables_are_understood_and_a_url_goes_before_them() {
+    let platform = [
+        ("MYSQL_ADDRESS", "10.0.0.7:3307"),
+        ("MYSQL_USERNAME", "u"),
+        ("MYSQL_PASSWORD", "p"),
+        ("CBR_ENV_ID", "e"),
+    ];
+    assert_eq!(place(&platform, "").unwrap().0, "mysql://10.0.0.7:3307/darkroom");
+    assert_eq!(place(&platform, "[database]\nname = \"shop\"").unwrap().0, "mysql://10.0.0.7:3307/shop");
+    assert_eq!(place(&platform, "[database]\nurl = \"postgres://h/d\"").unwrap().0, "postgres://h:5432/d");
+    assert!(place(&[("MYSQL_ADDRESS", "10.0.0.7:port")], "").unwrap_err().contains("MYSQL_ADDRESS: "));
+}
+
+#[test]
+fn on_cloud_run_sqlite_is_refused_unless_its_loss_is_accepted() {
+    let cloud_run = ("CBR_ENV_ID", "prod-1");
+    let refused = place(&[cloud_run], "").unwrap_err();
+    assert!(refused.contains("database.url: SQLite loses everything on Cloud Run"), "{refused}");
+    assert!(place(&[cloud_run], "[database]\nallow_sqlite_on_cloud_run = true").is_ok());
+    assert!(place(&[cloud_run, ("BACKEND_DATABASE_ALLOW_SQLITE_ON_CLOUD_RUN", "true")], "").is_ok());
+    assert!(place(&[cloud_run, ("BACKEND_DATABASE_ALLOW_SQLITE_ON_CLOUD_RUN", "false")], "").is_err());
+}
+
+#[test]
+fn what_a_database_url_cannot_mean_is_refused() {
+    for url in ["mysql://", "postgres://h/a/b", "postgres://h/d?sslmode=require", "mysql:db"] {
+        assert!(place(&[("BACKEND_DATABASE_URL", url)], "").is_err(), "{url}");
+    }
+    for file in [
+        "[database]\nurl = \"mysql://h\"\nschema = \"s\"",
+        "[database]\nurl = \"postgres://h\"\nschema = \"s; DROP\"",
+        "[database]\nurl = \"postgres://h/d\"\nname = \"d\"",
+        "[database]\nurl = \"postgres://h/d\"\nca_file = \"ca.pem\"",
+        "[database]\nurl = \"postgres://h/d\"\ntls = \"always\"",
+    ] {
+        assert!(place(&[], file).is_err(), "{file}");
+    }
 }

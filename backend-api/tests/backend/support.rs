@@ -8,19 +8,31 @@ use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::engines::Engine;
 use crate::stub_gateway::{KEY, StubGateway};
 
 pub const TOKEN: &str = "service-token-of-tests";
 
 pub struct Backend {
     app: App,
+    config: Config,
     pub client: Client,
     pub folder: TempDir,
 }
 
 /// Settings as an operator would give them: by environment.
 pub fn config(folder: &TempDir, gateway: &Url) -> Config {
+    resolve(folder, gateway, None)
+}
+
+/// The same on a fresh database of another kind.
+pub async fn config_on(engine: Engine, folder: &TempDir, gateway: &Url) -> Config {
+    resolve(folder, gateway, Some(engine.fresh(folder).await))
+}
+
+fn resolve(folder: &TempDir, gateway: &Url, database: Option<String>) -> Config {
     let env = |name: &str| match name {
+        "BACKEND_DATABASE_URL" => database.clone(),
         "BACKEND_LISTEN" => Some("127.0.0.1:0".to_owned()),
         "BACKEND_DATA_DIR" => Some(folder.path().join("data").display().to_string()),
         "BACKEND_GATEWAY_URL" => Some(gateway.to_string()),
@@ -38,16 +50,27 @@ impl Backend {
         Self::start_with(folder, config).await
     }
 
+    pub async fn start_on(engine: Engine, gateway: &Url) -> Self {
+        let folder = TempDir::new().unwrap();
+        let config = config_on(engine, &folder, gateway).await;
+        Self::start_with(folder, config).await
+    }
+
     pub async fn start_with(folder: TempDir, config: Config) -> Self {
-        let app = App::start(config).await.unwrap();
-        Self { app, client: Client::builder().no_proxy().build().unwrap(), folder }
+        let app = App::start(config.clone()).await.unwrap();
+        Self { app, config, client: Client::builder().no_proxy().build().unwrap(), folder }
     }
 
     /// Stops it politely and starts it again on the same data.
-    pub async fn restart(self, gateway: &Url) -> Self {
+    pub async fn restart(self) -> Self {
         self.app.drain().await.unwrap();
-        let config = config(&self.folder, gateway);
-        Self::start_with(self.folder, config).await
+        Self::start_with(self.folder, self.config).await
+    }
+
+    /// The same, with a gateway elsewhere.
+    pub async fn restart_towards(mut self, gateway: &Url) -> Self {
+        self.config.gateway.url = gateway.clone();
+        self.restart().await
     }
 
     pub fn database(&self) -> std::path::PathBuf {
@@ -76,6 +99,12 @@ impl Backend {
 pub async fn gateway_and_backend() -> (StubGateway, Backend) {
     let gateway = StubGateway::start().await;
     let backend = Backend::start(&gateway.url).await;
+    (gateway, backend)
+}
+
+pub async fn gateway_and_backend_on(engine: Engine) -> (StubGateway, Backend) {
+    let gateway = StubGateway::start().await;
+    let backend = Backend::start_on(engine, &gateway.url).await;
     (gateway, backend)
 }
 

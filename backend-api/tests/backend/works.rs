@@ -3,12 +3,30 @@
 use reqwest::Method;
 use serde_json::json;
 
+use crate::engines::{Engine, on_every_engine};
 use crate::stub_gateway::{Fault, StubGateway, nowhere};
-use crate::support::{Backend, TOKEN, answer, config, gateway_and_backend, order};
+use crate::support::{Backend, TOKEN, answer, config_on, gateway_and_backend_on, order};
 
-#[tokio::test]
-async fn a_work_goes_to_the_gateway_and_its_outputs_come_back() {
-    let (gateway, backend) = gateway_and_backend().await;
+on_every_engine!(
+    a_work_goes_to_the_gateway_and_its_outputs_come_back,
+    the_workflow_reaches_the_gateway_byte_for_byte,
+    a_lost_reply_is_resolved_by_the_same_bytes_under_the_same_key,
+    a_submission_in_doubt_survives_a_restart_and_still_makes_one_job,
+    a_work_recorded_while_the_gateway_is_away_is_submitted_when_it_is_back,
+    readers_at_the_same_time_submit_a_work_in_doubt_as_one_job,
+    a_restart_keeps_works_and_a_finished_one_needs_no_gateway,
+    what_the_gateway_will_never_take_is_refused_in_its_words,
+    a_full_gateway_is_passed_on_with_its_time_to_come_back,
+    a_full_gateway_leaves_a_work_already_promised_in_doubt_not_failed,
+    a_wrong_gateway_key_is_our_fault_not_the_callers,
+    a_silent_gateway_makes_the_answer_stale_and_keeps_the_work,
+    a_failed_job_shows_its_code_and_a_forgotten_one_expires,
+    a_reader_may_wait_for_the_end,
+    bad_requests_get_the_one_envelope_and_reach_no_gateway,
+);
+
+async fn a_work_goes_to_the_gateway_and_its_outputs_come_back(engine: Engine) {
+    let (gateway, backend) = gateway_and_backend_on(engine).await;
     let (status, work) = backend
         .post_work(json!({"workflow": {"9": {"seed": 1.50}}, "class": "interactive", "labels": {"shop": "a"}, "user_key": "u1"}))
         .await;
@@ -27,9 +45,8 @@ async fn a_work_goes_to_the_gateway_and_its_outputs_come_back() {
     assert_eq!(done["outputs"][0]["size_bytes"], 5);
 }
 
-#[tokio::test]
-async fn the_workflow_reaches_the_gateway_byte_for_byte() {
-    let (gateway, backend) = gateway_and_backend().await;
+async fn the_workflow_reaches_the_gateway_byte_for_byte(engine: Engine) {
+    let (gateway, backend) = gateway_and_backend_on(engine).await;
     let workflow = r#"{"2":{"b":1.50,"a":18446744073709551616},"1":{"t":"\u4f60"}}"#;
     let response = backend
         .bare(Method::POST, "/works")
@@ -43,9 +60,8 @@ async fn the_workflow_reaches_the_gateway_byte_for_byte() {
     assert_eq!(gateway.submissions()[0].body, format!(r#"{{"workflow":{workflow},"class":"normal"}}"#));
 }
 
-#[tokio::test]
-async fn a_lost_reply_is_resolved_by_the_same_bytes_under_the_same_key() {
-    let (gateway, backend) = gateway_and_backend().await;
+async fn a_lost_reply_is_resolved_by_the_same_bytes_under_the_same_key(engine: Engine) {
+    let (gateway, backend) = gateway_and_backend_on(engine).await;
     gateway.script([Fault::LoseReply]);
     let (status, work) = backend.post_work(order()).await;
     assert_eq!((status, &work["status"], &work["job_id"]), (202, &json!("submitting"), &json!(null)));
@@ -59,15 +75,14 @@ async fn a_lost_reply_is_resolved_by_the_same_bytes_under_the_same_key() {
     assert_eq!(gateway.job_count(), 1);
 }
 
-#[tokio::test]
-async fn a_submission_in_doubt_survives_a_restart_and_still_makes_one_job() {
+async fn a_submission_in_doubt_survives_a_restart_and_still_makes_one_job(engine: Engine) {
     for fault in [Fault::LoseReply, Fault::Cut, Fault::Hang, Fault::Refuse(503, "unavailable", Some(1))] {
-        let (gateway, backend) = gateway_and_backend().await;
+        let (gateway, backend) = gateway_and_backend_on(engine).await;
         gateway.script([fault.clone()]);
         let (status, work) = backend.post_work(order()).await;
         assert_eq!((status, &work["status"]), (202, &json!("submitting")), "{fault:?}");
 
-        let backend = backend.restart(&gateway.url).await;
+        let backend = backend.restart().await;
         assert_eq!(backend.get_work(&work).await["status"], "queued", "{fault:?}");
         assert_eq!(gateway.job_count(), 1, "{fault:?}");
         let keys: Vec<_> = gateway.submissions().into_iter().map(|sent| sent.idempotency_key).collect();
@@ -76,22 +91,20 @@ async fn a_submission_in_doubt_survives_a_restart_and_still_makes_one_job() {
     }
 }
 
-#[tokio::test]
-async fn a_work_recorded_while_the_gateway_is_away_is_submitted_when_it_is_back() {
-    let backend = Backend::start(&nowhere().await).await;
+async fn a_work_recorded_while_the_gateway_is_away_is_submitted_when_it_is_back(engine: Engine) {
+    let backend = Backend::start_on(engine, &nowhere().await).await;
     let (status, work) = backend.post_work(order()).await;
     assert_eq!((status, &work["status"]), (202, &json!("submitting")));
     let still = backend.get_work(&work).await;
     assert_eq!((&still["status"], &still["stale"]), (&json!("submitting"), &json!(true)));
 
     let gateway = StubGateway::start().await;
-    let backend = backend.restart(&gateway.url).await;
+    let backend = backend.restart_towards(&gateway.url).await;
     assert_eq!(backend.get_work(&work).await["job_id"], "job-1");
 }
 
-#[tokio::test]
-async fn readers_at_the_same_time_submit_a_work_in_doubt_as_one_job() {
-    let (gateway, backend) = gateway_and_backend().await;
+async fn readers_at_the_same_time_submit_a_work_in_doubt_as_one_job(engine: Engine) {
+    let (gateway, backend) = gateway_and_backend_on(engine).await;
     gateway.script([Fault::Cut]);
     let (_, work) = backend.post_work(order()).await;
     let (a, b, c) = tokio::join!(backend.get_work(&work), backend.get_work(&work), backend.get_work(&work));
@@ -99,20 +112,18 @@ async fn readers_at_the_same_time_submit_a_work_in_doubt_as_one_job() {
     assert_eq!(gateway.job_count(), 1);
 }
 
-#[tokio::test]
-async fn a_restart_keeps_works_and_a_finished_one_needs_no_gateway() {
-    let (gateway, backend) = gateway_and_backend().await;
+async fn a_restart_keeps_works_and_a_finished_one_needs_no_gateway(engine: Engine) {
+    let (gateway, backend) = gateway_and_backend_on(engine).await;
     let (_, work) = backend.post_work(order()).await;
     gateway.show([json!({"status": "succeeded", "outputs": [{"id": "o1", "name": "a.png"}]})]);
     let done = backend.get_work(&work).await;
 
-    let backend = backend.restart(&nowhere().await).await;
+    let backend = backend.restart_towards(&nowhere().await).await;
     assert_eq!(backend.get_work(&work).await, done);
 }
 
-#[tokio::test]
-async fn what_the_gateway_will_never_take_is_refused_in_its_words() {
-    let (gateway, backend) = gateway_and_backend().await;
+async fn what_the_gateway_will_never_take_is_refused_in_its_words(engine: Engine) {
+    let (gateway, backend) = gateway_and_backend_on(engine).await;
     for (status, code) in
         [(422, "invalid_workflow"), (422, "missing_asset"), (400, "invalid_request"), (413, "too_large")]
     {
@@ -124,9 +135,8 @@ async fn what_the_gateway_will_never_take_is_refused_in_its_words() {
     assert_eq!(gateway.submissions().len(), 4, "a refusal is never repeated");
 }
 
-#[tokio::test]
-async fn a_full_gateway_is_passed_on_with_its_time_to_come_back() {
-    let (gateway, backend) = gateway_and_backend().await;
+async fn a_full_gateway_is_passed_on_with_its_time_to_come_back(engine: Engine) {
+    let (gateway, backend) = gateway_and_backend_on(engine).await;
     gateway.script([Fault::Refuse(429, "queue_full", Some(7))]);
     let response =
         backend.bare(Method::POST, "/works").bearer_auth(TOKEN).json(&order()).send().await.unwrap();
@@ -135,29 +145,26 @@ async fn a_full_gateway_is_passed_on_with_its_time_to_come_back() {
     assert_eq!((status, &body["error"]["code"]), (429, &json!("queue_full")));
 }
 
-#[tokio::test]
-async fn a_full_gateway_leaves_a_work_already_promised_in_doubt_not_failed() {
-    let (gateway, backend) = gateway_and_backend().await;
+async fn a_full_gateway_leaves_a_work_already_promised_in_doubt_not_failed(engine: Engine) {
+    let (gateway, backend) = gateway_and_backend_on(engine).await;
     gateway.script([Fault::Cut, Fault::Refuse(429, "queue_full", Some(7))]);
     let (_, work) = backend.post_work(order()).await;
     assert_eq!(backend.get_work(&work).await["status"], "submitting");
     assert_eq!(backend.get_work(&work).await["status"], "queued");
 }
 
-#[tokio::test]
-async fn a_wrong_gateway_key_is_our_fault_not_the_callers() {
+async fn a_wrong_gateway_key_is_our_fault_not_the_callers(engine: Engine) {
     let folder = tempfile::TempDir::new().unwrap();
     let gateway = StubGateway::start().await;
-    let mut settings = config(&folder, &gateway.url);
+    let mut settings = config_on(engine, &folder, &gateway.url).await;
     settings.gateway.key = None;
     let backend = Backend::start_with(folder, settings).await;
     let (status, body) = backend.post_work(order()).await;
     assert_eq!((status, &body["error"]["code"]), (502, &json!("gateway_unauthorized")));
 }
 
-#[tokio::test]
-async fn a_silent_gateway_makes_the_answer_stale_and_keeps_the_work() {
-    let (gateway, backend) = gateway_and_backend().await;
+async fn a_silent_gateway_makes_the_answer_stale_and_keeps_the_work(engine: Engine) {
+    let (gateway, backend) = gateway_and_backend_on(engine).await;
     let (_, work) = backend.post_work(order()).await;
     gateway.show([json!({"status": "running"})]);
     backend.get_work(&work).await;
@@ -171,9 +178,8 @@ async fn a_silent_gateway_makes_the_answer_stale_and_keeps_the_work() {
     assert_eq!(backend.get_work(&work).await["stale"], false);
 }
 
-#[tokio::test]
-async fn a_failed_job_shows_its_code_and_a_forgotten_one_expires() {
-    let (gateway, backend) = gateway_and_backend().await;
+async fn a_failed_job_shows_its_code_and_a_forgotten_one_expires(engine: Engine) {
+    let (gateway, backend) = gateway_and_backend_on(engine).await;
     let (_, failed) = backend.post_work(order()).await;
     let (_, forgotten) = backend.post_work(order()).await;
     gateway.show([
@@ -189,9 +195,8 @@ async fn a_failed_job_shows_its_code_and_a_forgotten_one_expires() {
     );
 }
 
-#[tokio::test]
-async fn a_reader_may_wait_for_the_end() {
-    let (gateway, backend) = gateway_and_backend().await;
+async fn a_reader_may_wait_for_the_end(engine: Engine) {
+    let (gateway, backend) = gateway_and_backend_on(engine).await;
     let (_, work) = backend.post_work(order()).await;
     gateway.show([
         json!({"status": "running"}),
@@ -204,9 +209,8 @@ async fn a_reader_may_wait_for_the_end() {
     assert_eq!(gateway.polls(), 3);
 }
 
-#[tokio::test]
-async fn bad_requests_get_the_one_envelope_and_reach_no_gateway() {
-    let (gateway, backend) = gateway_and_backend().await;
+async fn bad_requests_get_the_one_envelope_and_reach_no_gateway(engine: Engine) {
+    let (gateway, backend) = gateway_and_backend_on(engine).await;
     let long = "x".repeat(129);
     for body in [
         json!({}),

@@ -2,8 +2,6 @@
 //! Google Cloud Storage. `tests/setup-python` brings them.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
-#[path = "../support/cos/mod.rs"]
-mod cos;
 mod google;
 mod moto;
 #[path = "../support/pieces.rs"]

@@ -8,8 +8,8 @@ use gateway::link::message::Ticket;
 use gateway::link::ticket::{Answer, Ask, Desk};
 use serde_json::{Value, json};
 use tokio::process::Command;
+use wechat_sim::cos::{self, Cos};
 
-use crate::cos::{self, Cos};
 use crate::{DEADLINE, installed};
 
 fn case(name: &str, ticket: &Ticket) -> Value {

@@ -1,8 +1,6 @@
 //! Uploads against a stand-in for COS that refuses what COS refuses.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
-#[path = "../../../../../tests/support/cos/mod.rs"]
-mod cos;
 mod memory;
 mod sessions;
 mod whole;
@@ -12,8 +10,8 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use futures_util::stream;
+use wechat_sim::cos::{self, Cos, Fault as Broken};
 
-use self::cos::{Cos, Fault as Broken};
 use super::*;
 use crate::artifacts::{Artifacts, Reach};
 use crate::link::message::Secret;

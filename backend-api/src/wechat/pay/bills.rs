@@ -1,0 +1,230 @@
+//! Bills of a day: asked for, downloaded as a stream, unpacked, held against their sum (FACTS 3.7).
+//!
+//! A bill may be long. It is never whole in memory: each row is given away as it comes, and counts only when the whole
+//! bill turned out to be complete.
+
+use std::io::Write as _;
+
+use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
+use flate2::write::MultiGzDecoder;
+use jiff::civil::Date;
+use reqwest::{Method, Response, Url};
+use serde::Deserialize;
+
+use super::bill::{BillFault, FundRow, Reader, Row, TradeRow};
+use super::call::{Call, request_id};
+use super::{Merchant, PayError};
+use crate::wechat::TransportError;
+
+/// Packed bytes that are unpacked in one go: they become a thousand times as many at most.
+const UNPACK_AT_ONCE: usize = 2 * 1024;
+
+/// Which account of the merchant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FundAccount {
+    /// `BASIC`.
+    Basic,
+    /// `OPERATION`.
+    Operation,
+    /// `FEES`.
+    Fees,
+}
+
+/// Which bill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BillKind {
+    /// Every payment and refund.
+    Trade,
+    /// Every movement of an account.
+    FundFlow(FundAccount),
+}
+
+impl BillKind {
+    fn route(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Trade => ("tradebill", "bill_type", "ALL"),
+            Self::FundFlow(FundAccount::Basic) => ("fundflowbill", "account_type", "BASIC"),
+            Self::FundFlow(FundAccount::Operation) => ("fundflowbill", "account_type", "OPERATION"),
+            Self::FundFlow(FundAccount::Fees) => ("fundflowbill", "account_type", "FEES"),
+        }
+    }
+}
+
+/// Why there is no bill. Rows that were given away before do not count.
+#[derive(Debug, thiserror::Error)]
+pub enum BillError {
+    /// Nothing happened on that day.
+    #[error("there is no bill of that day")]
+    Absent,
+    /// It is still being made: it should be there after ten in the morning, Beijing's time.
+    #[error("the bill is not ready")]
+    NotReady,
+    /// It could not be asked for.
+    #[error(transparent)]
+    Pay(PayError),
+    /// It could not be downloaded whole: ask again for a new address.
+    #[error("the bill could not be downloaded")]
+    Download(#[from] TransportError),
+    /// It is longer than what we read.
+    #[error("the bill is longer than {limit} bytes")]
+    TooLong {
+        /// The configured bound.
+        limit: u64,
+    },
+    /// What came is not what the platform has: its sum differs, or it does not unpack. Ask again.
+    #[error("the bill is damaged")]
+    Damaged,
+    /// It is not written as we know bills: a person should look.
+    #[error("the bill is not written as expected")]
+    Unreadable(#[from] BillFault),
+}
+
+impl From<PayError> for BillError {
+    /// Both codes are from memory.
+    fn from(error: PayError) -> Self {
+        let code = match &error {
+            PayError::Refused(refusal) | PayError::Invalid(refusal) | PayError::NotFound(refusal) => {
+                refusal.code.as_str()
+            }
+            _ => "",
+        };
+        match code {
+            "NO_STATEMENT_EXIST" => Self::Absent,
+            "STATEMENT_CREATING" => Self::NotReady,
+            _ => Self::Pay(error),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Location {
+    hash_type: String,
+    hash_value: String,
+    #[serde(deserialize_with = "crate::wechat::lenient::url")]
+    download_url: Url,
+}
+
+impl Merchant {
+    /// Gives every payment and refund of `date` (a day in Beijing) to `take`; says how many there were.
+    ///
+    /// # Errors
+    /// See [`BillError`]; only `Ok` makes the rows count.
+    pub async fn trade_bill(
+        &self,
+        date: Date,
+        mut take: impl FnMut(TradeRow) + Send,
+    ) -> Result<u64, BillError> {
+        self.bill(date, BillKind::Trade, &mut |row| {
+            take(TradeRow::read(row)?);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Gives every movement of `account` on `date` (a day in Beijing) to `take`; says how many there were.
+    ///
+    /// # Errors
+    /// See [`BillError`]; only `Ok` makes the rows count.
+    pub async fn fund_flow_bill(
+        &self,
+        date: Date,
+        account: FundAccount,
+        mut take: impl FnMut(FundRow) + Send,
+    ) -> Result<u64, BillError> {
+        self.bill(date, BillKind::FundFlow(account), &mut |row| {
+            take(FundRow::read(row)?);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn bill(&self, date: Date, kind: BillKind, take: &mut Taker<'_>) -> Result<u64, BillError> {
+        let (route, selector, value) = kind.route();
+        let date = date.to_string();
+        let call = Call::get(&["v3", "bill", route])
+            .with("bill_date", &date)
+            .with(selector, value)
+            .with("tar_type", "GZIP");
+        let location: Location = self.call(&call).await?;
+        if location.hash_type != "SHA1" {
+            return Err(BillError::Damaged);
+        }
+        let response = self.open_bill(location.download_url).await?;
+        self.read_bill(response, &location.hash_value, take).await
+    }
+
+    /// The reply of the download is not signed; its sum was, in the answer that named it.
+    async fn open_bill(&self, url: Url) -> Result<Response, BillError> {
+        let request = self.signed(Method::GET, url, b"").timeout(self.inner.options.bill_timeout);
+        let response = self.inner.transport.open(request).await?;
+        match response.status() {
+            status if status.is_success() => Ok(response),
+            status => Err(PayError::from_reply(status, b"", request_id(response.headers())).into()),
+        }
+    }
+
+    async fn read_bill(
+        &self,
+        mut response: Response,
+        sum: &str,
+        take: &mut Taker<'_>,
+    ) -> Result<u64, BillError> {
+        let mut unpacking = Unpacking::new(self.inner.options.max_bill_bytes);
+        while let Some(chunk) = response.chunk().await.map_err(TransportError::from)? {
+            for part in chunk.chunks(UNPACK_AT_ONCE) {
+                unpacking.push(part, take)?;
+            }
+        }
+        unpacking.finish(sum, take)
+    }
+}
+
+/// Gets each row.
+type Taker<'a> = dyn FnMut(&Row<'_>) -> Result<(), BillFault> + Send + 'a;
+
+/// A bill on its way: packed bytes in, rows out.
+struct Unpacking {
+    decoder: MultiGzDecoder<Vec<u8>>,
+    sum: Context,
+    reader: Reader,
+    bytes: u64,
+    limit: u64,
+}
+
+impl Unpacking {
+    fn new(limit: u64) -> Self {
+        Self {
+            decoder: MultiGzDecoder::new(Vec::new()),
+            sum: Context::new(&SHA1_FOR_LEGACY_USE_ONLY),
+            reader: Reader::default(),
+            bytes: 0,
+            limit,
+        }
+    }
+
+    fn push(&mut self, packed: &[u8], take: &mut Taker<'_>) -> Result<(), BillError> {
+        self.decoder.write_all(packed).map_err(|_| BillError::Damaged)?;
+        self.decoder.flush().map_err(|_| BillError::Damaged)?;
+        self.drain(take)
+    }
+
+    fn drain(&mut self, take: &mut Taker<'_>) -> Result<(), BillError> {
+        let plain = std::mem::take(self.decoder.get_mut());
+        self.bytes += plain.len() as u64;
+        if self.bytes > self.limit {
+            return Err(BillError::TooLong { limit: self.limit });
+        }
+        self.sum.update(&plain);
+        Ok(self.reader.push(&plain, take)?)
+    }
+
+    fn finish(mut self, sum: &str, take: &mut Taker<'_>) -> Result<u64, BillError> {
+        self.decoder.try_finish().map_err(|_| BillError::Damaged)?;
+        self.drain(take)?;
+        let Self { sum: seen, reader, .. } = self;
+        if !hex::encode(seen.finish()).eq_ignore_ascii_case(sum) {
+            return Err(BillError::Damaged);
+        }
+        Ok(reader.finish(take)?)
+    }
+}

@@ -1,0 +1,7 @@
+//! Money: the ledger and orders on every kind of database, with a platform that does as it is told.
+
+mod kit;
+mod ledger;
+mod orders;
+mod reconciliation;
+mod refunds;
