@@ -129,7 +129,7 @@ fn foreign_native(route: &RouteInfo) -> Option<StatusCode> {
         | ("GET", "/node_replacements" | "/internal/logs" | "/internal/logs/raw" | "/v2/userdata")
         | ("PATCH", "/internal/logs/subscribe")
         | ("GET", "/settings" | "/settings/{id}" | "/jobs")
-        | ("POST", "/userdata/{file}" | "/userdata/{file}/move/{dest}") => StatusCode::OK,
+        | ("POST", "/userdata/{file}") => StatusCode::OK,
         ("POST", "/prompt" | "/upload/image" | "/upload/mask" | "/settings" | "/settings/{id}")
         | ("POST", "/jobs/cancel")
         | ("GET", "/ws" | "/userdata") => StatusCode::BAD_REQUEST,
@@ -137,7 +137,7 @@ fn foreign_native(route: &RouteInfo) -> Option<StatusCode> {
             "GET",
             "/models/{folder}" | "/experiment/models/{folder}" | "/view" | "/userdata/{file}" | "/jobs/{id}",
         )
-        | ("POST", "/jobs/{id}/cancel")
+        | ("POST", "/jobs/{id}/cancel" | "/userdata/{file}/move/{dest}")
         | ("DELETE", "/userdata/{file}") => StatusCode::NOT_FOUND,
         _ => return None,
     };
@@ -175,7 +175,14 @@ impl Ours {
             .replace("{id}", id)
             .replace("{hash}", &self.hash)
             .replace("{name}", "none")
-            .replace("{file}", if route.method == Method::POST { "kept.json" } else { "none.json" })
+            .replace(
+                "{file}",
+                if route.path.ends_with("}/move/{dest}") || route.method != Method::POST {
+                    "none.json"
+                } else {
+                    "kept.json"
+                },
+            )
             .replace("{version}", "1")
     }
 }
