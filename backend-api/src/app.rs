@@ -14,7 +14,22 @@ use crate::config::Config;
 use crate::db::Database;
 use crate::gateway_client::GatewayClient;
 use crate::http;
+use crate::identity::{self, Identity, Partner};
+use crate::metrics::Metrics;
+use crate::wechat::Platform;
 use crate::works::Works;
+
+/// Who people are; `None` when no secret is configured.
+fn identity(config: &Config, database: &Database) -> anyhow::Result<Option<Identity>> {
+    let platform = config.wechat.platform.clone().map(Platform::new).transpose();
+    let services = identity::Services {
+        database: database.clone(),
+        wechat: platform.context("cannot build the client of WeChat")?,
+        appid: config.wechat.app_id.clone(),
+        parts: Vec::new(), // each part that holds something of people adds itself here
+    };
+    Ok(Identity::new(&config.identity, services))
+}
 
 /// A running backend-api.
 pub struct App {
@@ -36,12 +51,23 @@ impl App {
             .await
             .with_context(|| format!("cannot open the database {}", config.database.place))?;
         let gateway = GatewayClient::new(&config.gateway).context("cannot build the gateway client")?;
-        if config.service_token.is_none() {
-            warn!("no service token is configured, so the works routes are not served");
+        let identity = identity(&config, &database)?;
+        if identity.is_none() {
+            warn!("no identity secret is configured, so nobody can log in");
         }
+        let trusted_appid = config.wechat.app_id.filter(|_| config.identity.trust_wx_headers);
+        let machines = &config.machines;
+        let token = |token: &Option<_>| token.as_ref().map(http::ServiceToken::new);
         let router = http::router(http::Services {
+            serving: config.serving,
             works: Arc::new(Works::new(database.clone(), gateway)),
-            service_token: config.service_token.as_ref().map(http::ServiceToken::new),
+            identity,
+            trusted_appid,
+            partner: machines.partner.as_ref().map(|(id, secret)| Partner::new(id, secret)),
+            service_token: token(&machines.service_token),
+            trigger_token: token(&machines.trigger_token),
+            metrics_token: token(&machines.metrics_token),
+            metrics: Metrics::new(database.retries()),
             options: config.http,
         });
 
@@ -51,7 +77,8 @@ impl App {
         let address = listener.local_addr().context("the listener has no address")?;
         let (close_door, closed) = oneshot::channel::<()>();
         let server = tokio::spawn(async move {
-            axum::serve(listener, router)
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            axum::serve(listener, service)
                 .with_graceful_shutdown(async move {
                     let _ = closed.await; // a dropped sender closes the door too
                 })
