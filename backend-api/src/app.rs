@@ -14,13 +14,57 @@ use crate::config::Config;
 use crate::db::Database;
 use crate::gateway_client::GatewayClient;
 use crate::http;
+use crate::identity::{self, Identity, Partner};
+use crate::metrics::Metrics;
+use crate::money::{self, Money};
+use crate::wechat::Platform;
+use crate::wechat::events::Push;
 use crate::works::Works;
+
+/// Who people are; `None` when no secret is configured.
+fn identity(
+    config: &Config,
+    database: &Database,
+    wechat: Option<Platform>,
+    money: &Money,
+) -> Option<Identity> {
+    let services = identity::Services {
+        database: database.clone(),
+        wechat,
+        appid: config.wechat.app_id.clone(),
+        // each part that holds something of people adds itself here
+        parts: vec![Arc::new(money.orders.clone())],
+    };
+    Identity::new(&config.identity, services)
+}
+
+/// What is sold, who pays, and the books.
+fn money(
+    config: &Config,
+    database: &Database,
+    wechat: Option<&Platform>,
+    metrics: &Metrics,
+) -> anyhow::Result<Money> {
+    let families = money::Metrics::new();
+    families.register(metrics);
+    Money::new(&config.money, database.clone(), wechat, families).context("cannot set up payments")
+}
+
+/// How pushed events are signed.
+fn push(config: &Config) -> anyhow::Result<Option<Push>> {
+    let Some((settings, app_id)) = config.wechat.push.as_ref().zip(config.wechat.app_id.as_ref()) else {
+        return Ok(None);
+    };
+    let push = Push::new(app_id, settings.token.clone(), settings.key.as_ref());
+    push.map(Some).context("wechat.push_key cannot be used")
+}
 
 /// A running backend-api.
 pub struct App {
     address: SocketAddr,
     close_door: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
+    background: Option<JoinHandle<()>>,
     drain_timeout: Duration,
     database: Database,
 }
@@ -36,12 +80,32 @@ impl App {
             .await
             .with_context(|| format!("cannot open the database {}", config.database.place))?;
         let gateway = GatewayClient::new(&config.gateway).context("cannot build the gateway client")?;
-        if config.service_token.is_none() {
-            warn!("no service token is configured, so the works routes are not served");
+        let metrics = Metrics::new(database.retries());
+        let wechat = config.wechat.platform.clone().map(Platform::new).transpose();
+        let wechat = wechat.context("cannot build the client of WeChat")?;
+        let money = money(&config, &database, wechat.as_ref(), &metrics)?;
+        let push = push(&config)?;
+        let identity = identity(&config, &database, wechat, &money);
+        if identity.is_none() {
+            warn!("no identity secret is configured, so nobody can log in");
         }
+        let background =
+            config.money.chores_every.map(|pause| tokio::spawn(money.chores.clone().run_every(pause)));
+        let trusted_appid = config.wechat.app_id.filter(|_| config.identity.trust_wx_headers);
+        let machines = &config.machines;
+        let token = |token: &Option<_>| token.as_ref().map(http::ServiceToken::new);
         let router = http::router(http::Services {
+            serving: config.serving,
             works: Arc::new(Works::new(database.clone(), gateway)),
-            service_token: config.service_token.as_ref().map(http::ServiceToken::new),
+            identity,
+            trusted_appid,
+            partner: machines.partner.as_ref().map(|(id, secret)| Partner::new(id, secret)),
+            service_token: token(&machines.service_token),
+            trigger_token: token(&machines.trigger_token),
+            metrics_token: token(&machines.metrics_token),
+            money,
+            push,
+            metrics,
             options: config.http,
         });
 
@@ -51,14 +115,15 @@ impl App {
         let address = listener.local_addr().context("the listener has no address")?;
         let (close_door, closed) = oneshot::channel::<()>();
         let server = tokio::spawn(async move {
-            axum::serve(listener, router)
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            axum::serve(listener, service)
                 .with_graceful_shutdown(async move {
                     let _ = closed.await; // a dropped sender closes the door too
                 })
                 .await
         });
         info!(%address, "listening");
-        Ok(Self { address, close_door, server, drain_timeout: config.drain_timeout, database })
+        Ok(Self { address, close_door, server, background, drain_timeout: config.drain_timeout, database })
     }
 
     /// The address it serves on, with the real port when 0 was asked for.
@@ -73,7 +138,10 @@ impl App {
     /// # Errors
     /// When the server had failed or the database does not close cleanly.
     pub async fn drain(self) -> anyhow::Result<()> {
-        let Self { close_door, mut server, drain_timeout, database, .. } = self;
+        let Self { close_door, mut server, background, drain_timeout, database, .. } = self;
+        if let Some(background) = background {
+            background.abort(); // whatever step that cuts off is found again
+        }
         let _ = close_door.send(()); // a server that already ended has no receiver
         let served = match tokio::time::timeout(drain_timeout, &mut server).await {
             Ok(joined) => joined.context("the server task died")?.context("the server failed"),

@@ -1,7 +1,7 @@
-//! Darkroom's business side: it knows people and their works, and asks the gateway for pictures.
+//! Darkroom's business side: it knows people, takes money and asks the gateway for pictures (`docs/BACKEND.md`).
 //!
-//! This first form records generation requests ("works") durably, hands each to the gateway's private face `/v1`
-//! exactly once, and follows it to its end. Login, money and publishing grow on the same shape (DESIGN §10).
+//! The first form of generation ("works") records a request durably, hands it to the gateway's private face `/v1` exactly
+//! once, and follows it to its end.
 //!
 //! What holds here:
 //! - A work is committed before the gateway hears of it, and its idempotency key derives from its id, so a lost reply or
@@ -19,8 +19,11 @@ pub mod domain;
 pub mod error_chain;
 pub mod gateway_client;
 pub mod http;
+pub mod identity;
+pub mod metrics;
 pub mod money;
 pub mod shutdown;
 pub mod telemetry;
+pub mod trace;
 pub mod wechat;
 pub mod works;

@@ -24,7 +24,12 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serves until SIGTERM or Ctrl-C, then drains.
-    Serve,
+    Serve {
+        /// As what: `app` (what the mini program calls; public access off), `callbacks` (what machines call; public), or
+        /// `single` (both; the default). Goes before the settings.
+        #[arg(long)]
+        role: Option<String>,
+    },
     /// Works on the settings themselves.
     Config {
         #[command(subcommand)]
@@ -53,9 +58,13 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
     install_tls_provider()?;
-    let config = config::load(cli.config.as_deref())?;
+    let role = match &cli.command {
+        Command::Serve { role } => role.as_deref(),
+        Command::Config { .. } => None,
+    };
+    let config = config::load(cli.config.as_deref(), role)?;
     match cli.command {
-        Command::Serve => serve(config).await,
+        Command::Serve { .. } => serve(config).await,
         Command::Config { command: ConfigCommand::Check } => {
             println!("configuration is valid");
             Ok(())

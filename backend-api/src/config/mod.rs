@@ -5,17 +5,25 @@
 mod database;
 mod gateway;
 mod http;
+mod identity;
 mod log;
+mod machines;
+mod money;
 mod parse;
+mod pay;
+mod shop;
 mod source;
+mod wechat;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::SecretString;
+pub use machines::Machines;
+pub use wechat::Wechat;
 
+use crate::http::Serving;
 use crate::{db, gateway_client, telemetry};
 use source::Source;
 
@@ -24,8 +32,10 @@ use source::Source;
 pub struct Config {
     /// Where to serve.
     pub listen: SocketAddr,
-    /// Bearer token of the internal routes; without it they are not served.
-    pub service_token: Option<SecretString>,
+    /// As what this process serves.
+    pub serving: Serving,
+    /// Who may use the doors for machines.
+    pub machines: Machines,
     /// How long open requests may take after a stop signal.
     pub drain_timeout: Duration,
     /// Where works are kept.
@@ -34,6 +44,12 @@ pub struct Config {
     pub gateway: gateway_client::Options,
     /// Bounds of requests to us.
     pub http: crate::http::Options,
+    /// Tokens, and what is sealed.
+    pub identity: crate::identity::Options,
+    /// Our mini program.
+    pub wechat: Wechat,
+    /// What is sold, and who collects the money.
+    pub money: crate::money::Settings,
     /// What to log and how.
     pub log: telemetry::Options,
 }
@@ -78,17 +94,21 @@ impl fmt::Display for Problems {
     }
 }
 
-/// Settings of this process: the file, if one is named, and the environment.
+/// Settings of this process: the file, if one is named, and the environment. `role` goes before both.
 ///
 /// # Errors
 /// When the file cannot be read, or with all problems of file and environment.
-pub fn load(file: Option<&Path>) -> Result<Config, Error> {
+pub fn load(file: Option<&Path>, role: Option<&str>) -> Result<Config, Error> {
     let text = match file.filter(|path| !path.as_os_str().is_empty()) {
         Some(path) => std::fs::read_to_string(path)
             .map_err(|source| Error::Unreadable { path: path.to_owned(), source })?,
         None => String::new(),
     };
-    Config::resolve(&text, &|name| std::env::var(name).ok())
+    let env = |name: &str| match role {
+        Some(role) if name == "BACKEND_ROLE" => Some(role.to_owned()),
+        _ => std::env::var(name).ok(),
+    };
+    Config::resolve(&text, &env)
 }
 
 impl Config {
@@ -109,15 +129,25 @@ impl Config {
     fn read(source: &mut Source<'_>) -> Self {
         let listen = source.get("listen", "BACKEND_LISTEN", parse::address);
         let data_dir = source.get("data_dir", "BACKEND_DATA_DIR", parse::path);
+        let serving = source.get("role", "BACKEND_ROLE", parse::serving).unwrap_or(Serving::Single);
+        let http = http::read(source);
+        let wechat = wechat::read(source);
         let config = Self {
             listen: listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8191))),
-            service_token: source.get("service_token", "BACKEND_SERVICE_TOKEN", parse::service_token),
+            serving,
+            machines: machines::read(source),
             drain_timeout: source.get("drain_seconds", "", parse::seconds).unwrap_or(Duration::from_secs(10)),
             database: database::read(source, &data_dir.unwrap_or_else(|| PathBuf::from("./data"))),
             gateway: gateway::read(source),
-            http: http::read(source),
+            identity: identity::read(source, serving, http.public_access),
+            http,
+            money: money::read(source, &wechat),
+            wechat,
             log: log::read(source),
         };
+        if config.identity.trust_wx_headers && config.wechat.app_id.is_none() {
+            source.problem("wechat.app_id", "is needed to trust the headers of its mini program");
+        }
         // After a repeated submission or the last poll, one more call to the gateway may be under way.
         let slowest_read =
             (config.http.max_wait + config.gateway.request_timeout).max(config.gateway.request_timeout * 2);

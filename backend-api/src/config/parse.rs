@@ -8,6 +8,7 @@ use reqwest::Url;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
+use crate::http::Serving;
 use crate::telemetry::Format;
 
 /// Shorter tokens can be guessed.
@@ -46,6 +47,23 @@ pub(super) fn secret(text: &str) -> Result<SecretString, String> {
     Ok(SecretString::from(text.to_owned()))
 }
 
+pub(super) fn days(text: &str) -> Result<Duration, String> {
+    whole_number(text, 1, 3_650).map(|days| Duration::from_secs(days * 86_400))
+}
+
+pub(super) fn large_count(text: &str) -> Result<u64, String> {
+    whole_number(text, 1, 10_000_000)
+}
+
+pub(super) fn serving(text: &str) -> Result<Serving, String> {
+    match text {
+        "single" => Ok(Serving::Single),
+        "app" => Ok(Serving::App),
+        "callbacks" => Ok(Serving::Callbacks),
+        _ => Err("single, app or callbacks is expected".to_owned()),
+    }
+}
+
 pub(super) fn count(text: &str) -> Result<u32, String> {
     let count = whole_number(text, 1, 1_000)?;
     u32::try_from(count).map_err(|_| "too large".to_owned())
@@ -60,7 +78,7 @@ pub(super) fn http_url(text: &str) -> Result<Url, String> {
             Err("a URL without query is expected".to_owned())
         }
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            Err("credentials belong into gateway.key, not into the URL".to_owned())
+            Err("credentials do not belong into this URL: they have settings of their own".to_owned())
         }
         Ok(url) => Ok(url),
         Err(error) => Err(format!("not a URL: {error}")),

@@ -149,8 +149,8 @@ impl Told {
             source.problem("pay.public_key", "key and pay.public_key_id belong together");
         }
         let public = self.public_key_id.as_ref().zip(self.public_key.as_ref());
-        let public =
-            public.map(|(id, pem)| PlatformKey::Public { id: id.clone(), pem: pem.expose_secret().to_owned() });
+        let public = public
+            .map(|(id, pem)| PlatformKey::Public { id: id.clone(), pem: pem.expose_secret().to_owned() });
         let certificate = self.certificate.as_ref();
         let certificate =
             certificate.map(|pem| PlatformKey::Certificate { pem: pem.expose_secret().to_owned() });

@@ -31,9 +31,10 @@ fn item(source: &mut Source<'_>, name: &str, mut table: Table) -> Option<Item> {
     if id.is_none() {
         wrong("", "1 to 64 of a-z A-Z 0-9 _ - are expected for the name of an item");
     }
-    let title = title.as_ref().and_then(Value::as_str).filter(|title| {
-        !title.trim().is_empty() && title.chars().count() <= TITLE_MAX
-    });
+    let title = title
+        .as_ref()
+        .and_then(Value::as_str)
+        .filter(|title| !title.trim().is_empty() && title.chars().count() <= TITLE_MAX);
     if title.is_none() {
         wrong(".title", "1 to 127 characters are expected");
     }

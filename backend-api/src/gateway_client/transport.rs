@@ -8,6 +8,7 @@ use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
 use super::{Options, Refusal, TransportError};
+use crate::trace::{self, Trace};
 
 /// A gateway that wishes for more is asked again after this.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
@@ -61,7 +62,11 @@ impl Transport {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path); // Err only for URLs such as `data:`, which the configuration refuses
         }
-        self.client.request(method, url)
+        let request = self.client.request(method, url);
+        match Trace::current() {
+            Some(trace) => request.header(trace::HEADER, trace.header()),
+            None => request,
+        }
     }
 
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Reply, TransportError> {

@@ -7,15 +7,17 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use tracing::error;
+use tracing::{error, warn};
 
+use super::codes::{self, Code};
 use crate::db;
 use crate::error_chain::chain;
+use crate::identity::{ExchangeError, IdentityError, LeaveError, SignatureError};
 use crate::works::CreateError;
 
 /// What kind of failure it is; decides the status and nothing else does.
@@ -25,10 +27,16 @@ pub enum ErrorKind {
     Invalid,
     /// No valid proof of who asks.
     Unauthorized,
+    /// It has to be paid for first.
+    PaymentRequired,
+    /// Known, and not allowed to.
+    Forbidden,
     /// No such thing.
     NotFound,
     /// The path is known, the method is not.
     MethodNotAllowed,
+    /// Things are not as the request takes them to be.
+    Conflict,
     /// The body is over the bound.
     TooLarge,
     /// The body is not JSON by its own account.
@@ -39,9 +47,9 @@ pub enum ErrorKind {
     Busy,
     /// Our own bug.
     Internal,
-    /// The gateway's or our operator's fault.
-    Gateway,
-    /// The database is away.
+    /// The fault of the gateway, of WeChat, or of our operator towards them.
+    Upstream,
+    /// The database, WeChat or a part that is not set up does not serve.
     Unavailable,
     /// Took too long.
     Timeout,
@@ -53,14 +61,17 @@ impl ErrorKind {
         match self {
             Self::Invalid => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::PaymentRequired => StatusCode::PAYMENT_REQUIRED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Refused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Gateway => StatusCode::BAD_GATEWAY,
+            Self::Upstream => StatusCode::BAD_GATEWAY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -77,13 +88,14 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// A failure with its stable code and a message safe to show.
-    pub fn new(
-        kind: ErrorKind,
-        code: impl Into<Cow<'static, str>>,
-        message: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self { kind, code: code.into(), message: message.into(), retry_after: None }
+    /// A failure with its code and a message safe to show.
+    pub fn of(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind: code.kind, code: code.text.into(), message: message.into(), retry_after: None }
+    }
+
+    /// A refusal of the gateway, in its own words: its codes are `docs/ERRORS.md`'s as well.
+    pub fn of_gateway(code: String, message: String) -> Self {
+        Self { kind: ErrorKind::Refused, code: code.into(), message: message.into(), retry_after: None }
     }
 
     /// The same, telling when to come back.
@@ -110,13 +122,13 @@ impl IntoResponse for ApiError {
 impl From<CreateError> for ApiError {
     fn from(cause: CreateError) -> Self {
         match cause {
-            CreateError::Refused(refusal) => Self::new(ErrorKind::Refused, refusal.code, refusal.message),
+            CreateError::Refused(refusal) => Self::of_gateway(refusal.code, refusal.message),
             CreateError::Busy { retry_after } => {
-                Self::new(ErrorKind::Busy, "queue_full", "no room for more work now").retry_after(retry_after)
+                Self::of(codes::QUEUE_FULL, "no room for more work now").retry_after(retry_after)
             }
             CreateError::GatewayKey => {
                 error!("gateway does not accept our key");
-                Self::new(ErrorKind::Gateway, "gateway_unauthorized", "pictures cannot be made now")
+                Self::of(codes::GATEWAY_UNAUTHORIZED, "pictures cannot be made now")
             }
             CreateError::Database(cause) => cause.into(),
         }
@@ -127,46 +139,131 @@ impl From<db::Error> for ApiError {
     fn from(cause: db::Error) -> Self {
         error!(error = %chain(&cause), "database call failed");
         match cause {
-            db::Error::Corrupt { .. } | db::Error::Duplicate(_) => {
-                Self::new(ErrorKind::Internal, "internal", "something broke on our side")
-            }
-            _ => Self::new(ErrorKind::Unavailable, "unavailable", "the database does not serve now")
+            db::Error::Corrupt { .. } | db::Error::Duplicate(_) => internal(),
+            _ => Self::of(codes::UNAVAILABLE, "the database does not serve now")
                 .retry_after(Duration::from_secs(1)),
+        }
+    }
+}
+
+impl From<IdentityError> for ApiError {
+    fn from(cause: IdentityError) -> Self {
+        match cause {
+            IdentityError::NoWechat => {
+                Self::of(codes::WECHAT_NOT_CONFIGURED, "there is no mini program here")
+            }
+            IdentityError::Exchange(cause) => cause.into(),
+            IdentityError::NotGood => unauthorized(),
+            IdentityError::Reused => {
+                Self::of(codes::REFRESH_REUSED, "this token was used before: log in again")
+            }
+            IdentityError::LoginAgain => Self::of(codes::LOGIN_AGAIN, "log in at WeChat again, then repeat"),
+            IdentityError::Unknown => Self::of(codes::NOT_FOUND, "there is no such person"),
+            IdentityError::Sealed(cause) => {
+                error!(error = %chain(&cause), "personal data cannot be read");
+                internal()
+            }
+            IdentityError::Database(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<ExchangeError> for ApiError {
+    /// FACTS 1.12.
+    fn from(cause: ExchangeError) -> Self {
+        match cause {
+            ExchangeError::CodeRefused => {
+                Self::of(codes::CODE_REFUSED, "this code does not count: get a new one")
+            }
+            ExchangeError::TooFrequent => {
+                Self::of(codes::TOO_MANY_LOGINS, "too many logins").retry_after(Duration::from_secs(60))
+            }
+            ExchangeError::Blocked => {
+                Self::of(codes::LOGIN_BLOCKED, "WeChat does not let this account log in")
+            }
+            ExchangeError::Misconfigured(_) => {
+                error!(error = %chain(&cause), "wechat does not accept our app");
+                Self::of(codes::WECHAT_MISCONFIGURED, "logins are not set up rightly")
+            }
+            ExchangeError::Unavailable(_) => {
+                warn!(error = %chain(&cause), "wechat does not answer");
+                Self::of(codes::WECHAT_UNAVAILABLE, "WeChat does not answer: repeat with a new code")
+                    .retry_after(Duration::from_secs(1))
+            }
+        }
+    }
+}
+
+impl From<LeaveError> for ApiError {
+    fn from(cause: LeaveError) -> Self {
+        match cause {
+            LeaveError::Unknown => Self::of(codes::NOT_FOUND, "there is no such person"),
+            LeaveError::NotNow(reason) => Self::of(codes::LEAVE_NOT_NOW, reason.message),
+            LeaveError::Database(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<SignatureError> for ApiError {
+    fn from(cause: SignatureError) -> Self {
+        match cause {
+            SignatureError::Wrong => unauthorized(),
+            SignatureError::Stale => {
+                Self::of(codes::SIGNATURE_STALE, "signed more than five minutes from now")
+            }
         }
     }
 }
 
 impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> Self {
-        let (kind, code) = match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => (ErrorKind::TooLarge, "too_large"),
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => (ErrorKind::UnsupportedMedia, "unsupported_media_type"),
-            _ => (ErrorKind::Invalid, "invalid_request"),
+        let code = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => codes::TOO_LARGE,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => codes::UNSUPPORTED_MEDIA_TYPE,
+            _ => codes::INVALID_REQUEST,
         };
-        Self::new(kind, code, rejection.body_text())
+        Self::of(code, rejection.body_text())
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> Self {
+        let code = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => codes::TOO_LARGE,
+            _ => codes::INVALID_REQUEST,
+        };
+        Self::of(code, rejection.body_text())
     }
 }
 
 impl From<PathRejection> for ApiError {
     fn from(_: PathRejection) -> Self {
-        Self::new(ErrorKind::NotFound, "not_found", "there is no such thing")
+        Self::of(codes::NOT_FOUND, "there is no such thing")
     }
 }
 
 impl From<QueryRejection> for ApiError {
     fn from(rejection: QueryRejection) -> Self {
-        Self::new(ErrorKind::Invalid, "invalid_request", rejection.body_text())
+        Self::of(codes::INVALID_REQUEST, rejection.body_text())
     }
+}
+
+pub(super) fn unauthorized() -> ApiError {
+    ApiError::of(codes::UNAUTHORIZED, "valid credentials are needed")
+}
+
+pub(super) fn internal() -> ApiError {
+    ApiError::of(codes::INTERNAL, "something broke on our side")
 }
 
 /// Answers a path that has no endpoint.
 pub(super) async fn unknown_route() -> ApiError {
-    ApiError::new(ErrorKind::NotFound, "not_found", "there is no such route")
+    ApiError::of(codes::NOT_FOUND, "there is no such route")
 }
 
 /// Answers a known path with another method.
 pub(super) async fn unknown_method() -> ApiError {
-    ApiError::new(ErrorKind::MethodNotAllowed, "method_not_allowed", "this route has other methods")
+    ApiError::of(codes::METHOD_NOT_ALLOWED, "this route has other methods")
 }
 
 /// Answers a request whose handler panicked.
@@ -174,5 +271,5 @@ pub(super) fn after_panic(panic: Box<dyn Any + Send>) -> Response {
     let words =
         panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     error!(panic = words.unwrap_or("not text"), "handler panicked");
-    ApiError::new(ErrorKind::Internal, "internal", "something broke on our side").into_response()
+    internal().into_response()
 }

@@ -1,35 +1,57 @@
-//! The HTTP face: a table of endpoints, the layers round it, and who may pass which door.
+//! The HTTP face: a table of doors, a guard in each, and the layers round them.
 
 mod auth;
+mod bridge;
+mod caller;
+pub mod codes;
+mod credits;
+mod doors;
 mod error;
+mod events;
+mod guard;
+mod limits;
+mod me;
+mod money_errors;
+mod observe;
+mod openapi;
 mod ops;
+mod orders;
+mod pay_callbacks;
+mod token;
+mod treasury;
 mod works;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::handler::Handler;
-use axum::http::{HeaderName, Method};
+use axum::http::HeaderName;
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{self, MethodRouter};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
-use tower_http::trace::TraceLayer;
-use tracing::{Span, info_span};
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 
-pub use auth::ServiceToken;
+pub use caller::{Caller, SeenThrough};
+pub use doors::{Access, Door, Endpoint, Rate, Serving, Side};
 pub use error::{ApiError, ErrorKind};
+pub use limits::RateOptions;
+pub use token::ServiceToken;
 
+use crate::identity::{Identity, Partner};
+use crate::metrics::Metrics;
+use crate::money::{Chores, Money};
+use crate::wechat::events::Push;
 use crate::works::Works;
+use doors::Table;
+use limits::Limits;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Bounds of a request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// The largest body that is read.
     pub max_body_bytes: usize,
@@ -37,94 +59,137 @@ pub struct Options {
     pub request_timeout: Duration,
     /// The longest that `GET /works/{id}?wait_seconds=` waits.
     pub max_wait: Duration,
+    /// Whether strangers can connect: what the platform's public access is set to.
+    pub public_access: bool,
+    /// The header in which a proxy that we trust tells the caller's address; none: whoever connects is the caller.
+    pub client_address_header: Option<HeaderName>,
+    /// How often one caller may.
+    pub rates: RateOptions,
 }
 
-/// What the handlers need.
+/// What the handlers need. What is `None` is not served, or answers that it is not set up.
 pub struct Services {
+    /// As what this process serves.
+    pub serving: Serving,
     /// The works of all users.
     pub works: Arc<Works>,
-    /// Opens the doors marked [`Access::Service`]; without it they are not served.
+    /// Who people are.
+    pub identity: Option<Identity>,
+    /// The mini program whose people WeChat's headers tell, where they are trusted.
+    pub trusted_appid: Option<String>,
+    /// The existing user system.
+    pub partner: Option<Partner>,
+    /// What is sold, who pays, and the books.
+    pub money: Money,
+    /// How pushed events are signed; `None`: they are taken on WeChat's own way only.
+    pub push: Option<Push>,
+    /// Opens the doors marked [`Access::Service`].
     pub service_token: Option<ServiceToken>,
+    /// Opens the doors marked [`Access::Trigger`].
+    pub trigger_token: Option<ServiceToken>,
+    /// Opens the doors marked [`Access::Metrics`].
+    pub metrics_token: Option<ServiceToken>,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Bounds.
     pub options: Options,
 }
 
-/// Who may use an endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Everybody who can connect.
-    Open,
-    /// Bearers of the service token.
-    Service,
-}
-
-/// One door: what is not in [`endpoints`] is not served.
-pub struct Endpoint {
-    /// Its method.
-    pub method: Method,
-    /// Its path, with `{parameters}`.
-    pub path: &'static str,
-    /// Who may use it.
-    pub access: Access,
-    handler: MethodRouter<AppState>,
-}
-
-/// What every handler gets.
+/// What every handler gets. Cheap to clone.
 #[derive(Clone)]
-struct AppState {
-    works: Arc<Works>,
-    max_wait: Duration,
+struct AppState(Arc<Shared>);
+
+struct Shared {
+    services: Services,
+    limits: Limits,
+    document: String,
 }
 
-/// Every door there is.
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Deref for Shared {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.services
+    }
+}
+
+impl AppState {
+    /// Who people are.
+    fn identity(&self) -> Result<&Identity, ApiError> {
+        let missing = || ApiError::of(codes::IDENTITY_NOT_CONFIGURED, "logins are not set up here");
+        self.identity.as_ref().ok_or_else(missing)
+    }
+
+    /// Whether anybody could ever pass such a door.
+    fn knows(&self, access: Access) -> bool {
+        match access {
+            Access::Open | Access::Signed | Access::User | Access::Admin => true,
+            Access::Partner => self.partner.is_some(),
+            Access::Service => self.service_token.is_some(),
+            Access::Trigger => self.trigger_token.is_some(),
+            Access::Metrics => self.metrics_token.is_some(),
+        }
+    }
+}
+
+/// Every door there is, one line a part.
+fn table() -> Table {
+    let mut table = Table::default();
+    ops::doors(&mut table);
+    auth::doors(&mut table);
+    me::doors(&mut table);
+    bridge::doors(&mut table);
+    orders::doors(&mut table);
+    credits::doors(&mut table);
+    pay_callbacks::doors(&mut table);
+    events::doors(&mut table);
+    treasury::doors(&mut table);
+    works::doors(&mut table);
+    table
+}
+
+/// Every door there is, whatever is configured.
 pub fn endpoints() -> Vec<Endpoint> {
-    use Access::{Open, Service};
-    vec![
-        get("/livez", Open, ops::livez),
-        get("/readyz", Open, ops::readyz),
-        post("/works", Service, works::create),
-        get("/works/{id}", Service, works::read),
-    ]
+    table().endpoints()
 }
 
-/// The whole face, ready to be served.
+/// The whole face, ready to be served with the addresses of who connects.
 pub fn router(services: Services) -> Router {
-    let Services { works, service_token, options } = services;
-    let state = AppState { works, max_wait: options.max_wait };
-    let open = routes(Access::Open);
-    let doors = match service_token {
-        Some(token) => open
-            .merge(routes(Access::Service).route_layer(middleware::from_fn_with_state(token, auth::require))),
-        None => open,
-    };
-    doors
+    let table = table();
+    let limits = Limits::new(&services.options.rates);
+    let state = AppState(Arc::new(Shared { services, limits, document: table.document() }));
+    let (metrics, options) = (state.metrics.clone(), state.options.clone());
+    let chores = state.money.chores.clone();
+    table
+        .router(&state)
         .fallback(error::unknown_route)
         .method_not_allowed_fallback(error::unknown_method)
         .with_state(state)
         .layer(
             ServiceBuilder::new()
                 .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
-                .layer(TraceLayer::new_for_http().make_span_with(span))
+                .layer(middleware::from_fn_with_state(metrics, observe::observe))
                 .layer(PropagateRequestIdLayer::new(REQUEST_ID))
                 .layer(CatchPanicLayer::custom(error::after_panic))
                 .layer(middleware::from_fn_with_state(options.request_timeout, limit_time))
+                .layer(middleware::from_fn_with_state(chores, nudge))
                 .layer(DefaultBodyLimit::max(options.max_body_bytes)),
         )
 }
 
-fn routes(access: Access) -> Router<AppState> {
-    endpoints()
-        .into_iter()
-        .filter(|endpoint| endpoint.access == access)
-        .fold(Router::new(), |router, endpoint| router.route(endpoint.path, endpoint.handler))
-}
-
-fn get<H: Handler<T, AppState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Endpoint {
-    Endpoint { method: Method::GET, path, access, handler: routing::get(handler) }
-}
-
-fn post<H: Handler<T, AppState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Endpoint {
-    Endpoint { method: Method::POST, path, access, handler: routing::post(handler) }
+/// Where a process has time only while it answers, requests are what carries background work on.
+async fn nudge(State(chores): State<Chores>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    chores.nudge();
+    response
 }
 
 async fn limit_time(
@@ -134,11 +199,5 @@ async fn limit_time(
 ) -> Result<Response, ApiError> {
     tokio::time::timeout(limit, next.run(request))
         .await
-        .map_err(|_| ApiError::new(ErrorKind::Timeout, "timeout", "the request took too long"))
-}
-
-/// Path only: a query may one day carry something secret.
-fn span(request: &Request) -> Span {
-    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
-    info_span!("request", method = %request.method(), path = request.uri().path(), id)
+        .map_err(|_| ApiError::of(codes::TIMEOUT, "the request took too long"))
 }

@@ -3,39 +3,78 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use serde::Serialize;
 use tracing::warn;
 
+use utoipa::ToSchema;
+use utoipa_axum::routes;
+
 use super::AppState;
+use super::doors::{Access, Door, Side, Table};
+use super::openapi;
 use crate::error_chain::chain;
 use crate::gateway_client::Readiness;
 
+pub(super) fn doors(table: &mut Table) {
+    table.add(Door::open(), routes!(livez));
+    table.add(Door::open(), routes!(healthz));
+    table.add(Door::open(), routes!(root));
+    table.add(Door::open(), routes!(readyz));
+    table.add(Door::open(), routes!(openapi::serve));
+    table.add(Door { side: Side::Both, ..Door::machine(Access::Metrics) }, routes!(metrics));
+}
+
 /// The process runs.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Live {
     status: &'static str,
 }
 
 /// `status` is `ready`, `degraded` (works are recorded, but not submitted now) or `unready`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Ready {
     status: &'static str,
     checks: Checks,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Checks {
     database: &'static str,
     gateway: &'static str,
 }
 
-/// `GET /livez`: 200 as long as the process answers at all; touches nothing else.
-pub(super) async fn livez() -> Json<Live> {
+/// Whether the process answers at all; touches nothing else.
+#[utoipa::path(get, path = "/livez", tag = "operations", responses((status = 200, description = "It does.", body = Live)))]
+async fn livez() -> Json<Live> {
     Json(Live { status: "ok" })
 }
 
-/// `GET /readyz`: 503 when no work could be recorded; a gateway that is away only degrades us.
-pub(super) async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Ready>) {
+/// The same, under the name that platforms guess.
+#[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, description = "It does.", body = Live)))]
+async fn healthz() -> Json<Live> {
+    Json(Live { status: "ok" })
+}
+
+/// The same, for platforms that ask nothing in particular.
+#[utoipa::path(get, path = "/", tag = "operations", responses((status = 200, description = "It does.", body = Live)))]
+async fn root() -> Json<Live> {
+    Json(Live { status: "ok" })
+}
+
+/// What is counted, for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "operations", responses(
+    (status = 200, description = "Text format 0.0.4.", content_type = "text/plain", body = String)))]
+async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], state.metrics.text())
+}
+
+/// Whether anything could be recorded; a gateway that is away only degrades us.
+#[utoipa::path(get, path = "/readyz", tag = "operations", responses(
+    (status = 200, description = "Ready, or degraded.", body = Ready),
+    (status = 503, description = "The database does not serve.", body = Ready)))]
+async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Ready>) {
     let (database, gateway) = tokio::join!(state.works.probe_database(), state.works.gateway_readiness());
     if let Err(error) = &database {
         warn!(error = %chain(error), "database is not ready");

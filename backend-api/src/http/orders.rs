@@ -268,10 +268,12 @@ async fn buyer(identity: &Identity, user: UserId, is_virtual: bool) -> Result<Bu
 /// The key that names a wish, if the caller gave one.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| {
-        (1..=KEY_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
-    });
-    let wrong = || ApiError::of(codes::INVALID_REQUEST, "Idempotency-Key: 1 to 128 visible characters are expected");
+    let key = value
+        .to_str()
+        .ok()
+        .filter(|key| (1..=KEY_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()));
+    let wrong =
+        || ApiError::of(codes::INVALID_REQUEST, "Idempotency-Key: 1 to 128 visible characters are expected");
     key.map(Some).ok_or_else(wrong)
 }
 

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
-use uuid::Uuid;
 
 use super::doors::{Access, Door, Rate, Side, Table};
 use super::orders::{idempotency_key, timestamp};

@@ -12,20 +12,32 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{ApiError, AppState, ErrorKind};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::routes;
+
+use super::doors::{Access, Door, Table};
+use super::{ApiError, AppState, codes};
 use crate::domain::{Millis, Output, Work, WorkId, WorkStatus};
 use crate::gateway_client::{Class, SubmitJob};
 
 /// Longest user key, in bytes.
 const USER_KEY_MAX: usize = 128;
 
+pub(super) fn doors(table: &mut Table) {
+    table.add(Door::machine(Access::Service), routes!(create));
+    table.add(Door::machine(Access::Service), routes!(read));
+}
+
 /// Body of `POST /works`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewWork {
     /// ComfyUI graph in API format; judged by the gateway.
+    #[schema(value_type = Object)]
     workflow: Box<RawValue>,
+    /// Service level.
     #[serde(default)]
+    #[schema(value_type = String, example = "normal")]
     class: Class,
     #[serde(default)]
     labels: BTreeMap<String, String>,
@@ -34,7 +46,8 @@ pub(super) struct NewWork {
 }
 
 /// Query of `GET /works/{id}`.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReadWork {
     /// Wait this long for the end; capped by configuration.
@@ -43,15 +56,20 @@ pub(super) struct ReadWork {
 }
 
 /// A work as its caller sees it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct WorkView {
+    #[schema(value_type = uuid::Uuid)]
     id: WorkId,
+    #[schema(value_type = String, example = "queued")]
     status: WorkStatus,
     job_id: Option<String>,
     user_key: Option<String>,
     revision: i64,
+    #[schema(value_type = Option<String>, format = DateTime)]
     created_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
     updated_at: Option<Timestamp>,
+    #[schema(value_type = Vec<Object>)]
     outputs: Vec<Output>,
     error_code: Option<String>,
     /// True when the gateway could not be asked just now; the rest is what we last knew.
@@ -75,8 +93,14 @@ impl WorkView {
     }
 }
 
-/// `POST /works`: 201 when the gateway has it, 202 when that is not known yet.
-pub(super) async fn create(
+/// Records a work and submits it to the gateway.
+#[utoipa::path(post, path = "/works", tag = "works", request_body = NewWork, responses(
+    (status = 201, description = "The gateway has it.", body = WorkView),
+    (status = 202, description = "Whether the gateway has it is not known yet.", body = WorkView),
+    (status = 422, description = "The gateway will never take it; code and message are its own."),
+    (status = 429, description = "`queue_full`: the gateway has no room now."),
+    (status = 502, description = "`gateway_unauthorized`: our key is wrong.")))]
+async fn create(
     State(state): State<AppState>,
     body: Result<Json<NewWork>, JsonRejection>,
 ) -> Result<impl IntoResponse, ApiError> {
@@ -89,22 +113,25 @@ pub(super) async fn create(
     Ok((status, Json(WorkView::of(work, in_doubt))))
 }
 
-/// `GET /works/{id}?wait_seconds=n`: the work, refreshed from the gateway; submits it again if that was in doubt.
-pub(super) async fn read(
+/// The work, refreshed from the gateway; submits it again if that was in doubt.
+#[utoipa::path(get, path = "/works/{id}", tag = "works", params(("id" = uuid::Uuid, Path), ReadWork), responses(
+    (status = 200, description = "The work.", body = WorkView),
+    (status = 404, description = "There is no such work.")))]
+async fn read(
     State(state): State<AppState>,
     id: Result<Path<WorkId>, PathRejection>,
     query: Result<Query<ReadWork>, QueryRejection>,
 ) -> Result<Json<WorkView>, ApiError> {
     let (Path(id), Query(query)) = (id?, query?);
-    let wait = Duration::from_secs(query.wait_seconds.into()).min(state.max_wait);
+    let wait = Duration::from_secs(query.wait_seconds.into()).min(state.options.max_wait);
     match state.works.read(id, wait).await? {
         Some(seen) => Ok(Json(WorkView::of(seen.work, seen.is_stale))),
-        None => Err(ApiError::new(ErrorKind::NotFound, "not_found", "there is no such work")),
+        None => Err(ApiError::of(codes::NOT_FOUND, "there is no such work")),
     }
 }
 
 fn check(new: &NewWork) -> Result<(), ApiError> {
-    let invalid = |message| Err(ApiError::new(ErrorKind::Invalid, "invalid_request", message));
+    let invalid = |message| Err(ApiError::of(codes::INVALID_REQUEST, message));
     if !new.workflow.get().starts_with('{') {
         return invalid("workflow: an object is expected");
     }

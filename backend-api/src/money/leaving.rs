@@ -49,7 +49,8 @@ impl Erasable for Orders {
     ) -> BoxFuture<'a, Result<(), LeaveError>> {
         Box::pin(async move {
             if rows::has_unfinished_orders(transaction, user).await? {
-                let message = "an order or refund of yours is under way: cancel it, or come back when it has ended";
+                let message =
+                    "an order or refund of yours is under way: cancel it, or come back when it has ended";
                 return Err(LeaveError::NotNow(NotNow { message }));
             }
             Ok(rows::forget_payer(transaction, user).await?)

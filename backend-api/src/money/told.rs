@@ -101,7 +101,8 @@ impl Orders {
         let name = ended.order_id.as_deref().ok_or(ToldError::Unknown)?;
         let id = OutTradeNo::order(name).ok_or(ToldError::Unknown)?;
         let order = self.find_any(id).await?;
-        let Some(refund) = self.database.refunds_of(id).await?.into_iter().find(|refund| !refund.state.is_ended())
+        let Some(refund) =
+            self.database.refunds_of(id).await?.into_iter().find(|refund| !refund.state.is_ended())
         else {
             return self.refunded_unasked(&order).await;
         };

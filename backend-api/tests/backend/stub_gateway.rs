@@ -41,6 +41,7 @@ pub struct Submission {
 struct Inner {
     faults: VecDeque<Fault>,
     submissions: Vec<Submission>,
+    traces: Vec<Option<String>>,
     polls: usize,
     first_replies: HashMap<String, (String, Value)>,
     jobs: HashMap<String, Value>,
@@ -93,6 +94,11 @@ impl StubGateway {
         self.inner.lock().unwrap().submissions.clone()
     }
 
+    /// The trace that each submission came with.
+    pub fn traces(&self) -> Vec<Option<String>> {
+        self.inner.lock().unwrap().traces.clone()
+    }
+
     pub fn job_count(&self) -> usize {
         self.inner.lock().unwrap().jobs.len()
     }
@@ -117,6 +123,7 @@ async fn submit(State(inner): Shared, headers: HeaderMap, body: String) -> Respo
     let key = headers["idempotency-key"].to_str().unwrap().to_owned();
     let fault = {
         let mut inner = inner.lock().unwrap();
+        inner.traces.push(headers.get("traceparent").map(|value| value.to_str().unwrap().to_owned()));
         inner.submissions.push(Submission { idempotency_key: key.clone(), body: body.clone() });
         inner.faults.pop_front()
     };

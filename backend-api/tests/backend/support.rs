@@ -68,8 +68,13 @@ impl Backend {
     }
 
     /// The same, with a gateway elsewhere.
-    pub async fn restart_towards(mut self, gateway: &Url) -> Self {
-        self.config.gateway.url = gateway.clone();
+    pub async fn restart_towards(self, gateway: &Url) -> Self {
+        self.restart_with(|config| config.gateway.url = gateway.clone()).await
+    }
+
+    /// The same, with other settings.
+    pub async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
         self.restart().await
     }
 

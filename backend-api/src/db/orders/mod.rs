@@ -149,7 +149,8 @@ pub(crate) async fn is_paid_by_another(
 
 /// Whether an order of the user may still be paid, or its money is on its way back.
 pub(crate) async fn has_unfinished_orders(db: &impl ConnectionTrait, user: UserId) -> Result<bool, Error> {
-    let unfinished = OrderState::ALL.into_iter().filter(|&state| state.is_open() || state == OrderState::Refunding);
+    let unfinished =
+        OrderState::ALL.into_iter().filter(|&state| state.is_open() || state == OrderState::Refunding);
     let query = Entity::find()
         .filter(Column::UserId.eq(user.0))
         .filter(Column::State.is_in(unfinished.map(OrderState::as_str)));

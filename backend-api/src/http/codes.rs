@@ -1,0 +1,70 @@
+//! Every error code that we answer, with the kind that decides its status. `docs/ERRORS.md` tells cause and remedy of
+//! each; a test holds the two together. A new code is one line here and one there.
+
+use super::error::ErrorKind;
+
+/// A stable word for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Code {
+    /// The word.
+    pub text: &'static str,
+    /// What kind of failure it is.
+    pub kind: ErrorKind,
+}
+
+macro_rules! codes {
+    ($($name:ident $text:literal $kind:ident,)*) => {
+        $(
+            #[doc = concat!("`", $text, "`")]
+            pub const $name: Code = Code { text: $text, kind: ErrorKind::$kind };
+        )*
+
+        /// All of them.
+        pub const ALL: &[Code] = &[$($name),*];
+    };
+}
+
+codes! {
+    // Any route.
+    INVALID_REQUEST "invalid_request" Invalid,
+    UNAUTHORIZED "unauthorized" Unauthorized,
+    FORBIDDEN "forbidden" Forbidden,
+    NOT_FOUND "not_found" NotFound,
+    METHOD_NOT_ALLOWED "method_not_allowed" MethodNotAllowed,
+    TOO_LARGE "too_large" TooLarge,
+    UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" UnsupportedMedia,
+    RATE_LIMITED "rate_limited" Busy,
+    INTERNAL "internal" Internal,
+    UNAVAILABLE "unavailable" Unavailable,
+    TIMEOUT "timeout" Timeout,
+    // Works.
+    QUEUE_FULL "queue_full" Busy,
+    GATEWAY_UNAUTHORIZED "gateway_unauthorized" Upstream,
+    // Identity.
+    IDENTITY_NOT_CONFIGURED "identity_not_configured" Unavailable,
+    WECHAT_NOT_CONFIGURED "wechat_not_configured" Unavailable,
+    WECHAT_MISCONFIGURED "wechat_misconfigured" Upstream,
+    WECHAT_UNAVAILABLE "wechat_unavailable" Unavailable,
+    CODE_REFUSED "code_refused" Unauthorized,
+    TOO_MANY_LOGINS "too_many_logins" Busy,
+    LOGIN_BLOCKED "login_blocked" Forbidden,
+    LOGIN_AGAIN "login_again" Conflict,
+    REFRESH_REFUSED "refresh_refused" Unauthorized,
+    REFRESH_REUSED "refresh_reused" Unauthorized,
+    LEAVE_NOT_NOW "leave_not_now" Conflict,
+    // Money.
+    PAY_NOT_CONFIGURED "pay_not_configured" Unavailable,
+    PAY_UNAVAILABLE "pay_unavailable" Unavailable,
+    PAY_REFUSED "pay_refused" Upstream,
+    NO_SUCH_ITEM "no_such_item" NotFound,
+    KEY_REUSED "key_reused" Conflict,
+    TOO_MANY_OPEN_ORDERS "too_many_open_orders" Conflict,
+    ORDER_PAID "order_paid" Conflict,
+    ORDER_CLOSED "order_closed" Conflict,
+    ORDER_NOT_PAID "order_not_paid" Conflict,
+    CREDITS_SPENT "credits_spent" Conflict,
+    // The bridge.
+    SIGNATURE_STALE "signature_stale" Unauthorized,
+    SIGNATURE_USED "signature_used" Unauthorized,
+    PAYMENT_CONTRADICTED "payment_contradicted" Conflict,
+}
