@@ -113,7 +113,8 @@ impl App {
         }
         tokio::spawn(tenants.clone().keep_fresh(FRESH_KEYS, stop.clone()));
         let address = listening.address;
-        let base = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let base = config.public_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
         let deliverer = deliverer(&config, (&store, &tenants), &handle, &outside, &metrics, base, &stop);
         let kept = sinks.own().clone();
         tokio::spawn(sweep_left_overs(sinks.clone()));

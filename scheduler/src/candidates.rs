@@ -13,8 +13,9 @@ use crate::spec::{Loading, ModelUse};
 const MOST_POOLS: usize = 64;
 /// For so many looks of the look-ahead one pool takes part: the first of them usually has what a seat needs.
 const POOLS_PART: usize = 2;
-/// Heads of one pool that take part in a pass.
-const HEADS_EACH: usize = 4;
+/// Heads of one pool that take part in a pass, and the fewest in a large fleet.
+const HEADS_EACH: u32 = 4;
+const FEWEST_HEADS: u32 = 3;
 /// Pools that take part because their checkpoint lies on an open instance: such instances that are asked.
 const WARM_ASKED: usize = 16;
 /// How fast a checkpoint comes in where it is fetched on purpose: a good host, before any device is chosen.
@@ -52,26 +53,28 @@ pub(crate) struct Asked {
 impl Scheduler {
     /// The best heads of these pools, best first.
     pub(crate) fn candidates(&mut self, pools: &[Asked]) -> BinaryHeap<Candidate> {
-        let mut found: Vec<Candidate> = Vec::with_capacity(pools.len() * HEADS_EACH);
+        let heads_each = self.thinned(HEADS_EACH).max(FEWEST_HEADS) as usize;
+        let mut found: Vec<Candidate> = Vec::with_capacity(pools.len() * heads_each);
         for asked in pools {
             self.freshen(asked.pool);
             let Some(pool) = self.pools.get(asked.pool) else { continue };
-            let heads = pool.heads().iter().take(HEADS_EACH);
-            let heads = heads.map(|head| self.candidate(*asked, head.seat));
+            let (judge, setup_ms) = (self.judge(), pool.setup_ms());
+            let heads = pool.heads().take(heads_each).map(|head| Candidate {
+                score: judge.score(head.seat.slot, setup_ms),
+                seat: head.seat,
+                pool: asked.pool,
+                is_warm: asked.is_warm,
+            });
             found.extend(heads.filter(|candidate| candidate.score > 0));
         }
         found.into()
     }
 
     /// The one that stands behind a candidate in its lane.
-    pub(crate) fn behind(&self, first: &Candidate, seat: Seat) -> Candidate {
-        self.candidate(Asked { pool: first.pool, is_warm: first.is_warm }, seat)
-    }
-
-    fn candidate(&self, asked: Asked, seat: Seat) -> Candidate {
-        let setup_ms = self.pools.get(asked.pool).map_or(0, Pool::setup_ms);
-        let score = self.judge().score(seat.slot, setup_ms);
-        Candidate { score, seat, pool: asked.pool, is_warm: asked.is_warm }
+    pub(crate) fn behind(&self, first: &Candidate) -> Option<Candidate> {
+        let seat = self.pools.next_in_lane(first.pool, first.seat)?;
+        let setup_ms = self.pools.get(first.pool).map_or(0, Pool::setup_ms);
+        Some(Candidate { score: self.judge().score(seat.slot, setup_ms), seat, ..*first })
     }
 
     /// Pools whose checkpoint lies on an open instance, and the best few of all.

@@ -44,10 +44,14 @@ impl Costs {
         self.runs.run_ms(kind.shape_ix, kind.shape.prior_run_ms, class, kind.family)
     }
 
-    /// Run times of a kind on several device classes, beside nobody.
-    pub(crate) fn runs_of(&self, kind: &Kind) -> impl Fn(ClassIx) -> u32 {
-        let reference_ms = self.runs.reference_ms(kind.shape_ix, kind.shape.prior_run_ms);
-        move |class| self.runs.run_ms_of(kind.shape_ix, reference_ms, class, kind.family)
+    /// What a kind takes on the reference class.
+    pub(crate) fn reference_ms(&self, kind: &Kind) -> u32 {
+        self.runs.reference_ms(kind.shape_ix, kind.shape.prior_run_ms)
+    }
+
+    /// [`Self::run_ms`] where the time on the reference class is known already.
+    pub(crate) fn run_ms_of(&self, kind: &Kind, reference_ms: u32, class: ClassIx) -> u32 {
+        self.runs.run_ms_of(kind.shape_ix, reference_ms, class, kind.family)
     }
 
     /// What the missing models and the run itself take on an instance, given the run on its bare class.

@@ -53,6 +53,8 @@ struct Asked<'a> {
     job: &'a Job,
     kind: &'a Kind,
     need_mib: u32,
+    /// What it takes on the reference class.
+    reference_ms: u32,
     best: Option<Offer>,
     best_open: Option<Offer>,
 }
@@ -87,31 +89,15 @@ struct Run {
 impl Scheduler {
     /// The instance with the least cost, and the one with the least cost among those with an open seat.
     pub(crate) fn best_offers(&self, pass: &Pass, slot: Slot) -> (Option<Offer>, Option<Offer>) {
-        let Some(job) = self.jobs.get(slot) else { return (None, None) };
-        let Some(kind) = self.kinds.get(job.kind) else { return (None, None) };
-        let need_mib = self.costs.need_mib(kind, pass.largest_mib);
-        let mut asked = Asked { pass, job, kind, need_mib, best: None, best_open: None };
-        let able = self.market.grades(kind.demand);
-        let grades = self.fleet.grades().iter().enumerate();
-        let grades = grades.filter(|(index, grade)| {
-            able.has(*index) && !grade.by_free.is_empty() && kind.is_offered_by(grade.catalogue)
-        });
-        let run_ms = self.costs.runs_of(kind);
-        let checkpoint = kind.needs.checkpoint();
+        let Some(mut asked) = self.question(pass, slot) else { return (None, None) };
+        let able = self.able_grades(asked.kind);
         let mut runs = Vec::with_capacity(self.fleet.grades().len());
-        runs.extend(grades.map(|(grade, found)| Run {
-            grade,
-            price: found.price,
-            bare_ms: run_ms(found.class),
-            load_ms: checkpoint.map_or(0, |model| Loads::least_ms(model, found.pcie_mib_s)),
-            second_milli: pass.second_milli.get(grade).copied().unwrap_or(1000),
-        }));
+        runs.extend(able.map(|grade| self.run_on(&asked, grade)));
         let of = |run: &Run| &self.fleet.grades()[run.grade];
         for run in &runs {
-            for ix in of(run).open.iter().take(OPEN_ASKED) {
-                self.ask_instance(&mut asked, run, *ix);
-            }
+            self.ask_open(&mut asked, run);
         }
+        let (job, kind) = (asked.job, asked.kind);
         let last = self.fleet.last_with(job.graph).filter(|_| job.graph != repeats::NO_GRAPH);
         let holders = kind.checkpoint().into_iter().flat_map(|model| self.fleet.holders(model).take(HOLDERS));
         let planned = kind.checkpoint().into_iter().flat_map(|model| self.planned_with(model));
@@ -131,6 +117,65 @@ impl Scheduler {
             }
         }
         (asked.best, asked.best_open)
+    }
+
+    /// The same where the best busy instance is known: it and those with an open seat are asked.
+    pub(crate) fn known_offers(
+        &self,
+        pass: &Pass,
+        slot: Slot,
+        known: InstanceIx,
+    ) -> (Option<Offer>, Option<Offer>) {
+        let Some(mut asked) = self.question(pass, slot) else { return (None, None) };
+        for grade in self.able_grades(asked.kind) {
+            let is_its_own = self.fleet.grade_of(known) == Some(grade);
+            if self.fleet.grades()[grade].open.is_empty() && !is_its_own {
+                continue;
+            }
+            let run = self.run_on(&asked, grade);
+            self.ask_open(&mut asked, &run);
+            if is_its_own {
+                self.ask_instance(&mut asked, &run, known);
+            }
+        }
+        (asked.best, asked.best_open)
+    }
+
+    fn question<'a>(&'a self, pass: &'a Pass, slot: Slot) -> Option<Asked<'a>> {
+        let job = self.jobs.get(slot)?;
+        let kind = self.kinds.get(job.kind)?;
+        let need_mib = self.costs.need_mib(kind, pass.largest_mib);
+        let reference_ms = self.costs.reference_ms(kind);
+        Some(Asked { pass, job, kind, need_mib, reference_ms, best: None, best_open: None })
+    }
+
+    /// Grades of which some instance could run it.
+    fn able_grades<'a>(&'a self, kind: &'a Kind) -> impl Iterator<Item = usize> + 'a {
+        let able = self.market.grades(kind.demand);
+        let grades = self.fleet.grades().iter().enumerate();
+        grades
+            .filter(move |(index, grade)| {
+                able.has(*index) && !grade.by_free.is_empty() && kind.is_offered_by(grade.catalogue)
+            })
+            .map(|(index, _)| index)
+    }
+
+    fn run_on(&self, asked: &Asked<'_>, grade: usize) -> Run {
+        let found = &self.fleet.grades()[grade];
+        let checkpoint = asked.kind.needs.checkpoint();
+        Run {
+            grade,
+            price: found.price,
+            bare_ms: self.costs.run_ms_of(asked.kind, asked.reference_ms, found.class),
+            load_ms: checkpoint.map_or(0, |model| Loads::least_ms(model, found.pcie_mib_s)),
+            second_milli: asked.pass.second_milli.get(grade).copied().unwrap_or(1000),
+        }
+    }
+
+    fn ask_open(&self, asked: &mut Asked<'_>, run: &Run) {
+        for ix in self.fleet.grades()[run.grade].open.iter().take(OPEN_ASKED) {
+            self.ask_instance(asked, run, *ix);
+        }
     }
 
     /// Hears what an instance offers; false when it could not be the best even with all models in place.

@@ -25,7 +25,7 @@ const RECONSIDER: Millis = Millis::from_secs(1);
 /// Instances of one grade that a job asks: the first to be free differ only in what they hold.
 const NEAREST: u32 = 4;
 /// So many devices halve the looks for each seat and the instances asked, twice as many leave a third …
-const LARGE_FLEET: u32 = 256;
+const LARGE_FLEET: u32 = 160;
 /// Jobs looked at for the nearest pools, and for the others, however many seats are open.
 const MOST_LOOKS: u32 = 64;
 /// Jobs of which was known that they wait, beside those looked at.
@@ -52,7 +52,9 @@ enum Choice {
     Waits,
     /// The same, as was found a moment ago.
     StillWaits,
-    /// It is not its turn, or no usable instance can run it: others like it fare no better.
+    /// It is not its turn.
+    Barred,
+    /// No usable instance can run it: others like it fare no better.
     Nowhere,
 }
 
@@ -119,16 +121,15 @@ impl Scheduler {
             && self.fleet.is_any_open()
             && let Some(candidate) = candidates.pop()
         {
-            // What stands behind it in its lane is looked at in its turn.
-            let next = self.pools.next_in_lane(candidate.pool, candidate.seat);
             let choice = self.consider(pass, &candidate, out);
             match choice {
-                Choice::StillWaits => glances -= 1,
+                Choice::StillWaits | Choice::Barred => glances -= 1,
                 _ => looks -= 1,
             }
             placed |= choice == Choice::Placed;
-            if choice != Choice::Nowhere {
-                candidates.extend(next.map(|seat| self.behind(&candidate, seat)));
+            if !matches!(choice, Choice::Barred | Choice::Nowhere) && looks > 0 && self.fleet.is_any_open() {
+                // What stands behind it in its lane is looked at in its turn.
+                candidates.extend(self.behind(&candidate));
             }
         }
         self.fill_idle(pass, out) || placed
@@ -140,7 +141,7 @@ impl Scheduler {
     }
 
     /// A number of choices to look at, fewer in a large fleet: there the next one is nearly as good.
-    fn thinned(&self, choices: u32) -> u32 {
+    pub(crate) fn thinned(&self, choices: u32) -> u32 {
         let devices = u32::try_from(self.fleet.usable()).unwrap_or(u32::MAX);
         (choices / (1 + devices / LARGE_FLEET)).max(1)
     }
@@ -199,12 +200,18 @@ impl Scheduler {
     fn consider(&mut self, pass: &mut Pass, candidate: &Candidate, out: &mut Decisions) -> Choice {
         let slot = candidate.seat.slot;
         if !self.is_its_turn(pass, slot) {
-            return Choice::Nowhere;
+            return Choice::Barred;
         }
-        if !candidate.is_warm && self.waits_on(pass, slot) {
+        let known = self.known_wait(slot);
+        if let Some(wait) = known.filter(|wait| !candidate.is_warm && !pass.fills_idle(wait.regret)) {
+            self.wait_on(pass, slot, wait);
             return Choice::StillWaits;
         }
-        let (Some(best), open) = self.best_offers(pass, slot) else { return Choice::Nowhere };
+        let offers = match known {
+            Some(wait) => self.known_offers(pass, slot, wait.on),
+            None => self.best_offers(pass, slot),
+        };
+        let (Some(best), open) = offers else { return Choice::Nowhere };
         let is_too_far = best.starts_at.since(self.now) > self.config.affinity_delay;
         match open {
             _ if best.is_open => {
@@ -216,7 +223,8 @@ impl Scheduler {
                 Choice::Placed
             }
             open => {
-                self.reserve(pass, slot, best, open.map_or(i64::MAX, |open| open.cost - best.cost));
+                let regret = open.map_or(i64::MAX, |open| open.cost - best.cost);
+                self.reserve(pass, slot, best, regret, known.map(|wait| wait.until));
                 pass.regrets.extend(open.map(|open| (open.cost - best.cost, slot, open)));
                 Choice::Waits
             }
@@ -228,43 +236,38 @@ impl Scheduler {
         let Some(job) = self.jobs.get(slot) else { return false };
         let Some(kind) = self.kinds.get(job.kind) else { return false };
         let is_poisonous = kind.suspects > 0 && kind.in_flight > 0;
-        let is_at_bound = self.tenants.get(job.tenant).is_some_and(|tenant| tenant.is_at_bound());
+        let is_at_bound = self.tenants.is_at_bound(job.tenant);
         let held = || self.orders.holds(job.tenant, job.class, job.order, &self.market, pass.usable);
         !is_poisonous && !is_at_bound && !held()
     }
 
-    /// A busy instance is planned to run it next.
-    fn reserve(&mut self, pass: &Pass, slot: Slot, offer: Offer, regret: i64) {
+    /// A busy instance is planned to run it next. `until`: how long an earlier finding is still believed.
+    fn reserve(&mut self, pass: &Pass, slot: Slot, offer: Offer, regret: i64, until: Option<Timestamp>) {
         self.plan_on(pass, slot, &offer, 0);
         let believed = Millis(i64::try_from(self.fleet.usable()).unwrap_or(i64::MAX));
-        let until = self.now.plus(believed).min(offer.starts_at);
+        let until = until.unwrap_or_else(|| self.now.plus(believed).min(offer.starts_at));
         let takes = Millis(offer.predicted.total_ms());
         self.waits.note(slot, Wait { on: offer.ix, takes, regret, until });
         let again = offer.starts_at.max(self.now).plus(RECONSIDER);
         self.reconsider_at = Some(self.reconsider_at.map_or(again, |at| at.min(again)));
     }
 
-    /// Whether a busy instance was found to be worth the wait a moment ago and still is; its time is reserved again.
-    fn waits_on(&mut self, pass: &Pass, slot: Slot) -> bool {
-        let Some(wait) = self.waits.get(slot, self.now) else { return false };
-        let Some(instance) = self.fleet.at(wait.on) else { return false };
-        if self.fleet.is_open(wait.on) || !instance.is_usable() || pass.fills_idle(wait.regret) {
-            return false;
-        }
+    /// The busy instance that was found to be worth the wait a moment ago, while it can be.
+    fn known_wait(&self, slot: Slot) -> Option<Wait> {
+        let wait = self.waits.get(slot, self.now)?;
+        let is_busy = !self.fleet.is_open(wait.on) && self.fleet.at(wait.on)?.is_usable();
+        is_busy.then_some(wait)
+    }
+
+    /// Reserves the time of the instance that it was found to wait for again.
+    fn wait_on(&mut self, pass: &Pass, slot: Slot, wait: Wait) {
+        let Some(instance) = self.fleet.at(wait.on) else { return };
         let planned = self.planned(pass, wait.on);
         let starts_at = self.expected_free(instance, wait.on).max(planned.free_at);
         let checkpoint =
             self.jobs.get(slot).and_then(|job| self.kinds.get(job.kind)).and_then(Kind::checkpoint);
-        self.note_plan(
-            wait.on,
-            Planned {
-                pass: pass.number,
-                free_at: starts_at.plus(wait.takes),
-                checkpoint,
-                taken: planned.taken,
-            },
-        );
-        true
+        let free_at = starts_at.plus(wait.takes);
+        self.note_plan(wait.on, Planned { pass: pass.number, free_at, checkpoint, taken: planned.taken });
     }
 
     fn take(&mut self, pass: &Pass, slot: Slot, offer: Offer, out: &mut Decisions) {

@@ -23,15 +23,24 @@ const BELIEVED_PART: i64 = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct PoolIx(pub(crate) u32);
 
-/// Jobs between which only age decides.
+/// Jobs between which only age decides: tenant, class, whether they are wanted by some time (the order is by that then,
+/// and the ones too late come before the others), and the size as the power of two above it. In one word, since every
+/// step of a search compares it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Lane {
-    tenant: TenantId,
-    class: Class,
-    /// Its jobs are wanted by some time: the order is by that, and the ones too late come before the others.
-    due: bool,
-    /// Size, as the power of two above it.
-    size: u8,
+pub(crate) struct Lane(u64);
+
+impl Lane {
+    fn new(tenant: TenantId, class: Class, due: bool, size: u8) -> Self {
+        Self(u64::from(tenant.0) << 32 | (class as u64) << 16 | u64::from(due) << 8 | u64::from(size))
+    }
+
+    fn is_due(self) -> bool {
+        self.0 >> 8 & 1 == 1
+    }
+
+    fn size(self) -> u8 {
+        (self.0 & 0xff) as u8
+    }
 }
 
 /// A job's seat in its pool: within the lane the caller's order first, then age or the deadline.
@@ -49,7 +58,7 @@ impl Seat {
         let size = u8::try_from(u32::BITS - kind.reference_ms.leading_zeros()).unwrap_or(u8::MAX);
         let due = job.wanted_by() < Timestamp::NEVER;
         let since = if due { job.wanted_by().0 } else { job.accepted_at.0 };
-        let lane = Lane { tenant: job.tenant, class: job.class, due, size };
+        let lane = Lane::new(job.tenant, job.class, due, size);
         Self { lane, order: job.order, since, seq: job.seq, slot }
     }
 
@@ -75,7 +84,7 @@ pub(crate) struct Pool {
     pub(crate) checkpoint: Option<ModelId>,
     pub(crate) demand: DemandIx,
     seats: BTreeSet<Seat>,
-    /// The best heads, best first.
+    /// The best heads, best last: what comes and goes most is moved least.
     heads: Vec<Head>,
     /// `heads` has the head of every lane.
     whole: bool,
@@ -88,8 +97,9 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn heads(&self) -> &[Head] {
-        &self.heads
+    /// The best heads, best first.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = &Head> {
+        self.heads.iter().rev()
     }
 
     pub(crate) fn setup_ms(&self) -> u64 {
@@ -108,9 +118,9 @@ impl Pool {
     /// The heads of the lane that `first` leads.
     fn heads_from(&self, first: Seat, now: Timestamp) -> [Option<Seat>; 2] {
         let lane = first.lane;
-        let least_run = 1_i64 << lane.size >> 1;
+        let least_run = 1_i64 << lane.size() >> 1;
         let latest = now.0.saturating_add(least_run);
-        if !lane.due || first.since >= latest {
+        if !lane.is_due() || first.since >= latest {
             return [Some(first), None];
         }
         let timely = Seat { since: latest, seq: 0, slot: Slot(0), ..first };
@@ -135,7 +145,10 @@ impl Pool {
     /// Brings the heads of one lane in line with its seats.
     fn realign(&mut self, lane: Lane, now: Timestamp, score: impl Fn(Slot, u64) -> u64) {
         let current = self.heads_of(lane, now);
-        self.heads.retain(|head| head.seat.lane != lane || current.contains(&Some(head.seat)));
+        let is_gone = |head: &Head| head.seat.lane == lane && !current.contains(&Some(head.seat));
+        while let Some(at) = self.heads.iter().position(is_gone) {
+            self.heads.remove(at);
+        }
         for seat in current.into_iter().flatten() {
             if self.heads.iter().all(|head| head.seat != seat) {
                 self.offer(Head { score: score(seat.slot, self.setup_ms), seat });
@@ -145,17 +158,17 @@ impl Pool {
 
     fn offer(&mut self, head: Head) {
         let is_kept = self.heads.len() < HEADS && self.whole
-            || self.heads.last().is_some_and(|last| last.score < head.score);
+            || self.heads.first().is_some_and(|worst| worst.score < head.score);
         if !is_kept {
             self.whole = false;
             return;
         }
-        let at = self.heads.partition_point(|other| other.score >= head.score);
-        self.heads.insert(at, head);
-        if self.heads.len() > HEADS {
-            self.heads.pop();
+        if self.heads.len() >= HEADS {
+            self.heads.remove(0);
             self.whole = false;
         }
+        let at = self.heads.partition_point(|other| other.score < head.score);
+        self.heads.insert(at, head);
     }
 
     /// Whether too few heads are left to choose from.
@@ -258,13 +271,17 @@ impl Pools {
     /// A job stands there no longer; the next of its lane comes up.
     pub(crate) fn exit(&mut self, ix: PoolIx, seat: Seat, now: Timestamp, score: impl Fn(Slot, u64) -> u64) {
         let Some(pool) = self.get_mut(ix) else { return };
-        let was_head = pool.heads_of(seat.lane, now).contains(&Some(seat))
-            || pool.heads.iter().any(|head| head.seat == seat);
         if !pool.seats.remove(&seat) {
             return;
         }
-        if was_head {
-            pool.realign(seat.lane, now, score);
+        // A head that was not kept leaves no gap among those that are.
+        if let Some(at) = pool.heads.iter().rposition(|head| head.seat.slot == seat.slot) {
+            pool.heads.remove(at);
+            match pool.head_of(seat.lane) {
+                Some(_) if seat.lane.is_due() => pool.realign(seat.lane, now, score),
+                Some(next) => pool.offer(Head { score: score(next.slot, pool.setup_ms), seat: next }),
+                None => {}
+            }
             if pool.is_run_down() {
                 pool.stale_at = Timestamp::default();
             }
@@ -275,7 +292,7 @@ impl Pools {
 
     fn retop(&mut self, ix: PoolIx) {
         let Some(pool) = self.table.get(ix.0 as usize).and_then(Option::as_ref) else { return };
-        let best = pool.heads.first().map_or(0, |head| head.score);
+        let best = pool.heads.last().map_or(0, |head| head.score);
         // A pool whose heads are all used up has to be looked at, whatever it is worth.
         let score = if pool.heads.is_empty() && !pool.seats.is_empty() { u64::MAX } else { best };
         self.tops[ix.0 as usize] = Top { score, demand: pool.demand };
@@ -302,9 +319,13 @@ impl Pools {
         let mut all = Vec::new();
         pool.each_head(now, |seat| all.push(Head { score: score(seat.slot, pool.setup_ms), seat }));
         all.retain(|head| head.score > 0);
-        all.sort_unstable_by_key(|head| (std::cmp::Reverse(head.score), head.seat));
+        let order = |head: &Head| (std::cmp::Reverse(head.score), head.seat);
         pool.whole = all.len() <= HEADS;
-        all.truncate(HEADS);
+        if !pool.whole {
+            all.select_nth_unstable_by_key(HEADS, order);
+            all.truncate(HEADS);
+        }
+        all.sort_unstable_by_key(|head| std::cmp::Reverse(order(head)));
         pool.heads = all;
         let is_idle = pool.heads.is_empty();
         self.retop(ix);
@@ -328,14 +349,20 @@ impl Pools {
     /// The best `most` pools among those that `is_wanted`, best first.
     pub(crate) fn best(&self, most: usize, is_wanted: impl Fn(DemandIx) -> bool) -> Vec<PoolIx> {
         let mut best: Vec<(u64, usize)> = Vec::with_capacity(most + 1);
+        // Nothing is better than what has no score.
+        let mut floor = 0;
         for (index, top) in self.tops.iter().enumerate() {
-            let is_better = best.len() < most || best.last().is_some_and(|(score, _)| *score < top.score);
-            if top.score == 0 || !is_better || !is_wanted(top.demand) {
+            if top.score <= floor || !is_wanted(top.demand) {
                 continue;
             }
             let at = best.partition_point(|(score, _)| *score >= top.score);
             best.insert(at, (top.score, index));
-            best.truncate(most);
+            if best.len() > most {
+                best.pop();
+            }
+            if best.len() == most {
+                floor = best.last().map_or(0, |(score, _)| *score);
+            }
         }
         best.into_iter().map(|(_, index)| PoolIx(u32::try_from(index).unwrap_or(u32::MAX))).collect()
     }
@@ -372,7 +399,7 @@ impl Pools {
     pub(crate) fn first_crooked(&self) -> Option<String> {
         let crooked = |pool: &Pool| {
             let strange = pool.heads.iter().any(|head| !pool.seats.contains(&head.seat));
-            let sorted = pool.heads.is_sorted_by_key(|head| std::cmp::Reverse(head.score));
+            let sorted = pool.heads.is_sorted_by_key(|head| head.score);
             strange || !sorted || pool.kinds == 0
         };
         let found = self.table.iter().flatten().find(|pool| crooked(pool));

@@ -66,7 +66,7 @@ impl Scheduler {
         let mut found = Vec::new();
         for ix in self.pools.best(POOLS_ASKED, |_| true) {
             self.freshen(ix);
-            let heads = self.pools.get(ix).into_iter().flat_map(|pool| pool.heads().iter().take(HEADS_EACH));
+            let heads = self.pools.get(ix).into_iter().flat_map(|pool| pool.heads().take(HEADS_EACH));
             found.extend(heads.map(|head| (head.score, head.seat.slot)));
         }
         let judge = self.judge();

@@ -52,7 +52,7 @@ impl Judge<'_> {
     /// The score of a waiting job; the largest is next. `setup_ms`: its share of bringing its models in somewhere.
     pub(crate) fn score(&self, slot: Slot, setup_ms: u64) -> u64 {
         let Some(job) = self.jobs.get(slot) else { return 0 };
-        if self.tenants.get(job.tenant).is_some_and(|tenant| tenant.is_at_bound()) {
+        if self.tenants.is_at_bound(job.tenant) {
             return 0;
         }
         self.merit(slot, setup_ms)

@@ -94,7 +94,7 @@ impl Scheduler {
             instances.iter().any(|verdict| verdict.obstacle.as_ref().is_some_and(wanted))
         };
         if instances.iter().any(|verdict| verdict.obstacle.is_none()) {
-            let at_bound = self.tenants.get(job.tenant).is_some_and(|tenant| tenant.is_at_bound());
+            let at_bound = self.tenants.is_at_bound(job.tenant);
             let poisonous = kind.suspects > 0 && kind.in_flight > 0;
             let model = self.reconsider_at.is_some() && !at_bound && !poisonous;
             return if model { Cause::Model } else { Cause::Share };
@@ -120,7 +120,7 @@ impl Scheduler {
     }
 
     fn is_behind_others(&self, job: &Job) -> bool {
-        self.tenants.get(job.tenant).is_some_and(|tenant| tenant.is_at_bound())
+        self.tenants.is_at_bound(job.tenant)
             || self.tenants.iter().any(|(id, other)| {
                 id != job.tenant
                     && other.queued > 0

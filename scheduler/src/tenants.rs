@@ -47,6 +47,11 @@ pub(crate) struct Tenants {
 }
 
 impl Tenants {
+    /// Whether a tenant has as many jobs at work as it may.
+    pub(crate) fn is_at_bound(&self, id: TenantId) -> bool {
+        self.get(id).is_some_and(Tenant::is_at_bound)
+    }
+
     pub(crate) fn get(&self, id: TenantId) -> Option<&Tenant> {
         self.table.get(&id)
     }

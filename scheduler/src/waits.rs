@@ -1,8 +1,6 @@
 //! Waiting jobs for which a busy instance was found best. Until something of that changes, looking again would find the
 //! same: a pass takes the earlier finding and looks at jobs that it does not know yet.
 
-use std::collections::BTreeMap;
-
 use crate::fleet::InstanceIx;
 use crate::jobs::Slot;
 use crate::time::{Millis, Timestamp};
@@ -20,29 +18,43 @@ pub(crate) struct Wait {
     pub(crate) until: Timestamp,
 }
 
+/// Findings that are kept: many times what one pass asks for. A later one takes the place of an older one, whose job is
+/// then looked at again; the places are few, lie together, and no finding has to be swept out.
+const PLACES: usize = 1 << 12;
+
 /// What was found for waiting jobs, by job.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Waits {
-    found: BTreeMap<Slot, Wait>,
+    places: Vec<Option<(Slot, Wait)>>,
 }
 
 impl Waits {
     pub(crate) fn note(&mut self, slot: Slot, wait: Wait) {
-        self.found.insert(slot, wait);
+        self.places.resize(PLACES, None);
+        self.places[place(slot)] = Some((slot, wait));
     }
 
     /// The finding, while it is believed.
     pub(crate) fn get(&self, slot: Slot, now: Timestamp) -> Option<Wait> {
-        self.found.get(&slot).copied().filter(|wait| wait.until > now)
+        let (of, wait) = self.places.get(place(slot)).copied().flatten()?;
+        (of == slot && wait.until > now).then_some(wait)
     }
 
     /// Nothing of what was found is believed any more.
     pub(crate) fn forget_all(&mut self) {
-        self.found.clear();
+        self.places.clear();
     }
 
     /// The job waits no longer, or is another kind of work now.
     pub(crate) fn forget(&mut self, slot: Slot) {
-        self.found.remove(&slot);
+        if let Some(found) =
+            self.places.get_mut(place(slot)).filter(|found| found.is_some_and(|(of, _)| of == slot))
+        {
+            *found = None;
+        }
     }
+}
+
+fn place(slot: Slot) -> usize {
+    slot.0 as usize % PLACES
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Multipart, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use gateway::link::message::Secret;
 use gateway::outbox::signature::{self, SigningKey};
@@ -24,6 +24,10 @@ pub struct Backend {
     pub refusals: Arc<Mutex<Vec<StatusCode>>>,
     /// The next tickets are expired already.
     pub expired: Arc<Mutex<u32>>,
+    /// Tickets are forms to be posted, as WeChat's storage gives them.
+    pub gives_forms: Arc<Mutex<bool>>,
+    /// The names of the fields of each form, in the order they came.
+    pub forms: Arc<Mutex<Vec<Vec<String>>>>,
 }
 
 impl Backend {
@@ -33,7 +37,7 @@ impl Backend {
         let backend = Self { url, ..Self::default() };
         let app = axum::Router::new()
             .route("/tickets", axum::routing::post(tickets))
-            .route("/bucket/{key}", axum::routing::put(put))
+            .route("/bucket/{key}", axum::routing::put(put).post(take_form))
             .layer(DefaultBodyLimit::disable())
             .with_state(backend.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
@@ -84,15 +88,23 @@ async fn tickets(
         .iter()
         .map(|file| {
             let key = format!("{}-{}-{}", asked["job_id"].as_str().unwrap(), asked["attempt"], file["index"]);
-            json!({
+            let url = format!("{}/bucket/{key}", backend.url);
+            let mut ticket = json!({
                 "index": file["index"],
-                "method": "PUT",
-                "url": format!("{}/bucket/{key}", backend.url),
-                "headers": {"content-type": file["content_type"]},
+                "url": url,
                 "expires_at": expires_at,
                 "key": key,
                 "meta": {"fileid": format!("cloud://env/{key}")},
-            })
+            });
+            if *backend.gives_forms.lock().unwrap() {
+                ticket["method"] = "POST".into();
+                ticket["fields"] =
+                    json!([["key", key], ["Signature", "a signature"], ["x-cos-meta-fileid", "f"]]);
+            } else {
+                ticket["method"] = "PUT".into();
+                ticket["headers"] = json!({"content-type": file["content_type"]});
+            }
+            ticket
         })
         .collect();
     Ok(Json(json!({ "tickets": tickets })))
@@ -101,4 +113,25 @@ async fn tickets(
 async fn put(State(backend): State<Backend>, Path(key): Path<String>, body: Bytes) -> StatusCode {
     backend.objects.lock().unwrap().insert(key, body);
     StatusCode::OK
+}
+
+/// WeChat's storage reads its fields until the file, which must come last; it answers 204.
+async fn take_form(
+    State(backend): State<Backend>,
+    Path(key): Path<String>,
+    mut form: Multipart,
+) -> StatusCode {
+    let mut names = Vec::new();
+    while let Some(field) = form.next_field().await.unwrap() {
+        let name = field.name().unwrap().to_owned();
+        let bytes = field.bytes().await.unwrap();
+        match name.as_str() {
+            "file" => drop(backend.objects.lock().unwrap().insert(key.clone(), bytes)),
+            "key" if bytes != key.as_bytes() => return StatusCode::FORBIDDEN,
+            _ => {}
+        }
+        names.push(name);
+    }
+    backend.forms.lock().unwrap().push(names);
+    StatusCode::NO_CONTENT
 }

@@ -247,6 +247,32 @@ async fn a_callers_bucket_is_reached_by_tickets_that_are_asked_for_until_they_wo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_callers_bucket_is_reached_by_forms_whose_file_comes_last() {
+    let world = World::start().await;
+    *world.backend.gives_forms.lock().unwrap() = true;
+    let ticket_url = Some(world.backend.ticket_url());
+    let id = world.submit(with(&picture(9), Delivery { pictures: full(), sink: None, ticket_url })).await;
+    let output = world.outputs(id).await.remove(0);
+    let fields = ["key", "Signature", "x-cos-meta-fileid", "file"];
+    assert_eq!(*world.backend.forms.lock().unwrap(), [fields, fields], "the picture and its thumbnail");
+    let object = world.backend.object(output.receipt.unwrap().key.unwrap().as_str()).unwrap();
+    assert_eq!(blake3::hash(&object).to_hex().as_str(), output.hash);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_gets_no_tickets_for_as_long_as_its_files_would_be_kept_fails() {
+    let world = World::start().await;
+    world.backend.refusals.lock().unwrap().extend([StatusCode::SERVICE_UNAVAILABLE; 100]);
+    let ticket_url = Some(world.backend.ticket_url());
+    let job = with(&picture(10), Delivery { pictures: full(), sink: None, ticket_url });
+    // Its id tells when it was accepted: longer ago than its files are kept.
+    let two_hours_ago = jiff::Timestamp::now().as_second().unsigned_abs() - 7_200;
+    let id = uuid::Uuid::new_v7(uuid::Timestamp::from_unix_time(two_hours_ago, 0, 0, 0));
+    let id = world.submit(NewJob { id, public_id: id.to_string(), ..job }).await;
+    assert_eq!(world.failure(id).await, "tickets_refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_made_survives_a_restart_of_both_ends() {
     let world = World::start().await;
     world.backend.refusals.lock().unwrap().extend([StatusCode::SERVICE_UNAVAILABLE; 10_000]);

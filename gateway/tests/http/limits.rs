@@ -97,6 +97,25 @@ async fn submissions_over_the_rate_are_told_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn a_repeat_gets_its_first_answer_over_the_rate_too() {
+    let one = std::num::NonZeroU32::new(1);
+    let limits = TenantLimits { submissions_per_minute: one, ..TenantLimits::default() };
+    let bounded = Bounded::by_limits(limits).await;
+    let body = json!({"workflow": picture(1)});
+    let send = async |key: &str| {
+        let request = bounded.world.request(Method::POST, "/v1/jobs").bearer_auth(&bounded.key);
+        request.header("idempotency-key", key).json(&body).send().await.unwrap()
+    };
+    let first = send("a").await;
+    assert_eq!(first.status(), StatusCode::CREATED);
+    let again = send("a").await;
+    assert_eq!(again.status(), StatusCode::CREATED);
+    assert_eq!(again.headers()["idempotency-replayed"], "true");
+    assert_eq!(again.text().await.unwrap(), first.text().await.unwrap());
+    assert_eq!(problem_code(send("b").await, StatusCode::TOO_MANY_REQUESTS).await, "rate_limited");
+}
+
+#[tokio::test]
 async fn waiting_jobs_of_a_tenant_are_bounded_and_room_comes_back() {
     let bounded = Bounded::by_limits(TenantLimits { queued: Some(1), ..TenantLimits::default() }).await;
     let sleepy = slow_picture(60.0);

@@ -97,11 +97,14 @@ pub(super) async fn retry(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    quota::rate(&app, &caller, NonZeroU32::MIN)?;
     let key = submit::idempotency_key(&headers)?;
+    let pace = idempotency::pace(quota::rate(&app, &caller, NonZeroU32::MIN), key.as_deref())?;
     let base = view::base_url(&app, &headers);
     let hash = *blake3::hash(format!("retry {id}").as_bytes()).as_bytes();
-    let retried = try_retry(&app, &caller, id, key.clone(), hash, &base).await;
+    let retried = match pace {
+        Ok(()) => try_retry(&app, &caller, id, key.clone(), hash, &base).await,
+        Err(failure) => Err(failure),
+    };
     idempotency::or_first(&app, &caller, retried, key, hash).await
 }
 

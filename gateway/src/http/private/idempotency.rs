@@ -21,6 +21,15 @@ pub(super) fn keep(job: &mut NewJob, body: &str) {
     }
 }
 
+/// Whether a submission keeps its pace: without a key one that does not ends here, unread; with one it may be a repeat,
+/// whose first answer is owed whatever the pace.
+pub(super) fn pace(rate: Result<(), ApiError>, key: Option<&str>) -> Result<Result<(), ApiError>, ApiError> {
+    match key {
+        Some(_) => Ok(rate),
+        None => rate.map(Ok),
+    }
+}
+
 /// The first answer under the key rather than a failure: a repeat gets it even where the fleet or the queue would
 /// refuse the job by now.
 pub(super) async fn or_first(

@@ -49,13 +49,16 @@ const WAIT_MARGIN: Duration = Duration::from_secs(1);
         (status = 422, description = "Well formed, but never to be carried out."),
         (status = 429, description = "`queue_full`, `rate_limited`: come again after `Retry-After`.")))]
 pub(super) async fn submit(app: App, caller: Who, request: Request) -> Result<Response, ApiError> {
-    quota::rate(&app, &caller, NonZeroU32::MIN)?;
     let key = submit::idempotency_key(request.headers())?;
+    let pace = idempotency::pace(quota::rate(&app, &caller, NonZeroU32::MIN), key.as_deref())?;
     let base = view::base_url(&app, request.headers());
     let read = body::read(&app, request).await?;
     let hash = *blake3::hash(&read.bytes).as_bytes();
-    let submitted = match body::make(&app, read, submission::read).await {
-        Ok(asked) => try_submit(&app, &caller, asked, key.clone(), &base).await,
+    let submitted = match pace {
+        Ok(()) => match body::make(&app, read, submission::read).await {
+            Ok(asked) => try_submit(&app, &caller, asked, key.clone(), &base).await,
+            Err(failure) => Err(failure),
+        },
         Err(failure) => Err(failure),
     };
     idempotency::or_first(&app, &caller, submitted, key, hash).await
