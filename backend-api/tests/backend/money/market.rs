@@ -14,11 +14,11 @@ use crate::people::{CHORES, IDENTITY_SECRET, Login};
 use crate::support::{Backend, answer};
 
 pub const SOON: Duration = Duration::from_secs(30);
-const PAY: &str = "https://pay.example.com";
-const PUSH_TOKEN: &str = "push-token-of-tests";
+pub const PAY: &str = "https://pay.example.com";
+pub const PUSH_TOKEN: &str = "push-token-of-tests";
 
 /// Items as the simulated platform knows its products.
-const SHOP: &str = r#"
+pub const SHOP: &str = r#"
     gateway.request_timeout_seconds = 1
     [shop]
     look_every_seconds = 1
@@ -131,7 +131,7 @@ impl Market {
     }
 }
 
-fn environment(sim: &WechatSim, url: &str) -> Vec<(&'static str, String)> {
+pub fn environment(sim: &WechatSim, url: &str) -> Vec<(&'static str, String)> {
     let (merchant, config) = (sim.merchant(), sim.config());
     vec![
         ("BACKEND_LISTEN", "127.0.0.1:0".to_owned()),
