@@ -15,6 +15,7 @@ demo: build ## Gateway, backend-api and three simulated GPUs at work; ONCE=1 end
 
 test: build ## Everything, the official Python SDK and three databases included; skips nothing
 	@tests/setup-python
+	@tests/setup-node
 	@tests/databases
 ifdef NEXTEST
 	$(CARGO) nextest run --workspace -E 'not package(e2e)'

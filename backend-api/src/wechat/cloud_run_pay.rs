@@ -128,18 +128,43 @@ pub struct RefundOrder<'a> {
     pub reason: &'a str,
 }
 
-/// A refund as the payment system has it. Fields of several refunds are numbered there; this is the first.
+/// A refund as the payment system has it.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(from = "RefundFields")]
 pub struct QueriedRefund {
-    /// `SUCCESS`, `REFUNDCLOSE`, `PROCESSING` or `CHANGE`.
-    #[serde(rename = "refund_status_0", default, deserialize_with = "lenient::text")]
+    /// `SUCCESS`, `REFUNDCLOSE`, `PROCESSING`, `CHANGE` and so on.
     pub state: String,
     /// The payment system's number.
-    #[serde(rename = "refund_id_0", default, deserialize_with = "lenient::optional_text")]
     pub refund_id: Option<String>,
     /// What is given back.
-    #[serde(rename = "refund_fee_0", default, deserialize_with = "lenient::optional_integer")]
     pub refund_fen: Option<i64>,
+}
+
+/// The v2 interface numbers the fields of several refunds; whether its wrapper does is not documented.
+#[derive(Deserialize)]
+struct RefundFields {
+    #[serde(default, deserialize_with = "lenient::optional_text")]
+    refund_status: Option<String>,
+    #[serde(default, deserialize_with = "lenient::optional_text")]
+    refund_status_0: Option<String>,
+    #[serde(default, deserialize_with = "lenient::optional_text")]
+    refund_id: Option<String>,
+    #[serde(default, deserialize_with = "lenient::optional_text")]
+    refund_id_0: Option<String>,
+    #[serde(default, deserialize_with = "lenient::optional_integer")]
+    refund_fee: Option<i64>,
+    #[serde(default, deserialize_with = "lenient::optional_integer")]
+    refund_fee_0: Option<i64>,
+}
+
+impl From<RefundFields> for QueriedRefund {
+    fn from(fields: RefundFields) -> Self {
+        Self {
+            state: fields.refund_status_0.or(fields.refund_status).unwrap_or_default(),
+            refund_id: fields.refund_id_0.or(fields.refund_id),
+            refund_fen: fields.refund_fee_0.or(fields.refund_fee),
+        }
+    }
 }
 
 /// A callback: unsigned, so nothing but a reason to query the order it names.

@@ -13,8 +13,9 @@ use crate::wechat::{Platform, Refusal, TransportError};
 
 /// Tickets asked for at the same time: the platform gives one a call.
 const TICKETS_AT_ONCE: usize = 4;
-/// `status` of a file that does not exist (from memory).
-const FILE_MISSING: i64 = -503_003;
+/// What the platform says of a file that does not exist: a status here, words there (all from memory).
+const MISSING_STATUS: i64 = -503_003;
+const MISSING_WORDS: [&str; 2] = ["nonexist", "not exist"];
 
 pub(super) async fn tickets(
     platform: &Platform,
@@ -81,12 +82,17 @@ impl FileAnswer {
     fn outcome(&self) -> Result<(), StorageError> {
         match self.status.unwrap_or_default() {
             0 => Ok(()),
-            FILE_MISSING => Err(StorageError::NotFound),
+            status if status == MISSING_STATUS || self.says_missing() => Err(StorageError::NotFound),
             status => Err(StorageError::Platform(crate::wechat::CallError::Refused(Refusal::new(
                 status,
                 &self.errmsg,
             )))),
         }
+    }
+
+    fn says_missing(&self) -> bool {
+        let words = self.errmsg.to_lowercase();
+        MISSING_WORDS.iter().any(|missing| words.contains(missing))
     }
 }
 

@@ -1,0 +1,154 @@
+//! Virtual payment: what is sent is what is signed, and each code says what to do.
+
+use backend_api::domain::OpenId;
+use backend_api::wechat::xpay::{
+    DeliveredBy, Environment, Options, OrderStatus, Purchase, RefundOrder, Virtual, VirtualError, What,
+    pay_signature, user_signature,
+};
+use jiff::civil::date;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use crate::stub::{Seen, Stub, fail, say};
+
+fn seller(stub: &Stub) -> Virtual {
+    let options = Options {
+        offer_id: "1450593228".to_owned(),
+        app_key: "app-key".into(),
+        environment: Environment::Sandbox,
+    };
+    Virtual::new(stub.client(), options)
+}
+
+/// Checks the signature of a call over the bytes that came, and gives its body.
+fn signed_body(seen: &Seen) -> Value {
+    let app_key: SecretString = "app-key".into();
+    assert_eq!(seen.query["pay_sig"], pay_signature(&app_key, &seen.path, &seen.body));
+    assert_eq!(seen.token(), "token-1");
+    seen.json()
+}
+
+#[tokio::test]
+async fn a_purchase_is_signed_over_the_text_that_the_client_gets() {
+    let stub = Stub::platform(|_| fail(0)).await;
+    let seller = seller(&stub);
+    let (app_key, session_key): (SecretString, SecretString) = ("app-key".into(), "session-key".into());
+    let what = What::Goods { product: "light_monthly", price_fen: 990 };
+    let purchase = Purchase {
+        out_trade_no: "PM20260719123000A1B2C3D4",
+        what,
+        quantity: 1,
+        attach: "membership:light_monthly",
+    };
+    let signed = seller.sign_purchase(&purchase, &session_key);
+    // the published example, byte by byte
+    assert_eq!(signed.pay_sig, "e00d94ab6e3fd1f7e6a8a0b33bc9b06f6d51b871b8f3dd9ccbb8064afa82b29c");
+    assert_eq!(signed.signature, "b5895c916a154b2ad05564713c789285bb6aabc2db54ca9e86662b78b4336f45");
+    assert_eq!(signed.mode, "short_series_goods");
+    let wire = serde_json::to_value(&signed).unwrap();
+    assert_eq!(
+        wire.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["mode", "signData", "paySig", "signature"]
+    );
+
+    let coins = seller.sign_purchase(&Purchase { what: What::Coins, ..purchase }, &session_key);
+    let data: Value = serde_json::from_str(&coins.sign_data).unwrap();
+    assert_eq!(
+        (coins.mode, data.get("productId"), data["buyQuantity"].as_i64()),
+        ("short_series_coin", None, Some(1))
+    );
+    let text = coins.sign_data.as_bytes();
+    assert_eq!(coins.pay_sig, pay_signature(&app_key, "requestVirtualPayment", text));
+    assert_eq!(coins.signature, user_signature(&session_key, text));
+    assert!(stub.seen().is_empty());
+}
+
+#[tokio::test]
+async fn an_order_is_queried_and_its_status_read() {
+    let stub = Stub::platform(|_| {
+        say(json!({ "errcode": 0, "order": {
+            "order_id": "PM1", "wx_order_id": "W1", "status": 2, "order_fee": 990, "paid_fee": 990,
+            "left_fee": 990, "paid_time": 1795320063, "provide_time": 0, "env_type": 1, "wxpay_order_id": 4200001,
+        }}))
+    })
+    .await;
+    let order = seller(&stub).query_order(&OpenId::new("o1"), "PM1").await.unwrap();
+    assert_eq!((order.status, order.status.is_paid()), (OrderStatus::Paid, true));
+    assert_eq!((order.order_fen, order.paid_fen, order.left_fen), (990, Some(990), Some(990)));
+    assert_eq!(order.paid_at.unwrap().as_second(), 1_795_320_063);
+    assert_eq!(order.wxpay_order_id.as_deref(), Some("4200001"));
+    let [seen] = &stub.asked("/xpay/query_order")[..] else { panic!("one call") };
+    assert_eq!(signed_body(seen), json!({ "openid": "o1", "env": 1, "order_id": "PM1" }));
+    assert!(!seen.query.contains_key("signature"));
+}
+
+#[test]
+fn money_is_ours_only_between_paying_and_refunding() {
+    let paid: Vec<i64> = (0..10).filter(|number| OrderStatus::from(*number).is_paid()).collect();
+    assert_eq!(paid, [2, 3, 4]);
+}
+
+#[tokio::test]
+async fn every_other_call_is_signed_over_its_bytes_too() {
+    let stub = Stub::platform(|seen| match seen.path.as_str() {
+        "/xpay/query_user_balance" => say(json!({ "errcode": 0, "balance": "12", "present_balance": 2 })),
+        "/xpay/download_bill" => say(json!({ "errcode": 0, "url": "https://example.com/bill" })),
+        _ => fail(0),
+    })
+    .await;
+    let (seller, openid) = (seller(&stub), OpenId::new("o1"));
+    seller.notify_provide_goods(DeliveredBy::OrderId("PM1")).await.unwrap();
+    seller.notify_provide_goods(DeliveredBy::WxOrderId("W1")).await.unwrap();
+    let refund = RefundOrder {
+        openid: &openid,
+        order_id: "PM1",
+        refund_order_id: "RF000001",
+        left_fen: 990,
+        refund_fen: 90,
+        reason: 5,
+        requested_by: 2,
+    };
+    seller.refund_order(&refund).await.unwrap();
+    let key: SecretString = "session-key".into();
+    let balance = seller.query_user_balance(&openid, "127.0.0.1", &key).await.unwrap();
+    assert_eq!((balance.balance, balance.present_balance), (12, Some(2)));
+    let url = seller.download_bill(date(2026, 11, 1), date(2026, 11, 21)).await.unwrap();
+    assert_eq!(url.as_str(), "https://example.com/bill");
+
+    let calls: Vec<Seen> = stub.seen().into_iter().filter(|seen| seen.path.starts_with("/xpay/")).collect();
+    let bodies: Vec<Value> = calls.iter().map(signed_body).collect();
+    assert_eq!(bodies[0], json!({ "order_id": "PM1", "env": 1 }));
+    assert_eq!(bodies[1], json!({ "wx_order_id": "W1", "env": 1 }));
+    assert_eq!((&bodies[2]["left_fee"], &bodies[2]["refund_fee"]), (&json!(990), &json!(90)));
+    assert_eq!(bodies[4], json!({ "begin_ds": 20261101, "end_ds": 20261121 }));
+    assert_eq!(calls[3].query["signature"], user_signature(&key, &calls[3].body));
+}
+
+#[tokio::test]
+async fn each_code_of_virtual_payment_says_what_to_do() {
+    let cases = [
+        (268490001, "unknown"),
+        (268490002, "platform"),
+        (268490003, "settings"),
+        (268490004, "done"),
+        (268490005, "done"),
+        (268490006, "insufficient"),
+        (268490007, "platform"),
+        (268490008, "settings"),
+        (268490009, "login"),
+        (268490011, "later"),
+    ];
+    for (code, expected) in cases {
+        let stub = Stub::platform(move |_| fail(code)).await;
+        let outcome = match seller(&stub).query_order(&OpenId::new("o1"), "PM1").await.unwrap_err() {
+            VirtualError::UserUnknown => "unknown",
+            VirtualError::Misconfigured(_) => "settings",
+            VirtualError::AlreadyDone => "done",
+            VirtualError::Insufficient => "insufficient",
+            VirtualError::LoginAgain => "login",
+            VirtualError::NotReady => "later",
+            VirtualError::Platform(_) => "platform",
+        };
+        assert_eq!(outcome, expected, "{code}");
+    }
+}
