@@ -93,12 +93,23 @@ impl App {
         })
         .await
         .context("cannot take up the open jobs")?;
+        let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
+        // Before the engine decides anything: no word of a job is missed.
+        let native = http::Desk::open(&handle, &sinks, config.file.native.clone());
+        let native = native.await.context("cannot read the open jobs of ComfyUI's own API")?;
+        tokio::spawn(native.clone().relay(stop.clone()));
         let engine_task = tokio::spawn(engine.run());
 
-        let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
         let bytes = (&sinks, &desk);
-        let router =
-            http::router(http_state(&config, &handle, bytes, &tenants, &metrics, &outside, &closing));
+        let router = http::router(http_state(
+            &config,
+            &handle,
+            bytes,
+            &tenants,
+            &metrics,
+            &outside,
+            (&closing, native),
+        ));
         let listener = TcpListener::bind(config.listen)
             .with_context(|| format!("cannot listen on {}", config.listen))?;
         let listening = listener::serve(
@@ -264,7 +275,7 @@ fn http_state(
     tenants: &Tenants,
     metrics: &Metrics,
     outside: &Outside,
-    closing: &CancellationToken,
+    (closing, native): (&CancellationToken, http::Desk),
 ) -> http::State {
     let file = &config.file;
     http::State {
@@ -288,6 +299,7 @@ fn http_state(
             request_timeout: Duration::from_secs(file.http.request_timeout_seconds),
             default_deadline: Duration::from_secs(file.retention.deadline_seconds),
             feed_wait: Duration::from_secs(file.http.feed_wait_seconds),
+            pictures: file.pictures.clone(),
             ..http::Limits::default()
         },
         doors: http::Doors {
@@ -301,6 +313,7 @@ fn http_state(
         outside: outside.clone(),
         prices: config.prices(),
         retention: Duration::from_secs(file.retention.jobs_seconds),
+        native,
         closing: closing.clone(),
     }
 }

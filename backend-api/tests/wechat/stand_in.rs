@@ -411,8 +411,10 @@ async fn bills_hold_what_happened() {
     let paid_at = merchant.query("ORDER-05").await.unwrap().paid_at.unwrap();
     let day = paid_at.to_zoned(TimeZone::fixed(tz::offset(8))).date();
     let early = merchant.trade_bill(day, |_| {}).await.unwrap_err();
-    assert!(matches!(early, pay::BillError::Absent), "{early}");
+    assert!(matches!(early, pay::BillError::NotReady), "{early}");
     world.sim.advance(Duration::from_secs(2 * 86_400));
+    let idle = merchant.trade_bill(day.yesterday().unwrap(), |_| {}).await.unwrap_err();
+    assert!(matches!(idle, pay::BillError::Absent), "{idle}");
     let mut rows = Vec::new();
     assert_eq!(merchant.trade_bill(day, |row| rows.push(row)).await.unwrap(), 2);
     assert_eq!(

@@ -54,6 +54,8 @@ section! {
         http: Http = Http::default(),
         /// TLS of the listener.
         tls: Tls = Tls::default(),
+        /// ComfyUI's own API.
+        native: Native = Native::default(),
         /// Bounds of a workflow.
         workflow: Workflow = Workflow::default(),
         /// Who waits, who runs, where.
@@ -210,6 +212,36 @@ section! {
         max_connections: usize = 20_000,
         /// Longest silence of a connection, and longest time for the head of a request, seconds.
         idle_seconds: u64 = 75,
+    }
+}
+
+section! {
+    /// ComfyUI's own API.
+    Native {
+        /// Most jobs that `/queue` lists.
+        max_queue_listed: u32 = 1_000,
+        /// Most jobs that one answer of `/history` or `/api/jobs` lists.
+        max_history_listed: u32 = 1_000,
+        /// Most of a tenant's uploads that `/object_info` offers, the newest ones.
+        max_uploads_listed: u32 = 1_000,
+        /// Frames that may wait for one socket; one that does not read them is closed.
+        socket_frames: usize = 256,
+        /// Frames of all jobs that may wait to be given to sockets; more are dropped.
+        waiting_frames: usize = 8_192,
+        /// Pictures that are given to sockets at the end of jobs, bytes of all together.
+        socket_picture_bytes: u32 = 128 << 20,
+        /// How often a silent socket is told how many jobs are left, seconds.
+        heartbeat_seconds: u64 = 5,
+        /// How long a socket may take to read one frame, seconds.
+        socket_patience_seconds: u64 = 20,
+        /// Pictures that are converted for `/view` and masks that are applied at once.
+        conversions: usize = 2,
+        /// One file of the editor's (`/userdata`), bytes.
+        max_userdata_file_bytes: usize = 8 << 20,
+        /// Such files of one tenant, bytes.
+        max_userdata_bytes: u64 = 128 << 20,
+        /// Such files of one tenant.
+        max_userdata_files: u32 = 1_000,
     }
 }
 

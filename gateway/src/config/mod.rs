@@ -15,8 +15,8 @@ use crate::artifacts::Artifacts;
 use crate::workflow::FAMILIES;
 
 pub use file::{
-    Engine, File, Http, Instance, Log, LogFormat, Nvml, Outside, Prices, Retention, Runner, Scheduler,
-    SinkConfig, Templates, Tenant, Tls, Webhooks, Workflow,
+    Engine, File, Http, Instance, Log, LogFormat, Native, Nvml, Outside, Prices, Retention, Runner,
+    Scheduler, SinkConfig, Templates, Tenant, Tls, Webhooks, Workflow,
 };
 
 /// The gateway's settings, checked and complete.
@@ -284,6 +284,17 @@ fn check_bounds(file: &File, mistakes: &mut Vec<String>) {
         ("http.max_streams_per_key", file.http.max_streams_per_key as u64),
         ("http.max_batch_jobs", file.http.max_batch_jobs as u64),
         ("http.max_connections", file.http.max_connections as u64),
+        ("native.max_queue_listed", u64::from(file.native.max_queue_listed)),
+        ("native.max_history_listed", u64::from(file.native.max_history_listed)),
+        ("native.socket_frames", file.native.socket_frames as u64),
+        ("native.waiting_frames", file.native.waiting_frames as u64),
+        ("native.socket_picture_bytes", u64::from(file.native.socket_picture_bytes)),
+        ("native.heartbeat_seconds", file.native.heartbeat_seconds),
+        ("native.socket_patience_seconds", file.native.socket_patience_seconds),
+        ("native.conversions", file.native.conversions as u64),
+        ("native.max_userdata_file_bytes", file.native.max_userdata_file_bytes as u64),
+        ("native.max_userdata_bytes", file.native.max_userdata_bytes),
+        ("native.max_userdata_files", u64::from(file.native.max_userdata_files)),
         ("tls.handshake_seconds", file.tls.handshake_seconds),
         ("tls.max_handshakes", file.tls.max_handshakes as u64),
         ("workflow.max_bytes", file.workflow.max_bytes as u64),

@@ -147,6 +147,9 @@ impl Engine {
     }
 
     pub(super) fn show(&self, attempt: Attempt, glimpse: Glimpse) {
+        if let Glimpse::Preview(preview) = &glimpse {
+            self.feeds.preview(attempt.job, preview);
+        }
         self.board.update(attempt.job, false, |live| {
             if live.attempt != attempt.number {
                 return;
@@ -166,6 +169,9 @@ impl Engine {
         let attempt = self.world.notes.newest(job).map(|note| (note.number, note.instance));
         let name = attempt.and_then(|(_, instance)| self.registry.name(instance).cloned());
         let held = !phase.is_terminal() && phase != Phase::Queued;
+        if phase == Phase::Queued {
+            self.feeds.waits_again(job);
+        }
         self.board.update(job, held, |live| {
             if let Some((number, _)) = attempt {
                 live.attempt = number;

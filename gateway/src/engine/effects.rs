@@ -14,10 +14,12 @@ use super::rejudge::Verdict;
 use crate::artifacts::ArtifactError;
 use crate::delivery::{Delivery, Place};
 use crate::link::local::Sender;
-use crate::link::message::{Attempt, Command, Dispatch, Input, InstanceName, Making, Secret, Signal, Ticket};
+use crate::link::message::{
+    Attempt, Command, Dispatch, Input, InstanceName, Making, Native, Secret, Signal, Ticket,
+};
 use crate::metrics::Metrics;
 use crate::sinks::Sinks;
-use crate::store::{JobBody, PinnedInput, Store, StoreError, StoredObject};
+use crate::store::{JobBody, NativeFacts, PinnedInput, Store, StoreError, StoredObject};
 use crate::ticket_desk::TicketDesk;
 use crate::workflow::Catalogue;
 
@@ -193,6 +195,7 @@ impl Hands {
             max_output_bytes: self.max_output_bytes,
             expected_ms,
             making: body.delivery.as_deref().map(making),
+            native: body.native.as_deref().map(native),
         })
     }
 
@@ -233,6 +236,16 @@ impl Hands {
 /// What a runner has to know of a delivery.
 fn making(delivery: &Delivery) -> Making {
     Making { pictures: delivery.pictures.clone(), apart: delivery.place() != Place::Own }
+}
+
+/// What a runner has to know of a job of ComfyUI's own API.
+fn native(facts: &NativeFacts) -> Native {
+    Native {
+        prompt_id: facts.prompt_id.as_str().into(),
+        frames: facts.client_id.is_some(),
+        preview_method: facts.preview_method.clone(),
+        targets: facts.targets.clone(),
+    }
 }
 
 fn extension(name: &str) -> String {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::board::{Board, LiveState, Watch};
 use super::clock::Clock;
+use super::feeds::Feeds;
 use super::world;
 use crate::fleet::FleetView;
 use crate::link::message::Secret;
@@ -95,6 +96,7 @@ pub(super) enum Input {
 pub struct EngineHandle {
     pub(super) inbox: mpsc::Sender<Input>,
     pub(super) board: Arc<Board>,
+    pub(super) feeds: Arc<Feeds>,
     pub(super) fleet: Arc<ArcSwap<FleetView>>,
     pub(super) readiness: watch::Receiver<Readiness>,
     pub(super) store: Arc<dyn Store>,
@@ -195,6 +197,12 @@ impl EngineHandle {
     #[must_use]
     pub fn watch(&self, job: Uuid) -> Watch {
         self.board.watch(job)
+    }
+
+    /// What jobs that somebody follows frame by frame have to tell.
+    #[must_use]
+    pub fn feeds(&self) -> &Arc<Feeds> {
+        &self.feeds
     }
 
     /// Whether the engine can decide.

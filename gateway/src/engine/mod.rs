@@ -9,6 +9,7 @@ mod batch;
 pub mod board;
 pub mod clock;
 mod effects;
+pub mod feeds;
 pub mod handle;
 mod lanes;
 mod metering;
@@ -36,6 +37,7 @@ use uuid::Uuid;
 
 pub use board::{Board, LiveState, Watch};
 pub use clock::Clock;
+pub use feeds::{Feeds, Word};
 pub use handle::{EngineHandle, Readiness, SubmitAllError, SubmitError, Unavailable};
 pub(crate) use names::{device_class, key_prefix};
 pub use rejudge::UNJUDGED;
@@ -112,6 +114,7 @@ pub struct Engine {
     cell: Uuid,
     clock: Clock,
     board: Arc<Board>,
+    feeds: Arc<Feeds>,
     fleet: Arc<ArcSwap<FleetView>>,
     readiness: watch::Sender<Readiness>,
     inbox: mpsc::Receiver<Input>,
@@ -170,6 +173,7 @@ impl Engine {
         let (returned_tx, returned) = mpsc::unbounded_channel();
         let (readiness, readiness_rx) = watch::channel(Readiness::Recovering);
         let board = Arc::new(Board::default());
+        let feeds = Arc::new(Feeds::default());
         let fleet = Arc::new(ArcSwap::from_pointee(FleetView::default()));
         let hands = Hands {
             store: store.clone(),
@@ -185,6 +189,7 @@ impl Engine {
         let handle = EngineHandle {
             inbox: inbox_tx,
             board: board.clone(),
+            feeds: feeds.clone(),
             fleet: fleet.clone(),
             readiness: readiness_rx,
             store: store.clone(),
@@ -206,6 +211,7 @@ impl Engine {
             cell,
             clock,
             board,
+            feeds,
             fleet,
             readiness,
             inbox,

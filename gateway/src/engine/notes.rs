@@ -1,6 +1,7 @@
 //! What reports said of attempts, until the job ends: the payload of decisions. The scheduler decides by ids alone.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use scheduler::{Failure, InstanceId};
@@ -26,6 +27,8 @@ pub(super) struct Note {
     pub(super) files: Files,
     error: Option<JobError>,
     message: Option<String>,
+    /// What ComfyUI's history said of it.
+    pub(super) record: Option<Arc<str>>,
     /// When ComfyUI was done with it, milliseconds since the epoch.
     pub(super) executed_at: Option<i64>,
     /// When its dispatch was handed to its lane; gone once it was answered.
@@ -62,6 +65,7 @@ impl Notes {
                 files: Files::default(),
                 error: None,
                 message: None,
+                record: None,
                 executed_at: None,
                 sent: None,
             });
@@ -171,7 +175,11 @@ impl Notes {
             }
             // Not for the scheduler: the board and the lanes take these.
             Signal::Progress(_) => Heard::Progress,
-            Signal::Preview(_) | Signal::NeedTickets => return None,
+            Signal::Record(record) => {
+                note.record = Some(record);
+                return None;
+            }
+            Signal::Preview(_) | Signal::Frames(_) | Signal::NeedTickets => return None,
         })
     }
 }

@@ -19,7 +19,20 @@ pub(super) fn durable(
     cell: Uuid,
     now: Timestamp,
 ) -> Vec<JobRecord> {
-    records.into_iter().map(|record| one(record, notes, meter, cell, now.0)).collect()
+    let mut rows = Vec::with_capacity(records.len());
+    for record in records {
+        rows.extend(told(&record, notes));
+        rows.push(one(record, notes, meter, cell, now.0));
+    }
+    rows
+}
+
+/// What ComfyUI's history said of the attempt that ends a job.
+fn told(record: &Record, notes: &Notes) -> Option<JobRecord> {
+    let Record::Ended { job, attempt, .. } = record else { return None };
+    let job = names::uuid(*job);
+    let note = attempt.and_then(|attempt| notes.get(job, attempt.0))?;
+    Some(JobRecord::Told { job, record: note.record.clone()? })
 }
 
 fn one(record: Record, notes: &mut Notes, meter: Meter<'_>, cell: Uuid, now: i64) -> JobRecord {

@@ -95,6 +95,9 @@ impl Engine {
 
     fn sort_signal(&mut self, attempt: Attempt, signal: Signal, work: &mut Work) {
         match &signal {
+            Signal::Frames(frames) if self.is_newest(attempt) => {
+                self.feeds.frames(attempt.job, frames.clone())
+            }
             Signal::Progress(progress) => work.glimpses.push((attempt, Glimpse::Progress(progress.clone()))),
             Signal::Preview(preview) => work.glimpses.push((attempt, Glimpse::Preview(preview.clone()))),
             Signal::NeedTickets => self.grant(attempt),
@@ -119,6 +122,11 @@ impl Engine {
         if made {
             self.grant(attempt);
         }
+    }
+
+    /// Whether no later attempt of its job is known.
+    fn is_newest(&self, attempt: Attempt) -> bool {
+        self.world.notes.newest(attempt.job).is_some_and(|note| note.number == attempt.number)
     }
 
     fn sort_returned(&mut self, returned: Returned, work: &mut Work) {

@@ -231,6 +231,7 @@ impl Engine {
         }
         for (job, winner) in ended {
             self.forget(job, winner);
+            self.feeds.ended(job);
         }
         for (answer, caller) in answers.into_iter().zip(callers) {
             let _ = caller.send(answer);

@@ -44,10 +44,14 @@ pub(super) struct Read {
 
 /// Reads a JSON body.
 pub(super) async fn read(app: &Shared, request: Request) -> Result<Read, ApiError> {
+    require_json(request.headers())?;
+    read_any(app, request, app.limits.max_body_bytes).await
+}
+
+/// Reads a body of at most so many bytes, whatever it is said to be.
+pub(super) async fn read_any(app: &Shared, request: Request, limit: usize) -> Result<Read, ApiError> {
     let (parts, body) = request.into_parts();
-    require_json(&parts.headers)?;
     require_plain(&parts.headers)?;
-    let limit = app.limits.max_body_bytes;
     let declared = declared_length(&parts.headers);
     if declared.is_some_and(|length| length > limit) {
         return Err(ApiError::too_large(limit as u64));

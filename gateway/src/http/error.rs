@@ -87,6 +87,8 @@ struct Parts {
     message: Cow<'static, str>,
     details: Option<Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// The whole body, where the face knows it.
+    body: Option<Value>,
 }
 
 impl ApiError {
@@ -96,8 +98,14 @@ impl ApiError {
         code: impl Into<Cow<'static, str>>,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
-        let parts =
-            Parts { kind, code: code.into(), message: message.into(), details: None, headers: Vec::new() };
+        let parts = Parts {
+            kind,
+            code: code.into(),
+            message: message.into(),
+            details: None,
+            headers: Vec::new(),
+            body: None,
+        };
         Self(Box::new(parts))
     }
 
@@ -138,6 +146,13 @@ impl ApiError {
     #[must_use]
     pub fn details(mut self, details: Value) -> Self {
         self.0.details = Some(details);
+        self
+    }
+
+    /// With this body, whatever the face would make of it.
+    #[must_use]
+    pub(super) fn body(mut self, body: Value) -> Self {
+        self.0.body = Some(body);
         self
     }
 
@@ -270,13 +285,19 @@ pub(super) enum Shape {
     V2,
     /// `application/problem+json` with `code` (RFC 9457).
     Problem,
+    /// `{"error": {"type", "message", "details", "extra_info"}, "node_errors"}`, as ComfyUI refuses a prompt (PROTOCOL §2).
+    Native,
 }
 
 impl Shape {
     /// The face a path belongs to.
     pub(super) fn of(path: &str) -> Self {
         let is_v2 = path.strip_prefix("/api/v2").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        if is_v2 { Self::V2 } else { Self::Problem }
+        match is_v2 {
+            true => Self::V2,
+            false if super::native::is_path(path) => Self::Native,
+            false => Self::Problem,
+        }
     }
 }
 
@@ -297,6 +318,7 @@ pub(super) fn render(shape: Shape, mut response: Response) -> Response {
     let (media_type, body) = match shape {
         Shape::V2 => ("application/json", envelope(&failure)),
         Shape::Problem => ("application/problem+json", problem(status, &failure)),
+        Shape::Native => ("application/json", comfyui(&failure)),
     };
     let (parts, _) = response.into_parts();
     let mut response = Response::from_parts(parts, Body::from(body.to_string()));
@@ -314,6 +336,22 @@ fn envelope(failure: &ApiError) -> Value {
         code => code,
     };
     json!({"error": {"code": code, "message": failure.0.message, "details": failure.0.details}})
+}
+
+fn comfyui(failure: &ApiError) -> Value {
+    if let Some(body) = &failure.0.body {
+        return body.clone();
+    }
+    let details = failure.0.details.clone();
+    json!({
+        "error": {
+            "type": failure.0.code,
+            "message": failure.0.message,
+            "details": "",
+            "extra_info": details.unwrap_or_else(|| json!({})),
+        },
+        "node_errors": {},
+    })
 }
 
 fn problem(status: StatusCode, failure: &ApiError) -> Value {

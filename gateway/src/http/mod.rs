@@ -11,6 +11,8 @@ mod door;
 mod error;
 mod forwarded;
 mod listing;
+mod multipart;
+mod native;
 mod observe;
 mod openapi;
 mod ops;
@@ -30,6 +32,7 @@ use std::sync::Arc;
 use axum::Router;
 
 pub use error::{ApiError, ErrorKind};
+pub use native::Desk;
 pub use routes::{Need, RouteInfo};
 pub use state::{Doors, Limits, State};
 
@@ -70,6 +73,7 @@ fn all_routes(app: &Arc<Shared>) -> (Router<Arc<Shared>>, Vec<RouteInfo>, String
     let mut routes = Routes::new(app.clone());
     ops::add(&mut routes);
     v2::add(&mut routes);
+    native::add(&mut routes);
     private::add(&mut routes);
     tickets::add(&mut routes);
     admin::add(&mut routes);

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::body::Budget;
 use super::error::{ApiError, ErrorKind};
+use super::native::{Desk, Nodes};
 use super::private::AvailabilityCache;
 use super::quota::{Rates, Reserved};
 use crate::artifacts::Artifacts;
@@ -17,6 +18,7 @@ use crate::engine::EngineHandle;
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::outside::Outside;
+use crate::pictures;
 use crate::prices::Prices;
 use crate::sinks::Sinks;
 use crate::tenant::{Caller, Tenants};
@@ -55,6 +57,8 @@ pub struct State {
     pub prices: Prices,
     /// How long an ended job is remembered.
     pub retention: Duration,
+    /// Jobs and sockets of ComfyUI's own API.
+    pub native: Desk,
     /// Cancelled when the process goes away: event streams end.
     pub closing: CancellationToken,
 }
@@ -92,6 +96,8 @@ pub struct Limits {
     pub max_megapixels: u64,
     /// Steps of one node.
     pub max_steps: u64,
+    /// Bounds of one picture.
+    pub pictures: pictures::Limits,
 }
 
 impl Default for Limits {
@@ -112,6 +118,7 @@ impl Default for Limits {
             max_uploads_per_key: 64,
             max_megapixels: 4096,
             max_steps: 10_000,
+            pictures: pictures::Limits::default(),
         }
     }
 }
@@ -149,6 +156,12 @@ pub(super) struct Shared {
     document: OnceLock<Bytes>,
     /// What the fleet says to templates.
     pub(super) availability: AvailabilityCache,
+    /// The node classes of the whole fleet, as ComfyUI's own API shows them.
+    pub(super) nodes: Nodes,
+    /// Pictures that are being converted.
+    pub(super) conversions: Semaphore,
+    /// Held while the name of an upload is chosen, by tenant.
+    pub(super) naming: [tokio::sync::Mutex<()>; 16],
 }
 
 /// What handlers take.
@@ -168,6 +181,9 @@ impl Shared {
             askers: Semaphore::new(MAX_ASKERS),
             document: OnceLock::new(),
             availability: AvailabilityCache::default(),
+            nodes: Nodes::default(),
+            conversions: Semaphore::new(state.native.settings().conversions),
+            naming: Default::default(),
             state,
         }
     }

@@ -65,21 +65,25 @@ pub(super) struct Wanted {
 pub(super) fn judge(app: &Shared, caller: &Caller, text: &str) -> Result<Judged, ApiError> {
     let graph = Graph::parse(text, &app.limits.workflow).map_err(|malformed| of_malformed(&malformed))?;
     quota::graph(app, caller, &graph)?;
-    let fleet = app.engine.fleet();
-    let judged = match workflow::judge(&graph, &fleet.catalogues, &app.shared_inputs) {
-        Ok(judged) => Ok(judged),
-        // An instance whose catalogue is about to be read may offer what the others lack: accepted, and judged then.
-        Err(_) if !fleet.settled => workflow::judge(&graph, &[], &app.shared_inputs),
-        Err(refused) => Err(refused),
-    };
-    // Whoever may use some models only is not told the names of the others.
-    let may_know = caller.tenant.settings.allow.models == Rules::default();
-    let judged =
-        judged.map_err(|refused| of_refused(&if may_know { refused } else { refused.without_choices() }))?;
+    let judged = judge_graph(app, caller, &graph).map_err(|refused| of_refused(&refused))?;
     if !judged.malformed_references.is_empty() {
         return Err(missing_assets(&judged.malformed_references));
     }
     Ok(judged)
+}
+
+/// Judges a graph that its tenant may ask for against the fleet.
+pub(super) fn judge_graph(app: &Shared, caller: &Caller, graph: &Graph) -> Result<Judged, Refused> {
+    let fleet = app.engine.fleet();
+    let judged = match workflow::judge(graph, &fleet.catalogues, &app.shared_inputs) {
+        Ok(judged) => Ok(judged),
+        // An instance whose catalogue is about to be read may offer what the others lack: accepted, and judged then.
+        Err(_) if !fleet.settled => workflow::judge(graph, &[], &app.shared_inputs),
+        Err(refused) => Err(refused),
+    };
+    // Whoever may use some models only is not told the names of the others.
+    let may_know = caller.tenant.settings.allow.models == Rules::default();
+    judged.map_err(|refused| if may_know { refused } else { refused.without_choices() })
 }
 
 /// Judges a workflow, off the request threads when it is large.
@@ -145,6 +149,7 @@ pub(super) fn job(
             strict: true,
             needs_partner_key: wanted.partner_key.is_some(),
             delivery,
+            native: None,
         },
         references: wanted.judged.references,
         labels: wanted.labels,

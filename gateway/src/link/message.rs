@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use super::files::*;
+pub use super::native::*;
 pub use super::ticket::{Secret, Ticket};
 
 /// The version of this message set; the two ends compare it in the handshake.
@@ -150,6 +151,9 @@ pub struct Dispatch {
     /// What is to be made of the files; `None`: they are delivered as they are.
     #[serde(default)]
     pub making: Option<Making>,
+    /// It came by ComfyUI's own API.
+    #[serde(default)]
+    pub native: Option<Native>,
 }
 
 /// A file that a workflow refers to.
@@ -339,6 +343,11 @@ pub enum Signal {
     Progress(Progress),
     /// A preview picture. May be thinned; the newest counts.
     Preview(Preview),
+    /// Frames for the owner of a job that came by ComfyUI's own API, in their order; some may be missing.
+    Frames(Vec<Frame>),
+    /// What ComfyUI's history says of it, in the caller's words: JSON text (`docs/NATIVE_API.md`). Comes before the word
+    /// that ends it.
+    Record(Arc<str>),
     /// Contact is lost; the runner looks it up by itself.
     ContactLost,
     /// ComfyUI is done with it; these files are to be stored.

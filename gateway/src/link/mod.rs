@@ -3,4 +3,5 @@
 mod files;
 pub mod local;
 pub mod message;
+pub mod native;
 pub mod ticket;

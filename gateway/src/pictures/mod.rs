@@ -21,6 +21,7 @@ mod policy;
 mod produce;
 mod sniff;
 mod verify;
+mod views;
 
 pub use error::PictureError;
 pub use facts::{Facts, is_picture};
@@ -33,3 +34,4 @@ pub use policy::{
 };
 pub use produce::{Made, Picture, produce};
 pub use sniff::{SNIFF_BYTES, sniff, stored_type};
+pub use views::{Channel, View, with_mask};

@@ -15,6 +15,7 @@ mod failure;
 mod host;
 mod instance;
 mod model_sizes;
+mod native;
 pub mod nvml;
 mod outputs;
 mod progress;

@@ -4,6 +4,7 @@
 //! its records are written before the commit (DESIGN §4.3). Reads go beside it and see committed data only.
 //! All times are milliseconds since the epoch.
 
+pub mod native;
 pub mod outbox;
 pub mod sqlite;
 pub mod types;
@@ -11,6 +12,7 @@ pub mod types;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
+pub use native::NativeStore;
 pub use outbox::{Bells, Outbox};
 pub use types::*;
 
@@ -187,6 +189,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Events of jobs, and their way to receivers.
     fn outbox(&self) -> &dyn Outbox;
+
+    /// What ComfyUI's own API asks for.
+    fn native(&self) -> &dyn NativeStore;
 
     /// Cheap check that the store can be written, for `/readyz`.
     fn ping(&self) -> BoxFuture<'_, Result<()>>;

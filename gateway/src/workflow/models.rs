@@ -51,7 +51,8 @@ fn id(folder: &str, file: &str) -> ModelId {
 }
 
 /// Whether a text ends like the name of a model file.
-pub(super) fn is_model_file(text: &str) -> bool {
+#[must_use]
+pub fn is_model_file(text: &str) -> bool {
     let extension = text.rsplit_once('.').map(|(_, extension)| extension);
     extension.is_some_and(|it| EXTENSIONS.iter().any(|known| it.eq_ignore_ascii_case(known)))
 }

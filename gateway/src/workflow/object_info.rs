@@ -60,7 +60,8 @@ fn parse(body: &str) -> serde_json::Result<HashMap<Box<str>, Entry>> {
 }
 
 /// Python writes `NaN` and `Infinity` where a custom node has such a bound. Neither is JSON: `null` stands in.
-fn strict(body: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn strict(body: &str) -> Cow<'_, str> {
     let mut fixed = String::new();
     let (mut copied, mut at, mut in_string) = (0, 0, false);
     let bytes = body.as_bytes();

@@ -96,6 +96,12 @@ fn takes_model(node: &Node, name: &str, fleet: &[Arc<Catalogue>]) -> bool {
     })
 }
 
+/// Whether rules let a name pass.
+#[must_use]
+pub fn is_allowed(rules: &Rules, name: &str) -> bool {
+    passes(rules, name)
+}
+
 fn passes(rules: &Rules, name: &str) -> bool {
     let matches = |pattern: &String| match pattern.as_str() {
         CORE => CORE_CLASSES.contains(name),

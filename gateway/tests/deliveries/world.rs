@@ -254,6 +254,7 @@ pub fn job(workflow: &serde_json::Value) -> NewJob {
             strict: true,
             needs_partner_key: false,
             delivery: None,
+            native: None,
         },
         references: Vec::new(),
         user: None,

@@ -259,6 +259,7 @@ pub fn job() -> NewJob {
             strict: true,
             needs_partner_key: false,
             delivery: None,
+            native: None,
         },
         references: Vec::new(),
         labels: Default::default(),
@@ -326,6 +327,9 @@ impl Store for Flaky {
     }
     fn outbox(&self) -> &dyn Outbox {
         self.store.outbox()
+    }
+    fn native(&self) -> &dyn NativeStore {
+        self.store.native()
     }
     store_calls!(delegate);
 }

@@ -12,6 +12,7 @@ mod events;
 mod feed;
 mod hostile;
 mod limits;
+mod native;
 mod openapi;
 mod placing;
 mod private;

@@ -10,7 +10,14 @@ use crate::world::World;
 
 /// Routes with a contract or a page of their own, and what any server has.
 fn is_elsewhere(path: &str) -> bool {
-    path.starts_with("/api/v2/") || path.starts_with("/console") || path == "/"
+    path.starts_with("/api/") || path.starts_with("/console") || path == "/" || is_comfyuis(path)
+}
+
+/// ComfyUI's own API has neither a version nor a document.
+fn is_comfyuis(path: &str) -> bool {
+    !(path.starts_with("/v1/")
+        || path.ends_with(".json")
+        || matches!(path, "/livez" | "/readyz" | "/metrics"))
 }
 
 async fn document() -> Value {

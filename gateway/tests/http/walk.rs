@@ -52,6 +52,7 @@ pub async fn state() -> State {
         settings,
     };
     let (_, engine) = Engine::open(parts).await.unwrap();
+    let native = gateway::http::Desk::open(&engine, &sinks, Default::default()).await.unwrap();
     State {
         engine,
         artifacts,
@@ -66,6 +67,7 @@ pub async fn state() -> State {
         outside: gateway::outside::Outside::open(&gateway::config::Outside::default()).unwrap(),
         prices: gateway::prices::Prices::default(),
         retention: std::time::Duration::from_secs(1),
+        native,
         closing: CancellationToken::new(),
     }
 }
@@ -73,6 +75,9 @@ pub async fn state() -> State {
 /// What a stranger with a good key of another tenant gets: 404 where the path names something of ours, success or a
 /// complaint about the request where it does not. What admins do, they do to all tenants: there the path names nobody.
 fn foreign(route: &RouteInfo) -> Option<StatusCode> {
+    if let Some(status) = foreign_native(route) {
+        return Some(status);
+    }
     let status = match (route.method.as_str(), route.path) {
         ("GET", "/livez" | "/readyz" | "/api/v2/health" | "/" | "/console") => StatusCode::OK,
         ("GET", "/console/console.js" | "/console/console.css" | "/metrics" | "/v1/fleet") => StatusCode::OK,
@@ -110,6 +115,36 @@ fn foreign(route: &RouteInfo) -> Option<StatusCode> {
     Some(status)
 }
 
+/// The same for ComfyUI's own API, where unknown and foreign are empty rather than missing.
+fn foreign_native(route: &RouteInfo) -> Option<StatusCode> {
+    let bare = route.path.strip_prefix("/api").unwrap_or(route.path);
+    let status = match (route.method.as_str(), bare) {
+        (
+            "GET",
+            "/prompt" | "/queue" | "/history" | "/history/{id}" | "/object_info" | "/object_info/{class}",
+        )
+        | ("POST", "/queue" | "/interrupt" | "/free" | "/history")
+        | ("GET", "/system_stats" | "/features" | "/embeddings" | "/extensions" | "/models")
+        | ("GET", "/experiment/models" | "/users" | "/i18n" | "/workflow_templates" | "/global_subgraphs")
+        | ("GET", "/node_replacements" | "/internal/logs" | "/internal/logs/raw" | "/v2/userdata")
+        | ("PATCH", "/internal/logs/subscribe")
+        | ("GET", "/settings" | "/settings/{id}" | "/jobs")
+        | ("POST", "/userdata/{file}") => StatusCode::OK,
+        ("POST", "/prompt" | "/upload/image" | "/upload/mask" | "/settings" | "/settings/{id}")
+        | ("POST", "/jobs/cancel")
+        | ("GET", "/ws" | "/userdata") => StatusCode::BAD_REQUEST,
+        (
+            "GET",
+            "/models/{folder}" | "/experiment/models/{folder}" | "/view" | "/userdata/{file}" | "/jobs/{id}",
+        )
+        | ("POST", "/jobs/{id}/cancel" | "/userdata/{file}/move/{dest}")
+        | ("DELETE", "/userdata/{file}") => StatusCode::NOT_FOUND,
+        _ => return None,
+    };
+    let is_own = bare == "/jobs" || bare.starts_with("/jobs/");
+    (!is_own || route.path.starts_with("/api/")).then_some(status)
+}
+
 struct Ours {
     job: String,
     asset: String,
@@ -140,6 +175,14 @@ impl Ours {
             .replace("{id}", id)
             .replace("{hash}", &self.hash)
             .replace("{name}", "none")
+            .replace(
+                "{file}",
+                if route.path.ends_with("}/move/{dest}") || route.method != Method::POST {
+                    "none.json"
+                } else {
+                    "kept.json"
+                },
+            )
             .replace("{version}", "1")
     }
 }

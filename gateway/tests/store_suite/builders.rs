@@ -56,6 +56,7 @@ pub fn new_job() -> NewJob {
             strict: true,
             needs_partner_key: false,
             delivery: None,
+            native: None,
         },
         references: Vec::new(),
         labels: BTreeMap::new(),

@@ -231,6 +231,7 @@ pub fn dispatch(workflow: &Value) -> Dispatch {
         max_output_bytes: 64 << 20,
         expected_ms: 1_000,
         making: None,
+        native: None,
     }
 }
 

@@ -211,6 +211,7 @@ impl<'s> Fleet<'s> {
                 strict: true,
                 needs_partner_key: false,
                 delivery: None,
+                native: None,
             },
             references: Vec::new(),
             labels: std::collections::BTreeMap::default(),

@@ -187,6 +187,7 @@ impl Wanted {
                 strict: true,
                 needs_partner_key: false,
                 delivery: None,
+                native: None,
             },
             references: Vec::new(),
             labels: BTreeMap::default(),

@@ -74,5 +74,8 @@ impl Store for Awaited {
     fn outbox(&self) -> &dyn Outbox {
         self.0.outbox()
     }
+    fn native(&self) -> &dyn NativeStore {
+        self.0.native()
+    }
     store_calls!(awaiting);
 }

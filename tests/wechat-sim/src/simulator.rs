@@ -74,7 +74,7 @@ impl WechatSim {
         self.platform.container_url().to_owned()
     }
 
-    /// The bucket of the environment.
+    /// The bucket of the environment. Bind a domain to it for clients that cannot find `*.localhost`.
     pub fn cos(&self) -> &Cos {
         &self.platform.cos
     }

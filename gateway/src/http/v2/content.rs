@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::TryStreamExt as _;
 
 use super::super::error::{ApiError, ErrorKind};
-use super::super::state::App;
+use super::super::state::{App, Shared};
 use super::assets::find;
 use crate::store::AssetRow;
 use crate::tenant::Caller;
@@ -33,27 +33,39 @@ pub(super) async fn content(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let asset = find(&app, &caller, &id).await?;
+    serve(&app, &asset, &method, &headers, true).await
+}
+
+/// Serves the bytes of a file; `may_redirect`: or the way to them, where its store gives one.
+pub(in super::super) async fn serve(
+    app: &Shared,
+    asset: &AssetRow,
+    method: &Method,
+    headers: &HeaderMap,
+    may_redirect: bool,
+) -> Result<Response, ApiError> {
     let etag = format!("\"blake3:{}\"", asset.hash);
-    if is_known(&headers, &etag) {
+    if is_known(headers, &etag) {
         let mut response = StatusCode::NOT_MODIFIED.into_response();
-        describe(response.headers_mut(), &asset, &etag);
+        describe(response.headers_mut(), asset, &etag);
         return Ok(response);
     }
     let sink = app.sinks.get(&asset.place).ok_or_else(unavailable)?;
-    if method == Method::GET
+    if may_redirect
+        && method == Method::GET
         && sink.redirect
         && let Some((url, _)) = sink.artifacts.signed_url(&asset.object_key, SIGNED_FOR).await?
     {
         return redirect(&url);
     }
-    let range = wanted_range(&headers, &etag, asset.size_bytes)?;
+    let range = wanted_range(headers, &etag, asset.size_bytes)?;
     let mut response = if method == Method::HEAD {
         Response::new(Body::empty())
     } else {
         let download = sink.artifacts.download(&asset.object_key, range.clone()).await?;
         Response::new(Body::from_stream(download.stream.map_err(std::io::Error::other)))
     };
-    describe(response.headers_mut(), &asset, &etag);
+    describe(response.headers_mut(), asset, &etag);
     let headers = response.headers_mut();
     let length = range.as_ref().map_or(asset.size_bytes, |range| range.end - range.start);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));

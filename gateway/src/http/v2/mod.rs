@@ -7,7 +7,7 @@
 //! - `from-path` is not offered.
 
 mod assets;
-mod content;
+pub(super) mod content;
 mod events;
 mod frames;
 mod jobs;

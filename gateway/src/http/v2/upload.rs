@@ -2,29 +2,24 @@
 //! (CONTRACT §5). Parts may come in any order, so nothing is minted before the last one was read.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use axum::Extension;
-use axum::extract::multipart::{Field, Multipart, MultipartError, MultipartRejection};
-use axum::http::StatusCode;
+use axum::extract::multipart::{Multipart, MultipartRejection};
 use axum::http::header::{CONTENT_LENGTH, HeaderMap};
 use axum::response::Response;
-use tracing::warn;
 use uuid::Uuid;
 
 use super::super::error::{ApiError, ErrorKind};
+use super::super::multipart::{drop_bytes, in_time, refused, take_file, text};
 use super::super::state::{App, Shared};
 use super::super::{body, quota, view};
 use super::assets::{Said, minted, read_hash};
-use crate::artifacts::{Artifacts, Upload, Uploaded};
+use crate::artifacts::Uploaded;
 use crate::store::{AssetAnswer, AssetCall, NewAsset};
 use crate::tenant::Caller;
 
 /// Bounds of the parts beside the file.
 const MAX_PARTS: usize = 64;
-const MAX_TEXT_BYTES: usize = 4096;
-/// Slower than this an upload is given up, after the time that it may pause.
-const LEAST_BYTES_PER_SECOND: u64 = 16 << 10;
 
 /// What has been read of a body.
 #[derive(Default)]
@@ -100,59 +95,6 @@ async fn read_all(app: &Shared, mut multipart: Multipart, parts: &mut Parts) -> 
     Err(refused("there are too many parts"))
 }
 
-fn refused(message: &'static str) -> ApiError {
-    ApiError::refused("invalid_request", message)
-}
-
-async fn take_file(app: &Shared, mut field: Field<'_>) -> Result<(Uuid, Uploaded), ApiError> {
-    let blob = Uuid::now_v7();
-    let mut upload = app.artifacts.upload(&format!("uploads/{blob}"), app.limits.max_asset_bytes).await?;
-    match pour(&mut field, &mut upload, app.limits.upload_idle_timeout).await {
-        Ok(()) => Ok((blob, upload.finish().await?)),
-        Err(error) => {
-            upload.abort().await;
-            Err(error)
-        }
-    }
-}
-
-async fn pour(field: &mut Field<'_>, upload: &mut Upload, idle: Duration) -> Result<(), ApiError> {
-    let began = Instant::now();
-    let mut received = 0;
-    while let Some(chunk) = in_time(idle, field.chunk()).await? {
-        received += chunk.len() as u64;
-        if began.elapsed() > idle + Duration::from_secs(received / LEAST_BYTES_PER_SECOND) {
-            return Err(ApiError::timed_out());
-        }
-        upload.write(chunk).await?;
-    }
-    Ok(())
-}
-
-async fn text(mut field: Field<'_>, idle: Duration) -> Result<String, ApiError> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = in_time(idle, field.chunk()).await? {
-        if bytes.len() + chunk.len() > MAX_TEXT_BYTES {
-            return Err(refused("a part beside the file is too large"));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    String::from_utf8(bytes).map_err(|_| refused("a part beside the file is not UTF-8"))
-}
-
-async fn in_time<T>(
-    idle: Duration,
-    waiting: impl Future<Output = Result<T, MultipartError>>,
-) -> Result<T, ApiError> {
-    let read = tokio::time::timeout(idle, waiting).await.map_err(|_| ApiError::timed_out())?;
-    read.map_err(|error| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            ApiError::new(ErrorKind::TooLarge, "payload_too_large", "the body is too large")
-        }
-        _ => ApiError::invalid("the multipart body cannot be read"),
-    })
-}
-
 /// Makes the record; tells whether the uploaded object is the one that is kept.
 async fn mint(app: &Shared, caller: &Caller, parts: Parts, base: &str) -> Result<(Response, bool), ApiError> {
     let (blob, file) = parts.file.ok_or_else(|| refused("file is missing"))?;
@@ -175,11 +117,5 @@ async fn mint(app: &Shared, caller: &Caller, parts: Parts, base: &str) -> Result
             Ok((minted(app, &asset, keep, keep, base)?, keep))
         }
         _ => Err(ApiError::internal(&"an upload was answered as something else")),
-    }
-}
-
-async fn drop_bytes(artifacts: &Artifacts, key: &str) {
-    if let Err(error) = artifacts.delete(key).await {
-        warn!(error = %error, "unused upload not deleted");
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Submission<'a> {
     pub prompt: &'a serde_json::Value,
     pub client_id: &'a str,
     pub prompt_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partial_execution_targets: Option<&'a [String]>,
     pub extra_data: ExtraData<'a>,
 }
 
@@ -39,6 +41,8 @@ pub(crate) struct ExtraData<'a> {
     pub darkroom: Mark,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra_pnginfo: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview_method: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key_comfy_org: Option<&'a str>,
 }
@@ -142,10 +146,13 @@ pub(crate) struct HistoryStatus {
     pub messages: Vec<(String, serde_json::Value)>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct NodeMeta {
-    #[serde(default)]
+    pub node_id: Option<String>,
     pub display_node: Option<String>,
+    pub parent_node: Option<String>,
+    pub real_node_id: Option<String>,
 }
 
 /// `GET /history…`: entries by prompt id.
@@ -328,6 +335,15 @@ pub(crate) fn text_frame(text: &[u8]) -> Option<TextFrame> {
     let clean = without_nan(text)?;
     let envelope = serde_json::from_slice::<Envelope<'_>>(&clean).ok()?;
     read_event(&envelope.kind, envelope.data.get())
+}
+
+/// The `data` of a text frame, strict JSON.
+pub(crate) fn frame_data(text: &[u8]) -> Option<Box<RawValue>> {
+    if let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(text) {
+        return Some(envelope.data.to_owned());
+    }
+    let clean = without_nan(text)?;
+    Some(serde_json::from_slice::<Envelope<'_>>(&clean).ok()?.data.to_owned())
 }
 
 fn read_event(kind: &str, data: &str) -> Option<TextFrame> {

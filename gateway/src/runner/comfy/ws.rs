@@ -30,7 +30,8 @@ pub(crate) enum Closed {
 /// What arrived.
 #[derive(Debug)]
 pub(crate) enum Frame {
-    Text(TextFrame),
+    /// What it tells, and the whole of it as it came.
+    Text(TextFrame, Bytes),
     Picture(Picture),
     /// Something that does not concern us; the socket lives.
     Other,
@@ -84,7 +85,8 @@ impl Socket {
             self.heard_at = Instant::now();
             match message {
                 Some(Ok(Message::Text(text))) => {
-                    return Ok(wire::text_frame(text.as_bytes()).map_or(Frame::Other, Frame::Text));
+                    let frame = wire::text_frame(text.as_bytes());
+                    return Ok(frame.map_or(Frame::Other, |frame| Frame::Text(frame, text.into())));
                 }
                 Some(Ok(Message::Binary(bytes))) => {
                     return Ok(wire::picture(&bytes).map_or(Frame::Other, Frame::Picture));

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -11,18 +12,15 @@ use crate::link::message::{Attempt, Receipt, Ticket};
 use crate::runner::comfy::wire::{FrameEvent, Picture};
 
 /// Frames that may wait for an attempt; more are dropped, since history tells the truth anyway.
-const HINTS: usize = 64;
+const HINTS: usize = 512;
 
 /// What the socket's reader tells an attempt.
 #[derive(Debug)]
 pub(super) enum Hint {
-    Event(FrameEvent),
+    /// With the whole frame, where somebody may be told of it.
+    Event(FrameEvent, Option<Bytes>),
     /// With the right to be in memory.
-    Picture {
-        node: String,
-        picture: Picture,
-        _room: OwnedSemaphorePermit,
-    },
+    Picture { node: String, picture: Picture, _room: OwnedSemaphorePermit },
     /// A frame was over its bound; the socket is gone with it.
     Oversize,
 }
@@ -62,6 +60,8 @@ pub(super) struct Slot {
     done: AtomicBool,
     /// A picture could not be handed over.
     pub gap: AtomicBool,
+    /// Somebody may be told of each frame.
+    frames: AtomicBool,
 }
 
 impl Slot {
@@ -73,6 +73,7 @@ impl Slot {
             withdrawn: CancellationToken::new(),
             done: AtomicBool::new(false),
             gap: AtomicBool::new(false),
+            frames: AtomicBool::new(false),
         };
         (Arc::new(slot), receiver)
     }
@@ -82,6 +83,15 @@ impl Slot {
             let times = orders.tickets.as_ref().map_or(0, |(times, _)| *times);
             orders.tickets = Some((times + 1, Arc::new(tickets)));
         });
+    }
+
+    /// Frames are wanted as they come.
+    pub(super) fn want_frames(&self) {
+        self.frames.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn wants_frames(&self) -> bool {
+        self.frames.load(Ordering::Relaxed)
     }
 
     /// From now on only a withdrawal for good stops it.

@@ -14,6 +14,7 @@ use super::{find, remove, stage, sweep};
 use crate::link::message::{Attempt, Dispatch, Signal};
 use crate::runner::activity::Usage;
 use crate::runner::attempt::{self, Whereabouts};
+use crate::runner::native::Voice;
 use crate::runner::outputs::list::{self, SavedFrame};
 use crate::runner::outputs::spool::{Item, Manifest};
 use crate::runner::progress::Tracker;
@@ -60,6 +61,8 @@ pub(super) struct Driver {
     pub(super) seen: attempt::Attempt,
     pub(super) tracker: Tracker,
     pub(super) frames: Vec<SavedFrame>,
+    /// What the history says of it, for callers of ComfyUI's own API.
+    pub(super) record: Option<Arc<str>>,
     pub(super) preview_at: Option<Instant>,
     /// When the POST went out, until a `status` was seen after it.
     pub(super) unheard_since: Option<Instant>,
@@ -77,6 +80,9 @@ impl Driver {
         slot: Arc<Slot>,
         hints: mpsc::Receiver<Hint>,
     ) -> Self {
+        if dispatch.native.as_ref().is_some_and(|native| native.frames) {
+            slot.want_frames();
+        }
         Self {
             attempt: dispatch.attempt,
             prompt: dispatch.prompt.to_string(),
@@ -87,6 +93,7 @@ impl Driver {
             seen: attempt::Attempt::new(Instant::now()),
             tracker: Tracker::default(),
             frames: Vec::new(),
+            record: None,
             preview_at: None,
             unheard_since: None,
             out_of_contact: false,
@@ -136,6 +143,7 @@ impl Driver {
                     self.slot.note_done();
                     self.prepare(&stage::expected(&self.dispatch.inputs))?;
                     self.prompt.clone_from(&manifest.prompt);
+                    self.record.clone_from(&manifest.record);
                     self.usable(manifest).await
                 }
                 None => {
@@ -152,6 +160,7 @@ impl Driver {
         self.slot.note_done();
         self.shared.board.unbind(self.attempt);
         let found = list::files(&entry, &self.frames, &self.sketch, &self.original);
+        self.record = self.voice().and_then(|voice| voice.record(&entry, &found));
         let items: Vec<Item> =
             found.into_iter().map(|found| Item { found, spooled: None, stored: None }).collect();
         if !self.frames.is_empty() {
@@ -162,10 +171,21 @@ impl Driver {
     }
 
     pub(super) async fn remember(&self, items: &[Item]) {
-        let manifest = Manifest { prompt: self.prompt.clone(), files: items.to_vec(), made: None };
+        let manifest = Manifest {
+            prompt: self.prompt.clone(),
+            files: items.to_vec(),
+            made: None,
+            record: self.record.clone(),
+        };
         if let Err(error) = self.shared.host.spool.remember(self.attempt, &manifest).await {
             tracing::warn!(%error, job = %self.attempt.job, "manifest not written");
         }
+    }
+
+    /// How it is spoken of to a caller of ComfyUI's own API.
+    pub(super) fn voice(&self) -> Option<Voice<'_>> {
+        let native = self.dispatch.native.as_ref()?;
+        Some(Voice { attempt: self.attempt, prompt: &self.prompt, native, original: &self.original })
     }
 
     /// Makes the prompt out of the caller's graph and remembers its outline.

@@ -1,5 +1,6 @@
 //! Watches a prompt that ComfyUI has: frames make it fast, look-ups make it true (PROTOCOL §8.2-8.3).
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use super::board::Hint;
 use super::drive::{Driver, Stop};
 use super::find;
 use super::shared::Stuck;
-use crate::link::message::{Preview, Report, Signal};
+use crate::link::message::{Frame, Preview, Report, Signal};
 use crate::runner::activity::{self, Activity};
 use crate::runner::attempt::{Verdict, Whereabouts};
 use crate::runner::comfy::ComfyError;
@@ -22,6 +23,7 @@ use crate::runner::outputs::sink::{FileSink, Lasts, SinkError};
 struct Heard {
     started: bool,
     progressed: bool,
+    frames: Vec<Frame>,
 }
 
 impl Driver {
@@ -97,6 +99,9 @@ impl Driver {
         if heard.started {
             self.tell(Signal::Started).await;
         }
+        if !heard.frames.is_empty() {
+            self.tell(Signal::Frames(std::mem::take(&mut heard.frames))).await;
+        }
         if heard.progressed && !self.seen.has_left() {
             let progress = Signal::Progress(self.tracker.snapshot(&self.sketch));
             self.offer(progress);
@@ -110,7 +115,9 @@ impl Driver {
 
     async fn take(&mut self, hint: Hint, heard: &mut Heard) -> Result<(), Stop> {
         match hint {
-            Hint::Event(event) => {
+            Hint::Event(event, text) => {
+                let frame = self.voice().zip(text).and_then(|(voice, text)| voice.frame(&event, &text));
+                heard.frames.extend(frame);
                 heard.started |= self.seen.hear(&event, Instant::now());
                 heard.progressed |= self.tracker.take(&event);
                 Ok(())
@@ -210,6 +217,7 @@ impl Driver {
         };
         self.seen.found_again();
         self.regained(&found).await;
+        let record = self.record_of(&found);
         match self.seen.judge(found, &times, Instant::now()) {
             Verdict::GoOn => Ok(None),
             Verdict::Started => {
@@ -217,9 +225,20 @@ impl Driver {
                 Ok(None)
             }
             Verdict::Succeeded(entry) => self.complete(entry, times.history_grace),
-            Verdict::Over(signal) => Err(Stop::Over(signal)),
+            Verdict::Over(signal) => {
+                if let Some(record) = record {
+                    self.tell(Signal::Record(record)).await;
+                }
+                Err(Stop::Over(signal))
+            }
             Verdict::DeadWorker => Err(self.dead_worker().await),
         }
+    }
+
+    /// What the history says of a prompt that failed, for callers of ComfyUI's own API.
+    fn record_of(&self, found: &Whereabouts) -> Option<Arc<str>> {
+        let Whereabouts::Ended(entry) = found else { return None };
+        self.voice()?.record(entry, &[])
     }
 
     /// What device and process of the instance show beyond its silence.

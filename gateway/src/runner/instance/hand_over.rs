@@ -136,15 +136,22 @@ impl Driver {
             times: host.config.times.clone(),
         };
         let listed = items.iter().filter(|item| item.found.source != Source::Made);
-        let mut told =
-            vec![Signal::Executed { files: listed.map(|item| item.found.listed.clone()).collect() }];
+        let executed = Signal::Executed { files: listed.map(|item| item.found.listed.clone()).collect() };
+        let mut told: Vec<Signal> =
+            self.record.clone().map(Signal::Record).into_iter().chain([executed]).collect();
         // what it cost was told when it was made
         told.extend(made.clone().map(|files| Signal::Made { files, work: PictureWork::default() }));
         Errand {
             courier,
             files: items.len(),
             told,
-            ledger: Ledger::new(host.spool.clone(), self.attempt, self.prompt.clone(), items, made),
+            ledger: Ledger::new(
+                host.spool.clone(),
+                self.attempt,
+                (self.prompt.clone(), self.record.clone()),
+                items,
+                made,
+            ),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::board::{Hint, Slot};
@@ -17,7 +18,7 @@ pub(super) async fn drain(shared: &Shared, socket: &mut Socket) -> Closed {
     let mut reader = Reader { shared, room: Arc::new(Semaphore::new(PICTURES)), current: None };
     loop {
         match socket.next().await {
-            Ok(Frame::Text(frame)) => reader.text(frame),
+            Ok(Frame::Text(frame, text)) => reader.text(frame, text),
             Ok(Frame::Picture(picture)) => reader.picture(picture).await,
             Ok(Frame::Other) => {}
             Err(closed) => return closed,
@@ -33,7 +34,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn text(&mut self, frame: TextFrame) {
+    fn text(&mut self, frame: TextFrame, text: Bytes) {
         let TextFrame { prompt, event } = frame;
         if event == FrameEvent::Status {
             self.shared.saw_status();
@@ -48,7 +49,8 @@ impl Reader<'_> {
             FrameEvent::Executing(None) => self.current = None,
             _ => {}
         }
-        slot.hint(Hint::Event(event));
+        let text = slot.wants_frames().then_some(text);
+        slot.hint(Hint::Event(event, text));
     }
 
     async fn picture(&mut self, picture: Picture) {

@@ -49,9 +49,11 @@ impl Driver {
             prompt: &prompt,
             client_id: &client_id,
             prompt_id: &self.prompt,
+            partial_execution_targets: self.dispatch.native.as_ref().and_then(|it| it.targets.as_deref()),
             extra_data: ExtraData {
                 darkroom: Mark { cell, job: self.attempt.job, attempt: self.attempt.number },
                 extra_pnginfo: extra_pnginfo.and_then(|text| serde_json::from_str::<&RawValue>(text).ok()),
+                preview_method: self.dispatch.native.as_ref().and_then(|it| it.preview_method.as_deref()),
                 api_key_comfy_org: self.dispatch.partner_key.as_ref().map(|key| key.0.as_str()),
             },
         };

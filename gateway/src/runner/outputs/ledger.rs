@@ -14,6 +14,8 @@ pub(crate) struct Ledger {
     attempt: Attempt,
     /// Its id at ComfyUI.
     prompt: String,
+    /// What the history says of it.
+    record: Option<Arc<str>>,
     /// Locked while the manifest is written, so that the newest is written last.
     entries: Mutex<Entries>,
 }
@@ -29,11 +31,11 @@ impl Ledger {
     pub(crate) fn new(
         spool: Arc<Spool>,
         attempt: Attempt,
-        prompt: String,
+        (prompt, record): (String, Option<Arc<str>>),
         items: Vec<Item>,
         made: Option<Vec<MadeOf>>,
     ) -> Self {
-        Self { spool, attempt, prompt, entries: Mutex::new(Entries { items, made }) }
+        Self { spool, attempt, prompt, record, entries: Mutex::new(Entries { items, made }) }
     }
 
     /// What is known of a file; `None`: there is no such file.
@@ -112,6 +114,7 @@ impl Ledger {
             prompt: self.prompt.clone(),
             files: entries.items.clone(),
             made: entries.made.clone(),
+            record: self.record.clone(),
         };
         let written = self.spool.remember(self.attempt, &manifest).await;
         written

@@ -86,6 +86,17 @@ fn of_node(node: &str, output: &Value, original: &Original, found: &mut Vec<Foun
 }
 
 fn view_file(node: &str, value: &Value, original: &Original) -> Option<Found> {
+    let file = file_ref(value)?;
+    let (kind, content_type) = media::by_name(&file.filename);
+    let name = original.name(&file.filename, &file.subfolder);
+    Some(Found {
+        listed: ListedFile { node_id: node.to_owned(), kind, name, content_type: content_type.into() },
+        source: Source::View(file),
+    })
+}
+
+/// The file that an entry of a node's output names; `None`: it names none of the attempt's own.
+pub(crate) fn file_ref(value: &Value) -> Option<FileRef> {
     let text = |key: &str| value.get(key).and_then(Value::as_str);
     let filename = text("filename").filter(|name| !name.is_empty())?.to_owned();
     let folder = text("type").unwrap_or("output").to_owned();
@@ -93,12 +104,7 @@ fn view_file(node: &str, value: &Value, original: &Original) -> Option<Found> {
         return None;
     }
     let subfolder = text("subfolder").unwrap_or_default().to_owned();
-    let (kind, content_type) = media::by_name(&filename);
-    let name = original.name(&filename, &subfolder);
-    Some(Found {
-        listed: ListedFile { node_id: node.to_owned(), kind, name, content_type: content_type.into() },
-        source: Source::View(FileRef { filename, subfolder, folder }),
-    })
+    Some(FileRef { filename, subfolder, folder })
 }
 
 fn text_file(node: &str, index: usize, text: &str) -> Found {

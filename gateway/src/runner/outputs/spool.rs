@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ pub(crate) struct Manifest {
     /// What was made; `None`: nothing yet.
     #[serde(default)]
     pub made: Option<Vec<MadeOf>>,
+    /// What the history says of it, for callers of ComfyUI's own API.
+    #[serde(default)]
+    pub record: Option<Arc<str>>,
 }
 
 /// One listed file.
@@ -273,7 +277,7 @@ mod tests {
     #[tokio::test]
     async fn manifests_and_bytes_survive_and_the_forgotten_goes() {
         let dir = tempfile::tempdir().unwrap();
-        let manifest = Manifest { prompt: "p".into(), files: Vec::new(), made: None };
+        let manifest = Manifest { prompt: "p".into(), files: Vec::new(), made: None, record: None };
         let spool = Spool::open(dir.path(), 1000, LONG).unwrap();
         spool.remember(attempt(), &manifest).await.unwrap();
         std::fs::write(spool.folder(attempt()).join("file-0"), [0; 960]).unwrap();

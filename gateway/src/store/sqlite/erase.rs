@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::error::StoreFault;
 use super::writer::Writer;
-use super::{blobs, events, outbox, outputs, records, templates, usage};
+use super::{blobs, events, outbox, outputs, records, templates, usage, userdata};
 use crate::delivery::Place;
 use crate::store::{Erase, Erased, Result, StoredObject};
 
@@ -28,6 +28,7 @@ pub(super) fn erase(writer: &mut Writer, what: &Erase) -> Result<Erased> {
     if what.user.is_none() {
         erased.assets = delete_assets(connection, what)?;
         erased.others += templates::forget(connection, what.tenant, what.limit)?;
+        erased.others += userdata::forget(connection, what.tenant, what.limit)?;
         if erased.jobs == 0 && erased.open.is_empty() {
             forget_names(connection, what.tenant)?;
         }

@@ -160,8 +160,8 @@ fn write_body(connection: &Connection, seq: i64, job: &NewJob, found: &[Held]) -
     let inputs = if inputs.is_empty() { None } else { Some(codec::json(&inputs)?) };
     connection
         .prepare_cached(
-            "INSERT INTO job_bodies (job, workflow, extra_pnginfo, inputs, strict, needs_partner_key)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO job_bodies (job, workflow, extra_pnginfo, inputs, strict, needs_partner_key, native)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )
         .or_fault()?
         .execute(params![
@@ -171,6 +171,7 @@ fn write_body(connection: &Connection, seq: i64, job: &NewJob, found: &[Held]) -
             inputs,
             job.body.strict,
             job.body.needs_partner_key,
+            job.body.native.as_deref().map(codec::json).transpose()?,
         ])
         .or_fault()?;
     Ok(())

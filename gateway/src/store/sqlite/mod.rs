@@ -15,6 +15,8 @@ mod fleet;
 mod insert;
 mod lists;
 mod naming;
+mod native;
+mod native_calls;
 mod open;
 mod outbox;
 mod outbox_calls;
@@ -31,6 +33,7 @@ mod templates;
 mod tenants;
 mod turn;
 mod usage;
+mod userdata;
 mod writer;
 
 use std::fs::File;
@@ -48,9 +51,9 @@ use self::turn::SqliteTurn;
 use self::writer::{SeenTime, Writer, WriterHandle};
 use super::{
     AssetRow, AuditRow, Bells, Erase, Erased, Face, JobBody, JobRow, JobWithOutputs, KeyRow, KnownInstance,
-    ListQuery, Listed, NewTemplate, OpenJob, OriginalRow, Outbox, OutputRow, PeopleAnswer, PeopleChange,
-    PutTemplate, Reference, Replay, Result, Store, StoreError, StoredObject, Swept, TemplateRow,
-    TemplateVersion, TenantRow, Turn, UsageQuery, UsageRow,
+    ListQuery, Listed, NativeStore, NewTemplate, OpenJob, OriginalRow, Outbox, OutputRow, PeopleAnswer,
+    PeopleChange, PutTemplate, Reference, Replay, Result, Store, StoreError, StoredObject, Swept,
+    TemplateRow, TemplateVersion, TenantRow, Turn, UsageQuery, UsageRow,
 };
 
 /// How long bytes stay mintable after somebody asked whether they are held.
@@ -371,6 +374,10 @@ impl Store for SqliteStore {
     }
 
     fn outbox(&self) -> &dyn Outbox {
+        self
+    }
+
+    fn native(&self) -> &dyn NativeStore {
         self
     }
 

@@ -165,7 +165,7 @@ fn open_job(row: &Row<'_>, requirements: &mut Requirements) -> Result<OpenJob> {
 pub(super) fn body(connection: &Connection, job: Uuid) -> Result<Option<JobBody>> {
     let mut statement = connection
         .prepare_cached(
-            "SELECT b.workflow, b.extra_pnginfo, b.inputs, b.strict, b.needs_partner_key, j.delivery
+            "SELECT b.workflow, b.extra_pnginfo, b.inputs, b.strict, b.needs_partner_key, j.delivery, b.native
              FROM jobs j JOIN job_bodies b ON b.job = j.seq WHERE j.id = ?1",
         )
         .or_fault()?;
@@ -173,6 +173,7 @@ pub(super) fn body(connection: &Connection, job: Uuid) -> Result<Option<JobBody>
     let Some(row) = rows.next().or_fault()? else { return Ok(None) };
     let inputs: Option<String> = row.get(2).or_fault()?;
     let delivery: Option<String> = row.get(5).or_fault()?;
+    let native: Option<String> = row.get(6).or_fault()?;
     Ok(Some(JobBody {
         workflow: row.get(0).or_fault()?,
         extra_pnginfo: row.get(1).or_fault()?,
@@ -180,6 +181,7 @@ pub(super) fn body(connection: &Connection, job: Uuid) -> Result<Option<JobBody>
         strict: row.get(3).or_fault()?,
         needs_partner_key: row.get(4).or_fault()?,
         delivery: delivery.as_deref().map(codec::from_json).transpose()?.map(Arc::new),
+        native: native.as_deref().map(codec::from_json).transpose()?.map(Arc::new),
     }))
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::error::StoreFault;
 use super::events::{self, TOUCHED, Touched};
 use super::writer::Writer;
-use super::{blobs, codec, outputs, residue, usage};
+use super::{blobs, codec, native, outputs, residue, usage};
 use crate::store::{EventKind, JobError, JobRecord, NewOutput, Result, StoreError, StoredState, Used};
 
 /// Writes one record.
@@ -44,6 +44,7 @@ pub(super) fn write(writer: &mut Writer, record: JobRecord) -> Result<()> {
         JobRecord::Respecified { job, requirement, shape } => {
             respecified(&writer.connection, job, &requirement, shape)
         }
+        JobRecord::Told { job, record } => native::tell(&writer.connection, job, &record),
         JobRecord::Ended { job, attempt, outcome, error, outputs, used, started_at, at } => {
             writer.note_time(at);
             ended(writer, job, End { attempt, outcome, error, outputs, used, started_at, at })

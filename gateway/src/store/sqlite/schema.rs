@@ -21,6 +21,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0008_tenants.sql"),
     include_str!("../migrations/0009_erasure.sql"),
     include_str!("../migrations/0010_roles.sql"),
+    include_str!("../migrations/0011_native.sql"),
 ];
 
 /// The schema version this program writes.

@@ -127,7 +127,7 @@ pub struct JobPlan {
 }
 
 /// The bulky part of a job, read again at dispatch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct JobBody {
     /// The caller's graph, verbatim JSON text.
     pub workflow: Arc<str>,
@@ -141,6 +141,8 @@ pub struct JobBody {
     pub needs_partner_key: bool,
     /// What becomes of its files; `None`: the originals are all that is delivered.
     pub delivery: Option<Arc<Delivery>>,
+    /// What was said of it by ComfyUI's own API; `None`: it came by another face.
+    pub native: Option<Arc<super::NativeFacts>>,
 }
 
 impl JobBody {

@@ -3,6 +3,7 @@
 mod assets;
 mod fleet;
 mod jobs;
+mod native;
 mod outbox;
 mod people;
 mod records;
@@ -14,6 +15,7 @@ mod usage;
 pub use assets::*;
 pub use fleet::*;
 pub use jobs::*;
+pub use native::*;
 pub use outbox::*;
 pub use people::*;
 pub use records::*;

@@ -69,6 +69,13 @@ pub enum JobRecord {
         /// What it costs now.
         shape: scheduler::Shape,
     },
+    /// What ComfyUI's history said of the attempt that is about to end it, in the caller's words: JSON text.
+    Told {
+        /// Internal id.
+        job: Uuid,
+        /// What it said.
+        record: Arc<str>,
+    },
     /// It ended; its pins go, its outputs come.
     Ended {
         /// Internal id.
@@ -103,7 +110,7 @@ impl JobRecord {
             | Self::ClassChanged { job, .. }
             | Self::Respecified { job, .. }
             | Self::Ended { job, .. } => Some(*job),
-            Self::Refused { .. } | Self::Learned(_) => None,
+            Self::Refused { .. } | Self::Told { .. } | Self::Learned(_) => None,
         }
     }
 }

@@ -82,6 +82,8 @@ struct Bucket {
     seen: Vec<String>,
     token: Option<String>,
     grants: grants::Grants,
+    /// Another host that stands for the bucket.
+    domain: Option<String>,
     /// Objects are only measured.
     forgetful: bool,
     next: u64,
@@ -150,6 +152,13 @@ impl Cos {
     /// The store's URL, as the gateway's configuration has it.
     pub fn location(&self, more: &str) -> String {
         format!("cos://{}/cell-1?endpoint={}{more}", self.name, self.url)
+    }
+
+    /// Binds a domain of its owner's to the bucket, which then need not stand in the host: our address. Returns
+    /// `http://127.0.0.1:<port>`, for clients that cannot find `*.localhost`.
+    pub fn bind_domain(&self) -> String {
+        self.state().domain = Some(self.address.to_string());
+        format!("http://{}", self.address)
     }
 
     /// From now on only temporary keys with this token are taken.

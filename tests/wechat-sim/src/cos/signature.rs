@@ -14,7 +14,8 @@ use super::{Asked, Cos, Refusal, refuse};
 pub(super) fn check(head: &Parts, cos: &Cos) -> Result<Asked, Refusal> {
     let host = head.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.split(':').next().unwrap_or_default();
-    if !name.strip_prefix(&*cos.name).is_some_and(|rest| rest.starts_with(".cos.")) {
+    let is_bound = cos.state().domain.as_deref() == Some(host);
+    if !is_bound && !name.strip_prefix(&*cos.name).is_some_and(|rest| rest.starts_with(".cos.")) {
         return refuse(400, "InvalidURI", format!("{host}: the bucket has to stand in the host"));
     }
     let mut query: BTreeMap<String, String> = pairs(head.uri.query().unwrap_or_default());

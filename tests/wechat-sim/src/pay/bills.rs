@@ -43,6 +43,7 @@ pub(super) fn trade(platform: &Platform, call: &Call, trouble: Option<&Trouble>)
     if !matches!(kind, "ALL" | "SUCCESS" | "REFUND") {
         return bad("字段 bill_type 不在取值范围内");
     }
+    some_trade(&platform.state(), &date)?;
     let text = trade_text(platform, &platform.state(), &date, kind);
     promise(platform, call, text, trouble)
 }
@@ -53,6 +54,7 @@ pub(super) fn fund_flow(
     trouble: Option<&Trouble>,
 ) -> Result<Done, Refusal> {
     let date = date(platform, call)?;
+    some_trade(&platform.state(), &date)?;
     let account = call.query.get("account_type").map_or("BASIC", String::as_str);
     let text = match account {
         "BASIC" => flow_text(&platform.state(), &date),
@@ -80,9 +82,17 @@ fn date(platform: &Platform, call: &Call) -> Result<String, Refusal> {
         return bad("字段 bill_date 的格式不是 YYYY-MM-DD");
     }
     if *date >= day(platform.clock.now() - READY_AFTER_MS) {
-        return refuse(400, "NO_STATEMENT_EXIST", "账单文件不存在或尚未生成");
+        return refuse(400, "STATEMENT_CREATING", "账单生成中");
     }
     Ok(date.clone())
+}
+
+/// There are no bills of days without business.
+fn some_trade(state: &State, date: &str) -> Result<(), Refusal> {
+    if paid_on(state, date).next().is_none() && refunded_on(state, date).next().is_none() {
+        return refuse(400, "NO_STATEMENT_EXIST", "账单文件不存在");
+    }
+    Ok(())
 }
 
 fn promise(

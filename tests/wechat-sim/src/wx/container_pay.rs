@@ -210,8 +210,9 @@ fn query_refund(platform: &Platform, body: &Value) -> Done {
             platform,
             json!({
                 "out_trade_no": refund.out_trade_no, "transaction_id": refund.transaction_id,
-                "out_refund_no": refund.out_refund_no, "refund_id": refund.refund_id, "refund_fee": refund.refund,
-                "total_fee": refund.total, "refund_status": refund.state.name(),
+                "total_fee": refund.total, "refund_count": 1, "out_refund_no_0": refund.out_refund_no,
+                "refund_id_0": refund.refund_id, "refund_fee_0": refund.refund,
+                "refund_status_0": refund.state.name(),
             }),
         ),
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Done, Refusal, body, ok, refuse};
+use crate::clock::wall_s;
 use crate::cos::{FormTicket, encode};
 use crate::crypt;
 use crate::http::Call;
@@ -14,6 +15,8 @@ const ENTRIES_MAX: usize = 50;
 const TICKET_FOR: Duration = Duration::from_secs(900);
 const KEYS_FOR: Duration = Duration::from_secs(7200);
 const PATH_MAX_BYTES: usize = 850;
+/// `status` of a file that is not there.
+const FILE_MISSING: i64 = -503_003;
 /// Longest that a download address may live, seconds.
 const MAX_AGE: i64 = 86_400;
 
@@ -23,11 +26,7 @@ pub(super) fn upload(platform: &Platform, call: &Call) -> Done {
     let path = path(body::text(&body, "path", 40101)?)?;
     let ticket = FormTicket {
         path: path.to_owned(),
-        signature: format!(
-            "q-sign-algorithm=sha1&q-ak=AKID{}&q-signature={}",
-            crypt::letters(32),
-            crypt::letters(40)
-        ),
+        signature: authorization(wall_s()),
         token: crypt::letters(200),
         file_id: file_meta(path),
     };
@@ -56,7 +55,7 @@ pub(super) fn download(platform: &Platform, call: &Call) -> Done {
                 let url = platform.cos.grant_download(platform.public_url(), &path, age);
                 json!({"fileid": id, "download_url": url, "status": 0, "errmsg": "ok"})
             }
-            None => json!({"fileid": id, "download_url": "", "status": 1, "errmsg": "STORAGE_FILE_NONEXIST"}),
+            None => json!({"fileid": id, "download_url": "", "status": FILE_MISSING, "errmsg": "STORAGE_FILE_NONEXIST"}),
         });
     }
     Ok(json!({"errcode": 0, "errmsg": "ok", "file_list": found}))
@@ -69,7 +68,8 @@ pub(super) fn delete(platform: &Platform, call: &Call) -> Done {
     for entry in entries(&body["fileid_list"])? {
         let Some(id) = entry.as_str() else { return refuse(40097, "invalid fileid_list") };
         let path = own_path(platform, id).filter(|path| platform.cos.remove(path));
-        let (status, errmsg) = if path.is_some() { (0, "ok") } else { (1, "STORAGE_FILE_NONEXIST") };
+        let (status, errmsg) =
+            if path.is_some() { (0, "ok") } else { (FILE_MISSING, "STORAGE_FILE_NONEXIST") };
         gone.push(json!({"fileid": id, "status": status, "errmsg": errmsg}));
     }
     Ok(json!({"errcode": 0, "errmsg": "ok", "delete_list": gone}))
@@ -135,6 +135,17 @@ fn entries(list: &Value) -> Result<&[Value], Refusal> {
 fn path(path: &str) -> Result<&str, Refusal> {
     let is_good = path.len() <= PATH_MAX_BYTES && !path.starts_with('/') && !path.contains("//");
     if is_good { Ok(path) } else { refuse(40097, "invalid path") }
+}
+
+/// Looks like a signature and says how long it holds; what counts is that it is the one that was given out.
+fn authorization(now_s: i64) -> String {
+    let term = format!("{now_s};{}", now_s + i64::try_from(TICKET_FOR.as_secs()).unwrap_or_default());
+    format!(
+        "q-sign-algorithm=sha1&q-ak=AKID{}&q-sign-time={term}&q-key-time={term}&q-header-list=&q-url-param-list=\
+         &q-signature={}",
+        crypt::letters(32),
+        crypt::letters(40).to_lowercase(),
+    )
 }
 
 /// `cloud://<env>.<bucket>/<path>`

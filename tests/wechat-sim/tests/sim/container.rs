@@ -59,7 +59,7 @@ async fn the_simplified_pay_runs_from_order_to_refund() {
     assert_eq!(world.inside("/_/pay/refund", &refund).await["respdata"]["result_code"], "SUCCESS");
     assert_eq!(world.deliveries("refund.container").await.len(), 1);
     let ask = json!({"out_refund_no": "r-1", "sub_mch_id": world.sim.config().mchid});
-    assert_eq!(world.inside("/_/pay/queryrefund", &ask).await["respdata"]["refund_status"], "SUCCESS");
+    assert_eq!(world.inside("/_/pay/queryrefund", &ask).await["respdata"]["refund_status_0"], "SUCCESS");
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ async fn a_file_is_posted_with_its_ticket_downloaded_and_deleted() {
     assert_eq!(id, format!("cloud://{env}.{}/{PATH}", world.sim.config().bucket));
     let list = json!({"env": env, "file_list": [{"fileid": id, "max_age": 60}, {"fileid": format!("{id}x"), "max_age": 60}]});
     let found = world.post("/tcb/batchdownloadfile", &list).await["file_list"].clone();
-    assert_eq!((&found[0]["status"], &found[1]["status"]), (&json!(0), &json!(1)));
+    assert_eq!((&found[0]["status"], &found[1]["status"]), (&json!(0), &json!(-503_003)));
     let link = found[0]["download_url"].as_str().unwrap().to_owned();
     let got = world.http.get(&link).send().await.unwrap();
     assert_eq!(got.headers()["content-type"], "image/png");
@@ -56,7 +56,7 @@ async fn a_file_is_posted_with_its_ticket_downloaded_and_deleted() {
     let gone = world.post("/tcb/batchdeletefile", &json!({"env": env, "fileid_list": [id, id]})).await;
     assert_eq!(
         (&gone["delete_list"][0]["status"], &gone["delete_list"][1]["status"]),
-        (&json!(0), &json!(1))
+        (&json!(0), &json!(-503_003))
     );
     assert_eq!(world.http.get(&link).send().await.unwrap().status(), 404);
 }
@@ -123,4 +123,21 @@ async fn keys_and_file_ids_are_given_inside_the_container_only() {
     assert_eq!(back["respdata"]["path"], "/b.png");
     let wrong = json!({"openid": "", "bucket": bucket, "paths": ["a.png"]});
     assert_eq!(world.inside("/_/cos/metaid/encode", &wrong).await["errcode"], 40097);
+}
+
+#[tokio::test]
+async fn the_bucket_is_found_by_its_name_or_by_a_domain_that_was_bound_to_it() {
+    let world = World::new().await;
+    let cos = world.sim.cos();
+    let address = cos.url.replace("cos.localhost", "127.0.0.1");
+    let ask = async |host: &str| {
+        let answer = world.http.get(format!("{address}/x")).header("host", host).send().await.unwrap();
+        answer.text().await.unwrap()
+    };
+    let own = address.strip_prefix("http://").unwrap();
+    let named = format!("{}.cos.localhost", world.sim.config().bucket);
+    assert!(ask(own).await.contains("InvalidURI"));
+    assert!(ask(&named).await.contains("AccessDenied"), "found, and not signed");
+    assert_eq!(cos.bind_domain(), address);
+    assert!(ask(own).await.contains("AccessDenied"));
 }

@@ -297,7 +297,9 @@ async fn a_bill_appears_the_day_after_and_its_digest_holds() {
     let paid = world.v3("GET", &no("order-0012", &world.sim.config().mchid), None).await.json();
     let date = paid["success_time"].as_str().unwrap()[..10].to_owned();
     let target = format!("/v3/bill/tradebill?bill_date={date}&bill_type=ALL&tar_type=GZIP");
-    assert_eq!(world.v3("GET", &target, None).await.refusal(), (400, "NO_STATEMENT_EXIST".into()));
+    assert_eq!(world.v3("GET", &target, None).await.refusal(), (400, "STATEMENT_CREATING".into()));
+    let before = "/v3/bill/tradebill?bill_date=2020-01-01";
+    assert_eq!(world.v3("GET", before, None).await.refusal(), (400, "NO_STATEMENT_EXIST".into()));
     world.sim.advance(Duration::from_secs(2 * 86_400));
     let promise = world.v3("GET", &target, None).await.json();
     let url = promise["download_url"].as_str().unwrap();
@@ -325,8 +327,9 @@ async fn a_bill_appears_the_day_after_and_its_digest_holds() {
 #[tokio::test]
 async fn a_bill_can_be_promised_with_the_digest_of_another_file() {
     let world = World::new().await;
-    world.sim.advance(Duration::from_secs(2 * 86_400));
     let target = format!("/v3/bill/tradebill?bill_date={}", china_today());
+    world.paid(&world.sim.person(), "order-0020").await;
+    world.sim.advance(Duration::from_secs(2 * 86_400));
     let digest = async || world.v3("GET", &target, None).await.json()["hash_value"].clone();
     let right = digest().await;
     let trouble = Trouble::WrongDigest;

@@ -1,0 +1,339 @@
+//! Who has which jobs, and who listens: the open jobs of this face and the sockets of their owners. Both are few words
+//! each; what is shown of jobs is read from the store.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::extract::ws::{Message, Utf8Bytes};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::frames;
+use crate::config;
+use crate::engine::EngineHandle;
+use crate::link::message::Preview;
+use crate::sinks::Sinks;
+use crate::store::{NativeFacts, StoreError};
+
+/// The owner of jobs and sockets: a tenant, and the `client_id` within it.
+pub(super) type Owner = (u32, Arc<str>);
+
+/// Jobs and sockets of ComfyUI's own API. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Desk(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    engine: EngineHandle,
+    sinks: Sinks,
+    settings: config::Native,
+    state: Mutex<State>,
+    /// Bytes of pictures on their way to sockets.
+    pictures: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    jobs: HashMap<Uuid, Entry>,
+    /// Open jobs of each tenant.
+    tenants: HashMap<u32, usize>,
+    /// Open jobs of each client.
+    clients: HashMap<Owner, usize>,
+    /// Submissions of each tenant without a `number`, as ComfyUI counts them.
+    counters: HashMap<u32, i64>,
+    /// The current socket of each client.
+    sockets: HashMap<Owner, Handle>,
+    next_socket: u64,
+}
+
+/// An open job.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) tenant: u32,
+    pub(super) prompt_id: Arc<str>,
+    /// Who is told of it.
+    pub(super) client: Option<Arc<str>>,
+    /// Previews are for its owner even without metadata: it asked for them, and was there when it did.
+    pub(super) previews: bool,
+    /// The node that runs.
+    pub(super) node: Option<String>,
+    /// Its start was told.
+    pub(super) started: bool,
+    /// A preview for a socket without metadata: it follows the frame that comes next.
+    pub(super) preview: Option<Arc<Preview>>,
+}
+
+impl Entry {
+    pub(super) fn owner(&self) -> Option<Owner> {
+        Some((self.tenant, self.client.clone()?))
+    }
+}
+
+/// A frame on its way to a socket, with its share of the memory for pictures.
+pub(super) type Outgoing = (Message, Option<OwnedSemaphorePermit>);
+
+/// The way to a socket.
+#[derive(Debug, Clone)]
+pub(super) struct Handle {
+    number: u64,
+    frames: mpsc::Sender<Outgoing>,
+    /// Ends the socket.
+    gone: CancellationToken,
+    /// It announced `supports_preview_metadata`.
+    pub(super) metadata: bool,
+}
+
+impl Handle {
+    /// Gives it a frame; a socket that has not read those before is given up.
+    pub(super) fn push(&self, frame: Message) {
+        if self.frames.try_send((frame, None)).is_err() {
+            self.gone.cancel();
+        }
+    }
+
+    /// Gives it a preview unless it is busy.
+    pub(super) fn offer(&self, frame: Message) {
+        if self.frames.capacity() > self.frames.max_capacity() / 2 {
+            self.push(frame);
+        }
+    }
+
+    /// Gives it a picture that must arrive.
+    pub(super) async fn give(&self, frame: Message, share: OwnedSemaphorePermit) {
+        tokio::select! {
+            _ = self.frames.send((frame, Some(share))) => {}
+            () = self.gone.cancelled() => {}
+        }
+    }
+}
+
+/// A socket's end of the desk.
+pub(super) struct Seat {
+    pub(super) number: u64,
+    pub(super) frames: mpsc::Receiver<Outgoing>,
+    pub(super) gone: CancellationToken,
+}
+
+impl Desk {
+    /// Takes up the open jobs of an earlier life of the process.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn open(
+        engine: &EngineHandle,
+        sinks: &Sinks,
+        settings: config::Native,
+    ) -> Result<Self, StoreError> {
+        let inner = Inner {
+            engine: engine.clone(),
+            sinks: sinks.clone(),
+            state: Mutex::default(),
+            pictures: Arc::new(Semaphore::new(settings.socket_picture_bytes as usize)),
+            settings,
+        };
+        let desk = Self(Arc::new(inner));
+        engine.feeds().make_room(desk.0.settings.waiting_frames);
+        for open in engine.store().native().native_open().await? {
+            let number = if open.facts.number.is_finite() { open.facts.number } else { 0.0 };
+            #[expect(clippy::cast_possible_truncation, reason = "a cast to an integer saturates")]
+            let next = (number as i64).saturating_add(1);
+            desk.count_from(open.tenant, next);
+            desk.enter(open.job, open.tenant, &open.facts);
+        }
+        Ok(desk)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How this face is set.
+    pub(in super::super) fn settings(&self) -> &config::Native {
+        &self.0.settings
+    }
+
+    pub(super) fn engine(&self) -> &EngineHandle {
+        &self.0.engine
+    }
+
+    pub(super) fn sinks(&self) -> &Sinks {
+        &self.0.sinks
+    }
+
+    /// The memory for pictures.
+    pub(super) fn pictures(&self) -> &Arc<Semaphore> {
+        &self.0.pictures
+    }
+
+    /// The next number of a tenant's own.
+    pub(super) fn count(&self, tenant: u32) -> i64 {
+        let mut state = self.state();
+        let counter = state.counters.entry(tenant).or_default();
+        let number = *counter;
+        *counter += 1;
+        number
+    }
+
+    /// What the next number would be.
+    pub(super) fn next(&self, tenant: u32) -> i64 {
+        self.state().counters.get(&tenant).copied().unwrap_or(0)
+    }
+
+    fn count_from(&self, tenant: u32, number: i64) {
+        let mut state = self.state();
+        let counter = state.counters.entry(tenant).or_default();
+        *counter = number.max(*counter);
+    }
+
+    /// A job that is about to be submitted: from now on what is heard of it is kept, and its owner sees it in the count.
+    pub(super) fn enter(&self, job: Uuid, tenant: u32, facts: &NativeFacts) {
+        self.0.engine.feeds().follow(job);
+        let mut state = self.state();
+        let client: Option<Arc<str>> = facts.client_id.as_deref().map(Into::into);
+        let owner = client.clone().map(|client| (tenant, client));
+        let is_there = owner.as_ref().is_some_and(|owner| state.sockets.contains_key(owner));
+        let asked = facts.preview_method.as_deref().is_some_and(|method| method != "none");
+        let entry = Entry {
+            tenant,
+            prompt_id: facts.prompt_id.as_str().into(),
+            client,
+            previews: asked && is_there,
+            node: None,
+            started: false,
+            preview: None,
+        };
+        state.jobs.insert(job, entry);
+        *state.tenants.entry(tenant).or_default() += 1;
+        if let Some(owner) = owner {
+            *state.clients.entry(owner.clone()).or_default() += 1;
+            state.tell_status(&owner);
+        }
+    }
+
+    /// A job that was not accepted after all.
+    pub(super) fn withdraw(&self, job: Uuid) {
+        self.0.engine.feeds().leave(job);
+        if let Some(owner) = self.remove(job).and_then(|entry| entry.owner()) {
+            self.state().tell_status(&owner);
+        }
+    }
+
+    /// Takes out a job whose end is committed.
+    pub(super) fn remove(&self, job: Uuid) -> Option<Entry> {
+        let mut state = self.state();
+        let entry = state.jobs.remove(&job)?;
+        count_down(&mut state.tenants, &entry.tenant);
+        if let Some(owner) = entry.owner() {
+            count_down(&mut state.clients, &owner);
+        }
+        Some(entry)
+    }
+
+    /// Open jobs of a tenant.
+    pub(super) fn remaining(&self, tenant: u32) -> usize {
+        self.state().tenants.get(&tenant).copied().unwrap_or(0)
+    }
+
+    /// Open jobs of a tenant, those of one client only where it is named: internal ids.
+    pub(super) fn open_jobs(&self, tenant: u32, client: Option<&str>) -> Vec<Uuid> {
+        let state = self.state();
+        let is_wanted = |entry: &Entry| {
+            entry.tenant == tenant && client.is_none_or(|client| entry.client.as_deref() == Some(client))
+        };
+        state.jobs.iter().filter(|(_, entry)| is_wanted(entry)).map(|(job, _)| *job).collect()
+    }
+
+    /// The open job of this id.
+    pub(super) fn find(&self, tenant: u32, prompt_id: &str) -> Option<Uuid> {
+        let state = self.state();
+        let mut jobs = state.jobs.iter();
+        let found = jobs.find(|(_, entry)| entry.tenant == tenant && &*entry.prompt_id == prompt_id);
+        found.map(|(job, _)| *job)
+    }
+
+    /// Changes what is noted of an open job, and tells its owner with the desk at hand.
+    pub(super) fn update(&self, job: Uuid, change: impl FnOnce(&mut Entry, Option<&Handle>, usize)) {
+        let state = &mut *self.state();
+        let Some(entry) = state.jobs.get_mut(&job) else { return };
+        let Some(owner) = entry.owner() else { return };
+        let remaining = state.clients.get(&owner).copied().unwrap_or(0);
+        change(entry, state.sockets.get(&owner), remaining);
+    }
+
+    /// The current socket of a client.
+    pub(super) fn socket(&self, owner: &Owner) -> Option<Handle> {
+        self.state().sockets.get(owner).cloned()
+    }
+
+    /// Gives a client its count, where it listens.
+    pub(super) fn tell_status(&self, owner: &Owner) {
+        self.state().tell_status(owner);
+    }
+
+    /// A client's count.
+    pub(super) fn left_of(&self, owner: &Owner) -> usize {
+        self.state().clients.get(owner).copied().unwrap_or(0)
+    }
+
+    /// A socket that was opened: it becomes the current one of its client and is greeted. The one before stays open and
+    /// hears no more of jobs.
+    pub(super) fn sit_down(&self, owner: &Owner) -> Seat {
+        let (sender, frames) = mpsc::channel(self.0.settings.socket_frames);
+        let gone = CancellationToken::new();
+        let state = &mut *self.state();
+        state.next_socket += 1;
+        let number = state.next_socket;
+        let handle = Handle { number, frames: sender, gone: gone.clone(), metadata: false };
+        handle.push(text(frames::status(state.left_of(owner), Some(&owner.1))));
+        let running = state.jobs.values().find(|entry| {
+            entry.tenant == owner.0 && entry.client.as_ref() == Some(&owner.1) && entry.node.is_some()
+        });
+        if let Some(node) = running.and_then(|entry| entry.node.as_deref()) {
+            handle.push(text(frames::running(node)));
+        }
+        state.sockets.insert(owner.clone(), handle);
+        Seat { number, frames, gone }
+    }
+
+    /// A socket announced that it takes previews with metadata.
+    pub(super) fn announce(&self, owner: &Owner, number: u64, metadata: bool) {
+        if let Some(handle) = self.state().sockets.get_mut(owner).filter(|handle| handle.number == number) {
+            handle.metadata = metadata;
+        }
+    }
+
+    /// A socket was closed. A later one of the same client stays.
+    pub(super) fn leave(&self, owner: &Owner, number: u64) {
+        let mut state = self.state();
+        if state.sockets.get(owner).is_some_and(|handle| handle.number == number) {
+            state.sockets.remove(owner);
+        }
+    }
+}
+
+impl State {
+    fn left_of(&self, owner: &Owner) -> usize {
+        self.clients.get(owner).copied().unwrap_or(0)
+    }
+
+    fn tell_status(&self, owner: &Owner) {
+        if let Some(handle) = self.sockets.get(owner) {
+            handle.push(text(frames::status(self.left_of(owner), None)));
+        }
+    }
+}
+
+/// A text frame as a message.
+pub(super) fn text(frame: Utf8Bytes) -> Message {
+    Message::Text(frame)
+}
+
+fn count_down<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
