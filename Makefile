@@ -38,6 +38,7 @@ sim: tools ## The scheduler against seeded faults; SEED=n runs one seed, SEEDS=n
 soak: build ## Long runs: many simulation seeds (SEEDS=n), and the kill test many times (KILLS=n)
 	SIM_SEEDS="$${SEEDS:-5000}" $(CARGO) test --release --package scheduler --test sim -- --nocapture
 	KILLS="$${KILLS:-50}" $(CARGO) test --package e2e --test crash_recovery -- --nocapture --test-threads=1
+	KILLS="$${KILLS:-500}" $(CARGO) test --package backend-api --test backend -- --nocapture --exact money::kills::no_kill_between_any_two_steps_loses_or_makes_money
 
 bench: tools ## Latency, throughput and memory against the aims
 	$(CARGO) build --release --workspace --bins
