@@ -1,7 +1,11 @@
 //! Money: the ledger and orders on every kind of database, with a platform that does as it is told.
 
+mod kills;
 mod kit;
 mod ledger;
+mod market;
+mod market_stories;
 mod orders;
+mod painter;
 mod reconciliation;
 mod refunds;
