@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use comfyui_sim::Device;
 use e2e::sandbox::Sandbox;
+use e2e::wait;
 use serde_json::json;
 use tokio::process::Command;
 
@@ -33,7 +34,8 @@ impl Clients {
         );
         let workflow = sandbox.path("workflow.json");
         let text = json!({
-            "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255}},
+            "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255},
+                "_meta": {"title": "Empty"}},
             "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "client"},
                 "_meta": {"title": "Save"}},
         });
@@ -105,14 +107,18 @@ async fn clients_that_can_send_no_key_take_it_in_their_address() -> anyhow::Resu
     let sandbox = Sandbox::plan().keyed().gpu(Device::t4()).start().await?;
     let clients = Clients::find(&sandbox)?;
     let key = sandbox.new_key("clients", "submit").await?;
-    let (base, wrong) =
-        (format!("{}/k/{key}", sandbox.api().base()), format!("{}/k/none", sandbox.api().base()));
-    let script = "comfy_api_simplified_client.py";
-    let stranger = succeeds(&sandbox, script, clients.python(script, &wrong)).await;
-    ensure!(stranger.is_err(), "a wrong key is taken");
-    succeeds(&sandbox, script, clients.python(script, &base)).await?;
-    let script = "comfyapi_client.py";
-    succeeds(&sandbox, script, clients.python(script, &base)).await?;
+    let api = sandbox.api().with_key(&key);
+    wait::until("the new key to be taken", wait::SOON, async || {
+        Ok((api.get("/queue").await?.status == 200).then_some(()))
+    })
+    .await?;
+    let base = sandbox.api().base();
+    let by_password = |key: &str| base.replace("http://", &format!("http://anybody:{key}@"));
+    for script in ["comfy_api_simplified_client.py", "comfyapi_client.py"] {
+        let stranger = succeeds(&sandbox, script, clients.python(script, &by_password("none"))).await;
+        ensure!(stranger.is_err(), "{script} gets in with a wrong key");
+        succeeds(&sandbox, script, clients.python(script, &by_password(&key))).await?;
+    }
     let script = "saintno.mjs";
-    succeeds(&sandbox, script, clients.node(script, &base)?).await
+    succeeds(&sandbox, script, clients.node(script, &format!("{base}/k/{key}"))?).await
 }
