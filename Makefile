@@ -10,7 +10,7 @@ NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: build ## Gateway, backend-api and three simulated GPUs at work; ONCE=1 ends after one batch, COMFYUI_URL=… takes real ones
+demo: build ## A person buys credits and gets a picture, then a batch: gateway, backend-api, three simulated GPUs and WeChat; ONCE=1 ends after one batch, COMFYUI_URL=… takes real GPUs
 	@ONCE="$(ONCE)" COMFYUI_URL="$(COMFYUI_URL)" "$${CARGO_TARGET_DIR:-target}/debug/demo"
 
 test: build ## Everything, the official Python SDK and three databases included; skips nothing

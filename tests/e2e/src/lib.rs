@@ -11,4 +11,5 @@ pub mod receiver;
 pub mod sandbox;
 pub mod sse;
 pub mod wait;
+pub mod wechat;
 pub mod workflows;

@@ -194,12 +194,23 @@ impl Sandbox {
     /// # Errors
     /// When it does not start.
     pub async fn backend(&self) -> anyhow::Result<(Program, Api)> {
+        self.backend_with("").await
+    }
+
+    /// The same with settings of its own, as TOML.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn backend_with(&self, settings: &str) -> anyhow::Result<(Program, Api)> {
         let port = program::free_port()?;
+        let file = self.path("backend.toml");
+        std::fs::write(&file, settings).context("cannot write settings")?;
         let mut env = pairs(&[
             ("BACKEND_LISTEN", format!("127.0.0.1:{port}")),
             ("BACKEND_DATA_DIR", self.path("backend").display().to_string()),
             ("BACKEND_GATEWAY_URL", self.api.base().to_owned()),
             ("BACKEND_SERVICE_TOKEN", SERVICE_TOKEN.to_owned()),
+            ("BACKEND_CONFIG", file.display().to_string()),
         ]);
         env.extend(self.key.iter().flat_map(|key| pairs(&[("BACKEND_GATEWAY_KEY", key.clone())])));
         let mut backend = Program::serve("backend-api", &env, &self.path("backend.log"))?;
