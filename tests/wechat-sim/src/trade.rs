@@ -114,6 +114,7 @@ pub(crate) struct Order {
     pub(crate) notify: Notify,
     /// The request as it came, for comparison with a repeat.
     pub(crate) request: Value,
+    created: Millis,
     pub(crate) expires: Millis,
     pub(crate) prepay_id: String,
     pub(crate) prepay_until: Millis,
@@ -225,6 +226,7 @@ impl Trade {
             total: draft.total,
             notify: draft.notify,
             request: draft.request,
+            created: now,
             expires: draft.expires.unwrap_or(now + millis(ORDER_FOR)),
             prepay_id: prepay_id(now),
             prepay_until: now + millis(PREPAY_FOR),
@@ -239,7 +241,7 @@ impl Trade {
     /// An order by its own number; one too old is closed by being looked at.
     pub(crate) fn order(&mut self, out_trade_no: &str, now: Millis) -> Option<&mut Order> {
         let order = self.orders.get_mut(out_trade_no)?;
-        let is_old = now >= order.expires.max(order.prepay_until - millis(PREPAY_FOR) + millis(ORDER_FOR));
+        let is_old = now >= order.expires.max(order.created + millis(ORDER_FOR));
         if order.state == TradeState::NotPay && is_old {
             order.state = TradeState::Closed;
         }
