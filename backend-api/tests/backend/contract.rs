@@ -21,7 +21,7 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
     response_schema_conformance,negative_data_rejection,ignored_auth";
 
 /// Parts whose doors are tried: those that this world has everything for.
-const PARTS: [&str; 2] = ["identity", "operations"];
+const PARTS: [&str; 3] = ["identity", "operations", "money"];
 
 fn tool(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../venv-api/bin").join(name);
