@@ -43,17 +43,19 @@ pub struct Market {
 
 impl Market {
     pub async fn on(engine: Engine) -> Self {
-        Self::with(engine, "", wechat_sim::Config { hurry: 1_000, ..wechat_sim::Config::default() }).await
+        Self::with(engine, |_| String::new()).await
     }
 
-    pub async fn with(engine: Engine, file: &str, sim: wechat_sim::Config) -> Self {
+    /// With settings that follow from the simulated platform beside those of the shop.
+    pub async fn with(engine: Engine, file: impl Fn(&WechatSim) -> String) -> Self {
+        let sim = wechat_sim::Config { hurry: 1_000, ..wechat_sim::Config::default() };
         let sim = WechatSim::start(sim).await.unwrap();
         let folder = TempDir::new().unwrap();
         let url = engine.fresh(&folder).await;
         let variables = environment(&sim, &url);
         let env =
             |asked: &str| variables.iter().find(|(name, _)| *name == asked).map(|(_, value)| value.clone());
-        let config = Config::resolve(&format!("{SHOP}{file}"), &env).unwrap();
+        let config = Config::resolve(&format!("{SHOP}{}", file(&sim)), &env).unwrap();
         let backend = Backend::start_with(folder, config).await;
         let market = Self { backend, sim, url };
         market.lead_here();
@@ -63,6 +65,7 @@ impl Market {
     /// Leads what the platform sends to this backend-api.
     pub fn lead_here(&self) {
         let base = self.base();
+        self.sim.container_service(&base);
         self.sim.route(PAY, &base);
         let guard = Guard::Plain { token: PUSH_TOKEN.to_owned() };
         self.sim.push_to(Push {

@@ -1,5 +1,6 @@
 //! Money: the ledger and orders on every kind of database, with a platform that does as it is told.
 
+mod afterwards;
 mod kills;
 mod kit;
 mod ledger;
