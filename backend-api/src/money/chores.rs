@@ -9,6 +9,8 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use serde::Serialize;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 use utoipa::ToSchema;
 
@@ -68,12 +70,15 @@ pub struct Chores {
     orders: Orders,
     options: ChoreOptions,
     last_run: Arc<AtomicI64>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl Chores {
     /// Background work on `orders`.
     pub fn new(orders: Orders, options: ChoreOptions) -> Self {
-        Self { orders, options, last_run: Arc::new(AtomicI64::new(0)) }
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        Self { orders, options, last_run: Arc::new(AtomicI64::new(0)), tasks, stop }
     }
 
     /// One run over everything that is due.
@@ -128,14 +133,31 @@ impl Chores {
             return;
         }
         let chores = self.clone();
-        tokio::spawn(async move { chores.run_and_log().await });
+        self.beside(async move { chores.run_and_log().await });
     }
 
-    /// Runs again and again; for processes that have time between requests. Ends with the task it runs in.
-    pub async fn run_every(self, pause: Duration) {
-        loop {
-            tokio::time::sleep(pause).await;
-            self.run_and_log().await;
+    /// Runs again and again beside the caller; for processes that have time between requests.
+    pub fn run_every(&self, pause: Duration) {
+        let chores = self.clone();
+        self.beside(async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                chores.run_and_log().await;
+            }
+        });
+    }
+
+    /// Ends what runs beside others. A step that it cuts off is found again.
+    pub async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if !self.stop.is_cancelled() {
+            let stop = self.stop.clone();
+            self.tasks.spawn(async move { stop.run_until_cancelled(work).await });
         }
     }
 
