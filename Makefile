@@ -24,6 +24,7 @@ ifdef NEXTEST
 else
 	$(CARGO) test --workspace
 endif
+	@tests/databases clean
 
 lint: tools ## Formatting and clippy, warnings denied
 	$(CARGO) fmt --all --check

@@ -86,6 +86,12 @@ impl Wechat {
         )
     }
 
+    /// Pushes events on WeChat's own way from now on: unsigned, into the container.
+    pub fn push_inside(&self, app: &Api) {
+        let url = format!("{}/callbacks/wechat-events", app.base());
+        self.sim.push_to(Push { url, format: Format::Xml, guard: Guard::Container });
+    }
+
     /// Somebody new opens the mini program and logs in.
     ///
     /// # Errors
