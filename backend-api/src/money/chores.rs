@@ -1,12 +1,13 @@
 //! Background work: small steps that are found by their time in the database. Any of them may be cut off and is found
 //! again; two replicas never take the same one. Nothing depends on when this runs, only on that it runs at all.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use jiff::civil::Date;
 use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 use utoipa::ToSchema;
 
-use super::bills::BillOptions;
+use super::bills::{BillOptions, beijing_day};
 use super::orders::{OrderError, Orders, millis};
 use super::receive::give;
 use crate::clock::now;
@@ -70,6 +71,8 @@ pub struct Chores {
     orders: Orders,
     options: ChoreOptions,
     last_run: Arc<AtomicI64>,
+    /// The day in Beijing on which the bills to be checked were noted.
+    expected_on: Arc<Mutex<Option<Date>>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -78,7 +81,7 @@ impl Chores {
     /// Background work on `orders`.
     pub fn new(orders: Orders, options: ChoreOptions) -> Self {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        Self { orders, options, last_run: Arc::new(AtomicI64::new(0)), tasks, stop }
+        Self { orders, options, last_run: Arc::default(), expected_on: Arc::default(), tasks, stop }
     }
 
     /// One run over everything that is due.
@@ -110,7 +113,11 @@ impl Chores {
     /// One after the other: a bill is much work, and there are a few a day.
     async fn bills(&self, deadline: Instant, done: &mut Done) -> Result<(), db::Error> {
         let (orders, options) = (&self.orders, &self.options);
-        orders.expect_bills(&options.bills).await?;
+        let today = beijing_day(now(), 0);
+        if *self.expected_on.lock().unwrap_or_else(PoisonError::into_inner) != today {
+            orders.expect_bills(&options.bills).await?;
+            *self.expected_on.lock().unwrap_or_else(PoisonError::into_inner) = today;
+        }
         for bill in orders.database.due_bills(now(), options.batch).await? {
             let check = orders.check_bill(&bill, &options.bills, options.claim_for);
             let Ok(checked) = tokio::time::timeout_at(deadline, check).await else {
