@@ -44,6 +44,7 @@ soak: build ## Long runs: many simulation seeds (SEEDS=n), and the kill test man
 bench: tools ## Latency, throughput and memory against the aims
 	$(CARGO) build --release --workspace --bins
 	$(CARGO) run --release --package e2e --bin bench
+	$(CARGO) run --release --package e2e --bin bench-people
 	$(CARGO) bench --package scheduler --bench scale
 	$(CARGO) bench --package scheduler --bench scale -- instructions
 	$(MAKE) bench-pictures

@@ -145,6 +145,27 @@ async fn a_lost_callback_of_the_simplified_pay_is_made_up_for_by_the_background(
 }
 
 #[tokio::test]
+async fn requests_of_anybody_carry_the_background_on() {
+    let market = Market::with(Engine::Sqlite, |_| String::new()).await;
+    let backend = market.backend.restart_with(|config| {
+        config.money.chores.after_requests_every = Duration::from_millis(10);
+    });
+    let market = Market { backend: backend.await, ..market };
+    market.lead_here();
+    let customer = market.comes().await;
+    market.sim.courier_fault(CourierFault { matching: String::new(), times: 20, mishap: Mishap::Lose });
+    let (order, payment) = customer.orders("credits_100").await;
+    customer.person.pays_virtually(&payment).unwrap();
+    market.time_passes().await;
+    let deadline = tokio::time::Instant::now() + super::market::SOON;
+    // Nobody asks about the order; the platform that runs us looks whether we live.
+    while customer.known_state(&order).await != "fulfilled" {
+        assert!(tokio::time::Instant::now() < deadline, "nobody looked");
+        market.backend.bare(reqwest::Method::GET, "/livez").send().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn without_its_settings_a_rail_says_so_and_nothing_breaks() {
     let (_gateway, backend) = crate::support::gateway_and_backend().await;
     for path in ["/callbacks/wechat-pay", "/callbacks/wechat-pay/refunds", "/callbacks/cloud-run-pay"] {

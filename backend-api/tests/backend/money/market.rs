@@ -7,7 +7,7 @@ use reqwest::{Method, RequestBuilder};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wechat_sim::{Format, Guard, Person, Push, WechatSim};
+use wechat_sim::{CourierFault, Format, Guard, Mishap, Person, Push, WechatSim};
 
 use crate::engines::Engine;
 use crate::people::{CHORES, IDENTITY_SECRET, Login};
@@ -30,6 +30,10 @@ pub const SHOP: &str = r#"
     [shop.items.lesson]
     title = "一节网球课"
     price_fen = 12000
+    [chores]
+    after_requests_seconds = 86400
+    bills_after_seconds = 86400
+    bills_days_back = 1
     [http]
     writes_per_minute = 1000
     reads_per_minute = 1000
@@ -226,4 +230,9 @@ impl Customer<'_> {
 /// The platform's name of an order.
 pub fn number(order: &Value) -> String {
     order["id"].as_str().unwrap().replace('-', "")
+}
+
+/// Callbacks and events of this kind never come.
+pub fn lose(matching: &str, times: u32) -> CourierFault {
+    CourierFault { matching: matching.to_owned(), times, mishap: Mishap::Lose }
 }

@@ -10,3 +10,4 @@ mod orders;
 mod painter;
 mod reconciliation;
 mod refunds;
+mod seals;
