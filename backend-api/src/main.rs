@@ -1,4 +1,5 @@
-//! `backend-api serve` runs the service; `backend-api config check` tells what is wrong with its settings.
+//! `backend-api serve` runs the service; `backend-api config check` tells what is wrong with its settings;
+//! `backend-api user role` says what a person may do.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,10 +7,13 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow};
 use backend_api::app::App;
 use backend_api::config::{self, Config};
+use backend_api::db::Database;
+use backend_api::domain::{Role, UserId};
 use backend_api::shutdown::StopSignals;
 use backend_api::telemetry;
 use clap::{Parser, Subcommand};
 use tracing::info;
+use uuid::Uuid;
 
 #[derive(Parser)]
 #[command(name = "backend-api", version, about = "Darkroom's business side.")]
@@ -30,10 +34,27 @@ enum Command {
         #[arg(long)]
         role: Option<String>,
     },
+    /// Works on people.
+    User {
+        #[command(subcommand)]
+        command: UserCommand,
+    },
     /// Works on the settings themselves.
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// Sets what a person may do. A running service notices within identity.recheck_seconds.
+    Role {
+        /// Their id, as GET /me shows it.
+        id: Uuid,
+        /// user, coach or admin.
+        #[arg(value_parser = role)]
+        role: Role,
     },
 }
 
@@ -60,11 +81,14 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     install_tls_provider()?;
     let role = match &cli.command {
         Command::Serve { role } => role.as_deref(),
-        Command::Config { .. } => None,
+        Command::User { .. } | Command::Config { .. } => None,
     };
     let config = config::load(cli.config.as_deref(), role)?;
     match cli.command {
         Command::Serve { .. } => serve(config).await,
+        Command::User { command: UserCommand::Role { id, role } } => {
+            set_role(&config, UserId(id), role).await
+        }
         Command::Config { command: ConfigCommand::Check } => {
             println!("configuration is valid");
             Ok(())
@@ -80,6 +104,22 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     app.drain().await?;
     info!("stopped");
     Ok(())
+}
+
+async fn set_role(config: &Config, user: UserId, role: Role) -> anyhow::Result<()> {
+    let place = &config.database.place;
+    let database = Database::open(&config.database)
+        .await
+        .with_context(|| format!("cannot open the database {place}"))?;
+    let found = database.retry(|| database.set_role(user, role)).await;
+    database.close().await.context("cannot close the database")?;
+    anyhow::ensure!(found.context("cannot store the role")?, "there is no such person");
+    println!("{user} is {} now", role.as_str());
+    Ok(())
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    text.parse().map_err(|_| "user, coach or admin is expected".to_owned())
 }
 
 /// rustls panics at its first use unless the process chose one provider.

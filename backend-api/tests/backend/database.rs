@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use backend_api::db::{Database, Error, Options, Place, Saved, Tls, erase_user_in};
 use backend_api::domain::{OpenId, Role, Sighting, User, UserId, WechatAccount, Work, WorkId, WorkStatus};
-use reqwest::Url;
+use reqwest::{Method, Url};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::engines::{Engine, on_every_engine, options, tls_folder};
+use crate::people::World;
 use crate::relay::Relay;
 use crate::support::eventually;
 
@@ -241,6 +242,31 @@ async fn an_attempt_whose_answer_is_lost_is_repeated_and_counts_once(engine: Eng
     assert!(database.retries().get() > 0, "nothing was lost, so the test shows nothing");
 }
 
+async fn people_do_not_notice_that_the_database_dropped_its_connections(engine: Engine) {
+    let folder = TempDir::new().unwrap();
+    let url = Url::parse(&engine.fresh(&folder).await).unwrap();
+    let relay = Relay::to(&url).await;
+    let through = relay.url(&url);
+    let world = World::by(engine, "[database]\ncheck_idle_after_seconds = 3600", |environment| {
+        environment.retain(|(name, _)| *name != "BACKEND_DATABASE_URL");
+        environment.push(("BACKEND_DATABASE_URL", through));
+    })
+    .await;
+    let login = world.login("oA").await;
+    for (method, path) in [(Method::GET, "/me"), (Method::GET, "/me/export"), (Method::POST, "/auth/logout")]
+    {
+        relay.cut().await;
+        let status = world.status_as(&login, method, path).await;
+        assert!(status < 300, "{path}: {status}");
+    }
+    relay.cut().await;
+    let again = world.login("oA").await;
+    assert_eq!(again.id, login.id);
+    relay.cut().await;
+    let (status, next) = world.refresh(&again.refresh).await;
+    assert_eq!(status, 200, "{next}");
+}
+
 async fn a_server_that_sleeps_is_waited_for_at_start(engine: Engine) {
     let (_folder, relay, options) = behind_a_relay(engine).await;
     relay.sleep(true);
@@ -299,6 +325,7 @@ macro_rules! on_every_server {
 on_every_server!(
     a_transaction_that_lost_its_connection_is_begun_again,
     an_attempt_whose_answer_is_lost_is_repeated_and_counts_once,
+    people_do_not_notice_that_the_database_dropped_its_connections,
     a_server_that_sleeps_is_waited_for_at_start,
     a_server_that_never_wakes_is_given_up_in_time,
     a_certificate_counts_when_it_is_asked_for,

@@ -3,6 +3,7 @@
 
 mod bridge;
 mod client;
+mod contract;
 mod database;
 mod doors;
 mod engines;

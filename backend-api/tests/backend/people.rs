@@ -60,9 +60,19 @@ impl World {
 
     /// With settings of a file beside those of the environment.
     pub async fn with(engine: Engine, file: &str) -> Self {
+        Self::by(engine, file, |_| {}).await
+    }
+
+    /// The same, with some of the environment changed.
+    pub async fn by(
+        engine: Engine,
+        file: &str,
+        change: impl FnOnce(&mut Vec<(&'static str, String)>),
+    ) -> Self {
         let (folder, wechat, gateway) =
             (TempDir::new().unwrap(), StubWechat::start().await, StubGateway::start().await);
-        let variables = environment(engine, &folder, &wechat, &gateway).await;
+        let mut variables = environment(engine, &folder, &wechat, &gateway).await;
+        change(&mut variables);
         let env =
             |asked: &str| variables.iter().find(|(name, _)| *name == asked).map(|(_, value)| value.clone());
         let config = Config::resolve(&format!("gateway.request_timeout_seconds = 1\n{file}"), &env).unwrap();

@@ -5,6 +5,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::engines::Engine;
+use crate::people::World;
 use crate::support::eventually;
 
 fn program() -> Command {
@@ -45,6 +47,22 @@ fn config_check_tells_all_problems_and_fails_or_none_and_succeeds() {
         "{}",
         stderr(&output)
     );
+}
+
+#[tokio::test]
+async fn an_operator_makes_a_person_an_admin_while_the_service_runs() {
+    let world = World::on(Engine::Sqlite).await;
+    let person = world.login("oA").await;
+    let set = |id: &str, role: &str| {
+        let url = format!("sqlite:{}", world.backend.database().display());
+        program().args(["user", "role", id, role]).env("BACKEND_DATABASE_URL", url).output().unwrap()
+    };
+    let output = set(&person.id, "admin");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(world.get_as(&person, "/me").await.1["role"], "admin");
+    assert!(!set(&person.id, "root").status.success());
+    let stranger = set("00000000-0000-7000-8000-000000000000", "admin");
+    assert!(stderr(&stranger).contains("there is no such person"), "{}", stderr(&stranger));
 }
 
 /// Ends the program when a test fails half-way.
