@@ -16,19 +16,47 @@ use crate::gateway_client::GatewayClient;
 use crate::http;
 use crate::identity::{self, Identity, Partner};
 use crate::metrics::Metrics;
+use crate::money::{self, Money};
 use crate::wechat::Platform;
+use crate::wechat::events::Push;
 use crate::works::Works;
 
 /// Who people are; `None` when no secret is configured.
-fn identity(config: &Config, database: &Database) -> anyhow::Result<Option<Identity>> {
-    let platform = config.wechat.platform.clone().map(Platform::new).transpose();
+fn identity(
+    config: &Config,
+    database: &Database,
+    wechat: Option<Platform>,
+    money: &Money,
+) -> Option<Identity> {
     let services = identity::Services {
         database: database.clone(),
-        wechat: platform.context("cannot build the client of WeChat")?,
+        wechat,
         appid: config.wechat.app_id.clone(),
-        parts: Vec::new(), // each part that holds something of people adds itself here
+        // each part that holds something of people adds itself here
+        parts: vec![Arc::new(money.orders.clone())],
     };
-    Ok(Identity::new(&config.identity, services))
+    Identity::new(&config.identity, services)
+}
+
+/// What is sold, who pays, and the books.
+fn money(
+    config: &Config,
+    database: &Database,
+    wechat: Option<&Platform>,
+    metrics: &Metrics,
+) -> anyhow::Result<Money> {
+    let families = money::Metrics::new();
+    families.register(metrics);
+    Money::new(&config.money, database.clone(), wechat, families).context("cannot set up payments")
+}
+
+/// How pushed events are signed.
+fn push(config: &Config) -> anyhow::Result<Option<Push>> {
+    let Some((settings, app_id)) = config.wechat.push.as_ref().zip(config.wechat.app_id.as_ref()) else {
+        return Ok(None);
+    };
+    let push = Push::new(app_id, settings.token.clone(), settings.key.as_ref());
+    push.map(Some).context("wechat.push_key cannot be used")
 }
 
 /// A running backend-api.
@@ -36,6 +64,7 @@ pub struct App {
     address: SocketAddr,
     close_door: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
+    background: Option<JoinHandle<()>>,
     drain_timeout: Duration,
     database: Database,
 }
@@ -51,10 +80,17 @@ impl App {
             .await
             .with_context(|| format!("cannot open the database {}", config.database.place))?;
         let gateway = GatewayClient::new(&config.gateway).context("cannot build the gateway client")?;
-        let identity = identity(&config, &database)?;
+        let metrics = Metrics::new(database.retries());
+        let wechat = config.wechat.platform.clone().map(Platform::new).transpose();
+        let wechat = wechat.context("cannot build the client of WeChat")?;
+        let money = money(&config, &database, wechat.as_ref(), &metrics)?;
+        let push = push(&config)?;
+        let identity = identity(&config, &database, wechat, &money);
         if identity.is_none() {
             warn!("no identity secret is configured, so nobody can log in");
         }
+        let background =
+            config.money.chores_every.map(|pause| tokio::spawn(money.chores.clone().run_every(pause)));
         let trusted_appid = config.wechat.app_id.filter(|_| config.identity.trust_wx_headers);
         let machines = &config.machines;
         let token = |token: &Option<_>| token.as_ref().map(http::ServiceToken::new);
@@ -67,7 +103,9 @@ impl App {
             service_token: token(&machines.service_token),
             trigger_token: token(&machines.trigger_token),
             metrics_token: token(&machines.metrics_token),
-            metrics: Metrics::new(database.retries()),
+            money,
+            push,
+            metrics,
             options: config.http,
         });
 
@@ -85,7 +123,7 @@ impl App {
                 .await
         });
         info!(%address, "listening");
-        Ok(Self { address, close_door, server, drain_timeout: config.drain_timeout, database })
+        Ok(Self { address, close_door, server, background, drain_timeout: config.drain_timeout, database })
     }
 
     /// The address it serves on, with the real port when 0 was asked for.
@@ -100,7 +138,10 @@ impl App {
     /// # Errors
     /// When the server had failed or the database does not close cleanly.
     pub async fn drain(self) -> anyhow::Result<()> {
-        let Self { close_door, mut server, drain_timeout, database, .. } = self;
+        let Self { close_door, mut server, background, drain_timeout, database, .. } = self;
+        if let Some(background) = background {
+            background.abort(); // whatever step that cuts off is found again
+        }
         let _ = close_door.send(()); // a server that already ended has no receiver
         let served = match tokio::time::timeout(drain_timeout, &mut server).await {
             Ok(joined) => joined.context("the server task died")?.context("the server failed"),

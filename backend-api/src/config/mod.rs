@@ -8,7 +8,10 @@ mod http;
 mod identity;
 mod log;
 mod machines;
+mod money;
 mod parse;
+mod pay;
+mod shop;
 mod source;
 mod wechat;
 
@@ -45,6 +48,8 @@ pub struct Config {
     pub identity: crate::identity::Options,
     /// Our mini program.
     pub wechat: Wechat,
+    /// What is sold, and who collects the money.
+    pub money: crate::money::Settings,
     /// What to log and how.
     pub log: telemetry::Options,
 }
@@ -126,6 +131,7 @@ impl Config {
         let data_dir = source.get("data_dir", "BACKEND_DATA_DIR", parse::path);
         let serving = source.get("role", "BACKEND_ROLE", parse::serving).unwrap_or(Serving::Single);
         let http = http::read(source);
+        let wechat = wechat::read(source);
         let config = Self {
             listen: listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8191))),
             serving,
@@ -135,7 +141,8 @@ impl Config {
             gateway: gateway::read(source),
             identity: identity::read(source, serving, http.public_access),
             http,
-            wechat: wechat::read(source),
+            money: money::read(source, &wechat),
+            wechat,
             log: log::read(source),
         };
         if config.identity.trust_wx_headers && config.wechat.app_id.is_none() {

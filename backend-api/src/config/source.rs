@@ -62,6 +62,26 @@ impl<'a> Source<'a> {
         (self.env)(name).filter(|value| !value.is_empty())
     }
 
+    /// The tables below `section.name`, by their names.
+    pub(super) fn tables(&mut self, setting: &str) -> Vec<(String, Table)> {
+        let tables = match self.take(setting) {
+            None => Table::new(),
+            Some(Value::Table(tables)) => tables,
+            Some(_) => {
+                self.problem(setting, "a table of tables is expected");
+                Table::new()
+            }
+        };
+        let mut found = Vec::new();
+        for (name, value) in tables {
+            match value {
+                Value::Table(table) => found.push((name, table)),
+                _ => self.problem(&format!("{setting}.{name}"), "a table is expected"),
+            }
+        }
+        found
+    }
+
     /// Remembers a problem.
     pub(super) fn problem(&mut self, place: &str, message: &str) {
         self.problems.push(Problem { place: place.to_owned(), message: message.to_owned() });

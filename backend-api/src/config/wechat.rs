@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Url;
+use secrecy::SecretString;
 
 use super::parse;
 use super::source::Source;
@@ -16,6 +17,19 @@ pub struct Wechat {
     pub app_id: Option<String>,
     /// How its platform is spoken to; needs the app's secret.
     pub platform: Option<Options>,
+    /// The cloud environment's id.
+    pub env: Option<String>,
+    /// How what the platform pushes to us is signed and sealed; `None`: only its own way is taken.
+    pub push: Option<PushSettings>,
+}
+
+/// What the console and we agreed on about pushed events.
+#[derive(Debug, Clone)]
+pub struct PushSettings {
+    /// Signs.
+    pub token: SecretString,
+    /// Seals, where it is set.
+    pub key: Option<SecretString>,
 }
 
 /// Where the container's side-car answers (FACTS 2.4).
@@ -29,7 +43,10 @@ pub(super) fn read(source: &mut Source<'_>) -> Wechat {
     let container_base = source.get("wechat.container_base", "", parse::http_url);
     let timeout = source.get("wechat.request_timeout_seconds", "", parse::seconds);
     let max_reply = source.get("wechat.max_reply_bytes", "", parse::bytes);
-    let storage = storage(source);
+    let env =
+        source.get("wechat.env", "BACKEND_WECHAT_ENV", parse::text).or_else(|| source.env("CBR_ENV_ID"));
+    let storage = storage(source, env.clone());
+    let push = push(source);
     if secret.is_some() && app_id.is_none() {
         source.problem("wechat.app_id", "is needed beside wechat.secret");
     }
@@ -43,12 +60,19 @@ pub(super) fn read(source: &mut Source<'_>) -> Wechat {
         options.storage = storage;
         options
     });
-    Wechat { app_id, platform }
+    Wechat { app_id, platform, env, push }
 }
 
-fn storage(source: &mut Source<'_>) -> Option<Place> {
-    let env =
-        source.get("wechat.env", "BACKEND_WECHAT_ENV", parse::text).or_else(|| source.env("CBR_ENV_ID"));
+fn push(source: &mut Source<'_>) -> Option<PushSettings> {
+    let token = source.get("wechat.push_token", "BACKEND_WECHAT_PUSH_TOKEN", parse::secret);
+    let key = source.get("wechat.push_key", "BACKEND_WECHAT_PUSH_KEY", parse::secret);
+    if key.is_some() && token.is_none() {
+        source.problem("wechat.push_token", "is needed beside wechat.push_key");
+    }
+    token.map(|token| PushSettings { token, key })
+}
+
+fn storage(source: &mut Source<'_>, env: Option<String>) -> Option<Place> {
     let bucket = source.get("wechat.bucket", "BACKEND_WECHAT_BUCKET", parse::text);
     let region = source.get("wechat.region", "BACKEND_WECHAT_REGION", parse::text);
     let endpoint = source.get("wechat.bucket_endpoint", "", parse::http_url);

@@ -52,6 +52,17 @@ codes! {
     REFRESH_REFUSED "refresh_refused" Unauthorized,
     REFRESH_REUSED "refresh_reused" Unauthorized,
     LEAVE_NOT_NOW "leave_not_now" Conflict,
+    // Money.
+    PAY_NOT_CONFIGURED "pay_not_configured" Unavailable,
+    PAY_UNAVAILABLE "pay_unavailable" Unavailable,
+    PAY_REFUSED "pay_refused" Upstream,
+    NO_SUCH_ITEM "no_such_item" NotFound,
+    KEY_REUSED "key_reused" Conflict,
+    TOO_MANY_OPEN_ORDERS "too_many_open_orders" Conflict,
+    ORDER_PAID "order_paid" Conflict,
+    ORDER_CLOSED "order_closed" Conflict,
+    ORDER_NOT_PAID "order_not_paid" Conflict,
+    CREDITS_SPENT "credits_spent" Conflict,
     // The bridge.
     SIGNATURE_STALE "signature_stale" Unauthorized,
     SIGNATURE_USED "signature_used" Unauthorized,

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -220,6 +220,16 @@ impl From<JsonRejection> for ApiError {
         let code = match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => codes::TOO_LARGE,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => codes::UNSUPPORTED_MEDIA_TYPE,
+            _ => codes::INVALID_REQUEST,
+        };
+        Self::of(code, rejection.body_text())
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> Self {
+        let code = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => codes::TOO_LARGE,
             _ => codes::INVALID_REQUEST,
         };
         Self::of(code, rejection.body_text())

@@ -4,15 +4,21 @@ mod auth;
 mod bridge;
 mod caller;
 pub mod codes;
+mod credits;
 mod doors;
 mod error;
+mod events;
 mod guard;
 mod limits;
 mod me;
+mod money_errors;
 mod observe;
 mod openapi;
 mod ops;
+mod orders;
+mod pay_callbacks;
 mod token;
+mod treasury;
 mod works;
 
 use std::ops::Deref;
@@ -36,6 +42,8 @@ pub use token::ServiceToken;
 
 use crate::identity::{Identity, Partner};
 use crate::metrics::Metrics;
+use crate::money::{Chores, Money};
+use crate::wechat::events::Push;
 use crate::works::Works;
 use doors::Table;
 use limits::Limits;
@@ -71,6 +79,10 @@ pub struct Services {
     pub trusted_appid: Option<String>,
     /// The existing user system.
     pub partner: Option<Partner>,
+    /// What is sold, who pays, and the books.
+    pub money: Money,
+    /// How pushed events are signed; `None`: they are taken on WeChat's own way only.
+    pub push: Option<Push>,
     /// Opens the doors marked [`Access::Service`].
     pub service_token: Option<ServiceToken>,
     /// Opens the doors marked [`Access::Trigger`].
@@ -135,6 +147,11 @@ fn table() -> Table {
     auth::doors(&mut table);
     me::doors(&mut table);
     bridge::doors(&mut table);
+    orders::doors(&mut table);
+    credits::doors(&mut table);
+    pay_callbacks::doors(&mut table);
+    events::doors(&mut table);
+    treasury::doors(&mut table);
     works::doors(&mut table);
     table
 }
@@ -150,6 +167,7 @@ pub fn router(services: Services) -> Router {
     let limits = Limits::new(&services.options.rates);
     let state = AppState(Arc::new(Shared { services, limits, document: table.document() }));
     let (metrics, options) = (state.metrics.clone(), state.options.clone());
+    let chores = state.money.chores.clone();
     table
         .router(&state)
         .fallback(error::unknown_route)
@@ -162,8 +180,16 @@ pub fn router(services: Services) -> Router {
                 .layer(PropagateRequestIdLayer::new(REQUEST_ID))
                 .layer(CatchPanicLayer::custom(error::after_panic))
                 .layer(middleware::from_fn_with_state(options.request_timeout, limit_time))
+                .layer(middleware::from_fn_with_state(chores, nudge))
                 .layer(DefaultBodyLimit::max(options.max_body_bytes)),
         )
+}
+
+/// Where a process has time only while it answers, requests are what carries background work on.
+async fn nudge(State(chores): State<Chores>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    chores.nudge();
+    response
 }
 
 async fn limit_time(

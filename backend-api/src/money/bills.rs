@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::orders::{Orders, millis};
 use super::rails::{BillError, BillLine, BillRefund};
 use crate::clock::now;
-use crate::db::bills::{Bill, Difference, finish_bill};
+use crate::db::bills::{Bill, Difference, FoundDifference, finish_bill};
 use crate::db::ledger;
 use crate::db::{self, Database};
 use crate::domain::Millis;
@@ -38,7 +38,22 @@ const PAGE: u64 = 200;
 /// Differences of one bill that are stored; more have one cause.
 const DIFFERENCES_MAX: usize = 1_000;
 
+/// Days of bills that are shown, and differences.
+const DAYS_SHOWN: u64 = 31;
+const DIFFERENCES_SHOWN: u64 = 500;
+
 impl Orders {
+    /// The newest bills of a rail, and the newest differences.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn bills(&self, rail: Rail) -> Result<(Vec<Bill>, Vec<FoundDifference>), db::Error> {
+        let database = &self.database;
+        let bills = database.retry(|| database.bills(rail, DAYS_SHOWN)).await?;
+        let differences = database.retry(|| database.differences(rail, DIFFERENCES_SHOWN)).await?;
+        Ok((bills, differences))
+    }
+
     /// Notes which bills have to be checked by now.
     pub(super) async fn expect_bills(&self, options: &BillOptions) -> Result<(), db::Error> {
         for rail in Rail::ALL {

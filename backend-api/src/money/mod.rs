@@ -7,12 +7,15 @@
 
 mod bills;
 mod chores;
+mod leaving;
 mod ledger;
 mod metrics;
 mod orders;
 mod rails;
 mod receive;
 mod refunds;
+mod settings;
+mod told;
 
 pub use bills::BillOptions;
 pub use chores::{ChoreOptions, Chores, Done};
@@ -25,3 +28,5 @@ pub use rails::{
 };
 pub use receive::{Receipt, ReceiveError};
 pub use refunds::{RefundRequest, RequestError};
+pub use settings::{Money, Pay, Settings, SetupError};
+pub use told::ToldError;

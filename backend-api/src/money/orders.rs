@@ -117,6 +117,11 @@ impl Orders {
         self.shop.items().filter(|item| self.rails.find(item.rail()).is_some())
     }
 
+    /// The item of that id, if it can be bought here.
+    pub fn item(&self, id: &ItemId) -> Option<&Item> {
+        self.shop.find(id).filter(|item| self.rails.find(item.rail()).is_some())
+    }
+
     /// Orders `item`, or finds what the user ordered under `key`, and tells how to pay it.
     ///
     /// # Errors
@@ -205,7 +210,8 @@ impl Orders {
 
     pub(super) fn receiver(&self) -> Receiver {
         let (database, rails) = (self.database.clone(), self.rails.clone());
-        Receiver { database, rails, metrics: self.metrics.clone() }
+        let notice_after = millis(self.options.first_look);
+        Receiver { database, rails, metrics: self.metrics.clone(), notice_after }
     }
 
     pub(super) fn rail(&self, rail: Rail) -> Result<&dyn Collector, OrderError> {

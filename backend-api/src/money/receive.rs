@@ -55,6 +55,8 @@ pub(super) struct Receiver {
     pub(super) database: Database,
     pub(super) rails: Rails,
     pub(super) metrics: Metrics,
+    /// The platform's own word is given this long to tell it that goods were given.
+    pub(super) notice_after: Millis,
 }
 
 impl Receiver {
@@ -141,7 +143,7 @@ impl Receiver {
             paid_at: Some(payment.paid_at),
             trouble: None,
             notice,
-            due_at: (notice == Notice::Due).then_some(at),
+            due_at: (notice == Notice::Due).then_some(at + self.notice_after),
             tries: 0,
             ..order
         };

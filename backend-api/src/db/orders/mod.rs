@@ -103,19 +103,6 @@ impl Database {
         Ok(query.count(&self.connection).await?)
     }
 
-    /// Forgets who paid the user's orders that nothing will be asked about any more.
-    ///
-    /// # Errors
-    /// When the database fails; a repeat is harmless.
-    pub async fn forget_payer(&self, user: UserId) -> Result<(), Error> {
-        Entity::update_many()
-            .col_expr(Column::Payer, Expr::value(None::<String>))
-            .filter(Column::UserId.eq(user.0))
-            .exec(&self.connection)
-            .await?;
-        Ok(())
-    }
-
     /// Up to `limit` orders of a rail that were paid from `since` and before `until`, after `after`, by id.
     ///
     /// # Errors
@@ -158,6 +145,26 @@ pub(crate) async fn is_paid_by_another(
         .one(db)
         .await?;
     Ok(other.is_some())
+}
+
+/// Whether an order of the user may still be paid, or its money is on its way back.
+pub(crate) async fn has_unfinished_orders(db: &impl ConnectionTrait, user: UserId) -> Result<bool, Error> {
+    let unfinished =
+        OrderState::ALL.into_iter().filter(|&state| state.is_open() || state == OrderState::Refunding);
+    let query = Entity::find()
+        .filter(Column::UserId.eq(user.0))
+        .filter(Column::State.is_in(unfinished.map(OrderState::as_str)));
+    Ok(query.count(db).await? > 0)
+}
+
+/// Forgets who paid the user's orders.
+pub(crate) async fn forget_payer(tx: &impl ConnectionTrait, user: UserId) -> Result<(), Error> {
+    Entity::update_many()
+        .col_expr(Column::Payer, Expr::value(None::<String>))
+        .filter(Column::UserId.eq(user.0))
+        .exec(tx)
+        .await?;
+    Ok(())
 }
 
 /// Stores what may change of an order, if it is still in the state `from`; false when it is not.

@@ -2,6 +2,8 @@
 
 mod kit;
 mod ledger;
+mod market;
+mod market_stories;
 mod orders;
 mod reconciliation;
 mod refunds;

@@ -1,0 +1,70 @@
+//! `[pay]`, `[virtual_payment]`, `[shop]` and `[chores]`.
+
+use std::time::Duration;
+
+use super::parse;
+use super::source::Source;
+use super::{pay, shop};
+use crate::config::wechat::Wechat;
+use crate::money::{BillOptions, ChoreOptions, Options, Settings};
+use crate::wechat::xpay::{self, Environment};
+
+pub(super) fn read(source: &mut Source<'_>, wechat: &Wechat) -> Settings {
+    Settings {
+        shop: shop::read(source),
+        pay: pay::read(source, wechat),
+        virtual_payment: virtual_payment(source),
+        orders: orders(source),
+        chores: chores(source),
+        chores_every: source.get("chores.every_seconds", "BACKEND_CHORES_EVERY_SECONDS", parse::seconds),
+    }
+}
+
+fn virtual_payment(source: &mut Source<'_>) -> Option<xpay::Options> {
+    let offer_id = source.get("virtual_payment.offer_id", "BACKEND_VIRTUAL_PAYMENT_OFFER_ID", parse::text);
+    let app_key = source.get("virtual_payment.app_key", "BACKEND_VIRTUAL_PAYMENT_APP_KEY", parse::secret);
+    let is_sandbox = source
+        .get("virtual_payment.sandbox", "BACKEND_VIRTUAL_PAYMENT_SANDBOX", parse::flag)
+        .unwrap_or(false);
+    if offer_id.is_some() != app_key.is_some() {
+        source.problem("virtual_payment", "offer_id and app_key belong together");
+    }
+    let environment = if is_sandbox { Environment::Sandbox } else { Environment::Production };
+    let (offer_id, app_key) = offer_id.zip(app_key)?;
+    Some(xpay::Options { offer_id, app_key, environment })
+}
+
+fn orders(source: &mut Source<'_>) -> Options {
+    let seconds = |source: &mut Source<'_>, name: &str, default| {
+        source.get(name, "", parse::seconds).unwrap_or(Duration::from_secs(default))
+    };
+    Options {
+        lifetime: seconds(source, "shop.order_seconds", 1_800),
+        max_open: source.get("shop.max_open_orders", "", parse::count).unwrap_or(20).into(),
+        look_every: seconds(source, "shop.look_every_seconds", 2),
+        first_look: seconds(source, "shop.first_look_seconds", 60),
+        refund_look: seconds(source, "shop.refund_look_seconds", 600),
+    }
+}
+
+fn chores(source: &mut Source<'_>) -> ChoreOptions {
+    let seconds = |source: &mut Source<'_>, name: &str, default| {
+        source.get(name, "", parse::seconds).unwrap_or(Duration::from_secs(default))
+    };
+    let count = |source: &mut Source<'_>, name: &str, default: u32| {
+        source.get(name, "", parse::count).unwrap_or(default)
+    };
+    ChoreOptions {
+        run_for: seconds(source, "chores.run_seconds", 10),
+        batch: count(source, "chores.batch", 100).into(),
+        parallel: usize::try_from(count(source, "chores.parallel", 4)).unwrap_or(1),
+        claim_for: seconds(source, "chores.claim_seconds", 60),
+        backoff: seconds(source, "chores.backoff_seconds", 60),
+        after_requests_every: seconds(source, "chores.after_requests_seconds", 10),
+        bills: BillOptions {
+            ready_after: seconds(source, "chores.bills_after_seconds", 37_800),
+            days_back: i32::try_from(count(source, "chores.bills_days_back", 3)).unwrap_or(1),
+            retry_after: seconds(source, "chores.bills_retry_seconds", 1_800),
+        },
+    }
+}
