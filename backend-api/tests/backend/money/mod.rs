@@ -2,7 +2,7 @@
 
 mod kit;
 mod ledger;
-mod market;
+pub mod market;
 mod market_stories;
 mod orders;
 mod reconciliation;
