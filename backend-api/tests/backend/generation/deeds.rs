@@ -65,16 +65,16 @@ async fn favourites_are_listed_and_the_deleted_are_not(engine: Engine) {
         let (status, list) = customer.get(&format!("/artworks{query}")).await;
         assert_eq!(status, 200, "{list}");
         let artworks = list["artworks"].as_array().unwrap();
-        artworks.iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        artworks.iter().map(|one| one["id"].as_str().unwrap()).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(ids("?favourites=true").await, [one.clone()]);
-    assert_eq!(ids("?limit=1").await, [other.clone()], "newest first");
-    assert_eq!(ids(&format!("?before={other}")).await, [one.clone()]);
+    assert_eq!(ids("?favourites=true").await, one);
+    assert_eq!(ids("?limit=1").await, other, "newest first");
+    assert_eq!(ids(&format!("?before={other}")).await, one);
     for status in [204, 404] {
         let delete = customer.ask(Method::DELETE, &format!("/artworks/{other}")).send().await.unwrap();
         assert_eq!(delete.status(), status);
     }
-    assert_eq!(ids("").await, [one]);
+    assert_eq!(ids("").await, one);
     assert_eq!(customer.get(&format!("/artworks/{other}")).await.0, 404);
 }
 
