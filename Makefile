@@ -10,7 +10,7 @@ NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: build ## Gateway, backend-api and three simulated GPUs at work; ONCE=1 ends after one batch, COMFYUI_URL=… takes real ones
+demo: build ## A person buys credits and gets a picture, then a batch: gateway, backend-api, three simulated GPUs and WeChat; ONCE=1 ends after one batch, COMFYUI_URL=… takes real GPUs
 	@ONCE="$(ONCE)" COMFYUI_URL="$(COMFYUI_URL)" "$${CARGO_TARGET_DIR:-target}/debug/demo"
 
 test: build ## Everything, the official Python SDK and three databases included; skips nothing
@@ -24,6 +24,7 @@ ifdef NEXTEST
 else
 	$(CARGO) test --workspace
 endif
+	@tests/databases clean
 
 lint: tools ## Formatting and clippy, warnings denied
 	$(CARGO) fmt --all --check
@@ -38,10 +39,12 @@ sim: tools ## The scheduler against seeded faults; SEED=n runs one seed, SEEDS=n
 soak: build ## Long runs: many simulation seeds (SEEDS=n), and the kill test many times (KILLS=n)
 	SIM_SEEDS="$${SEEDS:-5000}" $(CARGO) test --release --package scheduler --test sim -- --nocapture
 	KILLS="$${KILLS:-50}" $(CARGO) test --package e2e --test crash_recovery -- --nocapture --test-threads=1
+	KILLS="$${KILLS:-500}" $(CARGO) test --package backend-api --test backend -- --nocapture --exact money::kills::no_kill_between_any_two_steps_loses_or_makes_money
 
 bench: tools ## Latency, throughput and memory against the aims
 	$(CARGO) build --release --workspace --bins
 	$(CARGO) run --release --package e2e --bin bench
+	$(CARGO) run --release --package e2e --bin bench-people
 	$(CARGO) bench --package scheduler --bench scale
 	$(CARGO) bench --package scheduler --bench scale -- instructions
 	$(MAKE) bench-pictures

@@ -17,7 +17,7 @@ use crate::generation::{self, Generation};
 use crate::http;
 use crate::identity::{self, Identity, Partner};
 use crate::metrics::Metrics;
-use crate::money::{self, Money};
+use crate::money::{self, Chores, Money};
 use crate::wechat::Platform;
 use crate::wechat::events::Push;
 use crate::works::Works;
@@ -88,7 +88,7 @@ pub struct App {
     address: SocketAddr,
     close_door: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
-    background: Option<JoinHandle<()>>,
+    chores: (Chores, Option<generation::Chores>),
     drain_timeout: Duration,
     database: Database,
 }
@@ -116,17 +116,11 @@ impl App {
         if identity.is_none() {
             warn!("no identity secret is configured, so nobody can log in");
         }
-        let background = config.money.chores_every.map(|pause| {
-            let (money, artworks) = (money.chores.clone(), artwork_chores.clone());
-            tokio::spawn(async move {
-                let artworks = async {
-                    if let Some(artworks) = artworks {
-                        artworks.run_every(pause).await;
-                    }
-                };
-                tokio::join!(money.run_every(pause), artworks);
-            })
-        });
+        let chores = (money.chores.clone(), artwork_chores.clone());
+        if let Some(pause) = config.money.chores_every {
+            chores.0.run_every(pause);
+            chores.1.iter().for_each(|artworks| artworks.run_every(pause));
+        }
         let trusted_appid = config.wechat.app_id.filter(|_| config.identity.trust_wx_headers);
         let machines = &config.machines;
         let token = |token: &Option<_>| token.as_ref().map(http::ServiceToken::new);
@@ -161,7 +155,7 @@ impl App {
                 .await
         });
         info!(%address, "listening");
-        Ok(Self { address, close_door, server, background, drain_timeout: config.drain_timeout, database })
+        Ok(Self { address, close_door, server, chores, drain_timeout: config.drain_timeout, database })
     }
 
     /// The address it serves on, with the real port when 0 was asked for.
@@ -176,10 +170,7 @@ impl App {
     /// # Errors
     /// When the server had failed or the database does not close cleanly.
     pub async fn drain(self) -> anyhow::Result<()> {
-        let Self { close_door, mut server, background, drain_timeout, database, .. } = self;
-        if let Some(background) = background {
-            background.abort(); // whatever step that cuts off is found again
-        }
+        let Self { close_door, mut server, chores, drain_timeout, database, .. } = self;
         let _ = close_door.send(()); // a server that already ended has no receiver
         let served = match tokio::time::timeout(drain_timeout, &mut server).await {
             Ok(joined) => joined.context("the server task died")?.context("the server failed"),
@@ -189,6 +180,11 @@ impl App {
                 Ok(())
             }
         };
+        let (money, artworks) = chores;
+        money.end().await;
+        if let Some(artworks) = artworks {
+            artworks.end().await;
+        }
         let closed =
             database.close().await.map_err(|error| anyhow!(error)).context("cannot close the database");
         served.and(closed)

@@ -100,7 +100,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     telemetry::init(&config.log)?;
     let stop = StopSignals::listen().context("cannot listen for signals")?;
     let app = App::start(config).await?;
-    info!(signal = stop.received().await, "draining");
+    let signal = stop.received().await; // not in the line below: what is not logged is not awaited
+    info!(signal, "draining");
     app.drain().await?;
     info!("stopped");
     Ok(())

@@ -30,7 +30,7 @@ pub fn init(options: &Options) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&options.filter).context("log filter is invalid")?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter);
     match options.format {
-        Format::Json => logs.json().flatten_event(true).finish().try_init(),
+        Format::Json => logs.json().flatten_event(true).with_span_list(false).finish().try_init(),
         Format::Pretty => logs.finish().try_init(),
     }
     .context("cannot install the log subscriber")

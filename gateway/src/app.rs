@@ -13,6 +13,7 @@ use crate::artifacts::Artifacts;
 use crate::config::{self, Config};
 use crate::engine::{Engine, EngineHandle, Parts, Settings};
 use crate::link::local;
+use crate::link::message::Secret;
 use crate::listener::{self, Listening, Tls};
 use crate::metrics::Metrics;
 use crate::outbox::{self, Deliverer, SigningKey};
@@ -39,6 +40,8 @@ const LAST_REQUESTS: Duration = Duration::from_secs(2);
 /// A gateway that runs.
 pub struct App {
     listening: Listening,
+    /// Those that are bound to a key.
+    further: Vec<Listening>,
     tls: Option<Arc<Tls>>,
     engine: EngineHandle,
     artifacts: Artifacts,
@@ -117,8 +120,9 @@ impl App {
             tls.as_ref().map(|tls| tls.config()),
             &bounds(&config),
             metrics.clone(),
-            router,
+            router.clone(),
         )?;
+        let further = open_listeners(&config, &metrics, &router)?;
         if let Some(tls) = tls.clone() {
             tokio::spawn(tls.keep_fresh(FRESH_CERTIFICATES, stop.clone()));
         }
@@ -135,6 +139,7 @@ impl App {
         tracing::info!(%address, tls = tls.is_some(), instances = config.file.instances.len(), data = %config.data_dir.display(), "listening");
         Ok(Self {
             listening,
+            further,
             tls,
             engine: handle,
             artifacts: kept,
@@ -152,6 +157,12 @@ impl App {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.listening.address
+    }
+
+    /// Where those listen that are bound to a key, in the order of the configuration.
+    #[must_use]
+    pub fn further_addresses(&self) -> Vec<SocketAddr> {
+        self.further.iter().map(|listening| listening.address).collect()
     }
 
     /// Reads the certificates of the listener again; they are also read when their files change.
@@ -193,6 +204,9 @@ impl App {
             self.deliverer.abort();
         }
         self.listening.handle.graceful_shutdown(Some(LAST_REQUESTS));
+        for listening in &self.further {
+            listening.handle.graceful_shutdown(Some(LAST_REQUESTS));
+        }
         match tokio::time::timeout(LAST_REQUESTS * 2, &mut self.listening.task).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => tracing::error!(%error, "the listener failed"),
@@ -201,6 +215,25 @@ impl App {
         }
         self.runner.shutdown().await;
     }
+}
+
+/// Opens the listeners that are bound to a key.
+fn open_listeners(
+    config: &Config,
+    metrics: &Metrics,
+    router: &axum::Router,
+) -> anyhow::Result<Vec<Listening>> {
+    let mut further = Vec::new();
+    for bound in &config.file.listeners {
+        let key = std::fs::read_to_string(&bound.key_file)
+            .with_context(|| format!("cannot read the key of the listener {}", bound.listen))?;
+        let key = Secret(key.trim().to_owned());
+        let listener =
+            TcpListener::bind(&bound.listen).with_context(|| format!("cannot listen on {}", bound.listen))?;
+        let router = http::bound(router.clone(), key);
+        further.push(listener::serve(listener, None, &bounds(config), metrics.clone(), router)?);
+    }
+    Ok(further)
 }
 
 /// Requests for tickets are signed as events are.

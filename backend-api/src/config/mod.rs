@@ -152,6 +152,9 @@ impl Config {
         if config.identity.trust_wx_headers && config.wechat.app_id.is_none() {
             source.problem("wechat.app_id", "is needed to trust the headers of its mini program");
         }
+        if config.money.chores.run_for >= config.http.request_timeout {
+            source.problem("chores.run_seconds", "has to be less than http.request_timeout_seconds");
+        }
         // After a repeated submission or the last poll, one more call to the gateway may be under way.
         let slowest_read =
             (config.http.max_wait + config.gateway.request_timeout).max(config.gateway.request_timeout * 2);

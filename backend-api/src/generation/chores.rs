@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 use super::Generation;
@@ -47,12 +49,15 @@ pub struct Chores {
     generation: Generation,
     options: ChoreOptions,
     last_run: Arc<AtomicI64>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl Chores {
     /// Background work on these artworks.
     pub fn new(generation: Generation, options: ChoreOptions) -> Self {
-        Self { generation, options, last_run: Arc::new(AtomicI64::new(0)) }
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        Self { generation, options, last_run: Arc::default(), tasks, stop }
     }
 
     /// One run over everything that is due.
@@ -86,14 +91,31 @@ impl Chores {
             return;
         }
         let chores = self.clone();
-        tokio::spawn(async move { chores.run_and_log().await });
+        self.beside(async move { chores.run_and_log().await });
     }
 
-    /// Runs again and again; for processes that have time between requests. Ends with the task it runs in.
-    pub async fn run_every(self, pause: Duration) {
-        loop {
-            tokio::time::sleep(pause).await;
-            self.run_and_log().await;
+    /// Runs again and again beside the caller; for processes that have time between requests.
+    pub fn run_every(&self, pause: Duration) {
+        let chores = self.clone();
+        self.beside(async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                chores.run_and_log().await;
+            }
+        });
+    }
+
+    /// Ends what runs beside others. A step that it cuts off is found again.
+    pub async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if !self.stop.is_cancelled() {
+            let stop = self.stop.clone();
+            self.tasks.spawn(async move { stop.run_until_cancelled(work).await });
         }
     }
 

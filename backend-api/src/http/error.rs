@@ -198,7 +198,6 @@ impl From<ExchangeError> for ApiError {
 impl From<LeaveError> for ApiError {
     fn from(cause: LeaveError) -> Self {
         match cause {
-            LeaveError::Unknown => Self::of(codes::NOT_FOUND, "there is no such person"),
             LeaveError::NotNow(reason) => Self::of(codes::LEAVE_NOT_NOW, reason.message),
             LeaveError::Database(cause) => cause.into(),
         }

@@ -7,10 +7,13 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use tower_http::request_id::RequestId;
-use tracing::{Instrument as _, info, info_span};
+use tracing::{Instrument as _, debug, info, info_span};
 
 use crate::metrics::Metrics;
 use crate::trace::{HEADER, Trace};
+
+/// Asked every few seconds for ever: in the log only when something is wrong.
+const HEALTH: [&str; 4] = ["/", "/healthz", "/livez", "/readyz"];
 
 /// Label of a path that no route has.
 const UNKNOWN: &str = "unknown";
@@ -27,7 +30,11 @@ pub(super) async fn observe(State(metrics): State<Metrics>, request: Request, ne
     let response = trace.scope(next.run(request).instrument(span.clone())).await;
     let (status, took) = (response.status().as_u16(), begun.elapsed());
     metrics.answered(method, route, status, took.as_secs_f64());
-    span.in_scope(|| info!(status, milliseconds = took.as_millis(), "answered"));
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    span.in_scope(|| match HEALTH.contains(&route) && status < 400 {
+        true => debug!(status, milliseconds, "answered"),
+        false => info!(status, milliseconds, "answered"),
+    });
     response
 }
 

@@ -43,9 +43,6 @@ impl Transient for IdentityError {
 /// Why somebody could not leave.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaveError {
-    /// They had left before, or never were.
-    #[error("there is no such person")]
-    Unknown,
     /// A part still needs them for a while.
     #[error("not now: {}", .0.message)]
     NotNow(NotNow),

@@ -39,7 +39,7 @@ pub struct NotNow {
 }
 
 impl Identity {
-    /// Erases a person: everything or nothing.
+    /// Erases a person: everything or nothing. Whoever is gone already stays gone, so a repeat is harmless.
     ///
     /// # Errors
     /// See [`LeaveError`].
@@ -62,7 +62,7 @@ impl Identity {
         let Inner { database, parts, .. } = &*self.inner;
         let transaction = database.begin().await?;
         if !erase_user_in(&transaction, user, now()).await? {
-            return Err(LeaveError::Unknown);
+            return Ok(()); // by another request, or by our own first try, whose answer was lost
         }
         erase_profile_in(&transaction, user).await?;
         erase_sessions_in(&transaction, user).await?;

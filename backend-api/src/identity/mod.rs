@@ -20,6 +20,7 @@ mod tokens;
 mod wechat;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use moka::sync::Cache;
@@ -89,6 +90,7 @@ struct Inner {
     bearers: Cache<Uuid, Bearer>,
     seen: Cache<WechatAccount, User>,
     parts: Vec<Arc<dyn Erasable>>,
+    tidied_at: AtomicI64,
 }
 
 /// What identity works with.
@@ -121,6 +123,7 @@ impl Identity {
                 bearers: cache(options),
                 seen: cache(options),
                 parts: services.parts,
+                tidied_at: AtomicI64::new(0),
             }),
         })
     }

@@ -1,5 +1,6 @@
 //! Tokens: given at a login, renewed, looked up, ended.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -12,9 +13,13 @@ use super::{Identity, IdentityError, Inner};
 use crate::clock::now;
 use crate::db::{self, Revoked, SessionRow};
 use crate::domain::{Millis, User};
+use crate::error_chain::chain;
 
 /// Concurrent renewals of one login are settled after this many looks at most: each loser finds the winner's row.
 const LOOKS_MAX: usize = 3;
+
+/// Old logins are forgotten at most this often.
+const TIDY_PAUSE_MILLIS: Millis = 10 * 60 * 1_000;
 
 /// A login with its tokens.
 #[derive(Debug, Clone)]
@@ -53,6 +58,7 @@ impl Identity {
         };
         let database = &self.inner.database;
         database.retry(|| database.insert_session(&row)).await?;
+        self.tidy_now_and_then().await;
         Ok(self.tokens(user, row.id, row.generation))
     }
 
@@ -124,6 +130,16 @@ impl Identity {
         database.retry(|| database.revoke_session(login, Revoked::Logout, now())).await?;
         self.inner.bearers.invalidate(&login);
         Ok(())
+    }
+
+    /// Logins pay for the forgetting of old ones: where nothing runs between requests, nothing else could.
+    async fn tidy_now_and_then(&self) {
+        let (at, last) = (now(), self.inner.tidied_at.load(Ordering::Relaxed));
+        let is_mine = at - last >= TIDY_PAUSE_MILLIS
+            && self.inner.tidied_at.compare_exchange(last, at, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if is_mine && let Err(error) = self.tidy().await {
+            warn!(error = %chain(&error), "old logins could not be forgotten");
+        }
     }
 
     /// Forgets logins and signed requests whose time is over. Argument-free and repeatable.

@@ -282,7 +282,7 @@ fn beijing() -> TimeZone {
 }
 
 /// The day in Beijing, `back` days before now.
-fn beijing_day(now: Millis, back: i32) -> Option<Date> {
+pub(super) fn beijing_day(now: Millis, back: i32) -> Option<Date> {
     let today = Timestamp::from_millisecond(now).ok()?.to_zoned(beijing()).date();
     today.checked_sub(Span::new().try_days(back).ok()?).ok()
 }

@@ -1,18 +1,21 @@
 //! Background work: small steps that are found by their time in the database. Any of them may be cut off and is found
 //! again; two replicas never take the same one. Nothing depends on when this runs, only on that it runs at all.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use jiff::civil::Date;
 use serde::Serialize;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 use utoipa::ToSchema;
 
-use super::bills::BillOptions;
+use super::bills::{BillOptions, beijing_day};
 use super::orders::{OrderError, Orders, millis};
 use super::receive::give;
 use crate::clock::now;
@@ -68,12 +71,17 @@ pub struct Chores {
     orders: Orders,
     options: ChoreOptions,
     last_run: Arc<AtomicI64>,
+    /// The day in Beijing on which the bills to be checked were noted.
+    expected_on: Arc<Mutex<Option<Date>>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl Chores {
     /// Background work on `orders`.
     pub fn new(orders: Orders, options: ChoreOptions) -> Self {
-        Self { orders, options, last_run: Arc::new(AtomicI64::new(0)) }
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        Self { orders, options, last_run: Arc::default(), expected_on: Arc::default(), tasks, stop }
     }
 
     /// One run over everything that is due.
@@ -105,7 +113,11 @@ impl Chores {
     /// One after the other: a bill is much work, and there are a few a day.
     async fn bills(&self, deadline: Instant, done: &mut Done) -> Result<(), db::Error> {
         let (orders, options) = (&self.orders, &self.options);
-        orders.expect_bills(&options.bills).await?;
+        let today = beijing_day(now(), 0);
+        if *self.expected_on.lock().unwrap_or_else(PoisonError::into_inner) != today {
+            orders.expect_bills(&options.bills).await?;
+            *self.expected_on.lock().unwrap_or_else(PoisonError::into_inner) = today;
+        }
         for bill in orders.database.due_bills(now(), options.batch).await? {
             let check = orders.check_bill(&bill, &options.bills, options.claim_for);
             let Ok(checked) = tokio::time::timeout_at(deadline, check).await else {
@@ -128,14 +140,31 @@ impl Chores {
             return;
         }
         let chores = self.clone();
-        tokio::spawn(async move { chores.run_and_log().await });
+        self.beside(async move { chores.run_and_log().await });
     }
 
-    /// Runs again and again; for processes that have time between requests. Ends with the task it runs in.
-    pub async fn run_every(self, pause: Duration) {
-        loop {
-            tokio::time::sleep(pause).await;
-            self.run_and_log().await;
+    /// Runs again and again beside the caller; for processes that have time between requests.
+    pub fn run_every(&self, pause: Duration) {
+        let chores = self.clone();
+        self.beside(async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                chores.run_and_log().await;
+            }
+        });
+    }
+
+    /// Ends what runs beside others. A step that it cuts off is found again.
+    pub async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if !self.stop.is_cancelled() {
+            let stop = self.stop.clone();
+            self.tasks.spawn(async move { stop.run_until_cancelled(work).await });
         }
     }
 

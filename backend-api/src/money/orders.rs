@@ -149,9 +149,9 @@ impl Orders {
     pub async fn read(&self, user: UserId, id: OrderId) -> Result<Order, OrderError> {
         let order = self.find(user, id).await?;
         let at = now();
-        if !order.state.is_open()
-            || !self.database.claim_look(id, at, at - millis(self.options.look_every)).await?
-        {
+        let since = at - millis(self.options.look_every);
+        let database = &self.database;
+        if !order.state.is_open() || !database.retry(|| database.claim_look(id, at, since)).await? {
             return Ok(order);
         }
         match self.look(&order).await {
@@ -331,7 +331,7 @@ impl Orders {
             info!(order = %order.id, rail = order.rail.as_str(), "order waits for its payer");
             return Ok(order);
         }
-        self.database.find_order(order.id).await?.ok_or(OrderError::NotFound)
+        self.database.retry(|| self.database.find_order(order.id)).await?.ok_or(OrderError::NotFound)
     }
 
     /// What can be done with refunds.

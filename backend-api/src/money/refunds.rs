@@ -195,7 +195,9 @@ impl Refunder {
     /// Does what a refund needs next: asks for it, or asks about it.
     pub(super) async fn push(&self, refund: &Refund) -> Result<Refund, OrderError> {
         let orders = &self.orders;
-        let order = orders.database.find_order(refund.order).await?.ok_or(OrderError::NotFound)?;
+        let database = &orders.database;
+        let order =
+            database.retry(|| database.find_order(refund.order)).await?.ok_or(OrderError::NotFound)?;
         let rail = orders.rail(order.rail)?;
         let word = match refund.state {
             RefundState::Requested => match rail.refund(&order, refund).await {

@@ -101,8 +101,12 @@ impl Orders {
         let name = ended.order_id.as_deref().ok_or(ToldError::Unknown)?;
         let id = OutTradeNo::order(name).ok_or(ToldError::Unknown)?;
         let order = self.find_any(id).await?;
-        let Some(refund) =
-            self.database.refunds_of(id).await?.into_iter().find(|refund| !refund.state.is_ended())
+        let Some(refund) = self
+            .database
+            .retry(|| self.database.refunds_of(id))
+            .await?
+            .into_iter()
+            .find(|refund| !refund.state.is_ended())
         else {
             return self.refunded_unasked(&order).await;
         };
@@ -132,6 +136,6 @@ impl Orders {
     }
 
     async fn find_any(&self, id: OrderId) -> Result<Order, OrderError> {
-        self.database.find_order(id).await?.ok_or(OrderError::NotFound)
+        self.database.retry(|| self.database.find_order(id)).await?.ok_or(OrderError::NotFound)
     }
 }

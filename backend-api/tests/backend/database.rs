@@ -197,6 +197,21 @@ async fn a_transaction_that_is_dropped_leaves_nothing(engine: Engine) {
     assert_eq!(database.find_user(user.id).await.unwrap(), None);
 }
 
+#[tokio::test]
+async fn in_a_schema_of_its_own_it_does_not_meet_the_tables_of_others() {
+    let (_folder, options, public) = fresh(Engine::PostgreSql).await;
+    beside(&options).await.execute_unprepared("CREATE SCHEMA backend").await.unwrap();
+    let mut apart = options.clone();
+    let Place::PostgreSql(server) = &mut apart.place else { panic!("{:?}", apart.place) };
+    server.schema = Some("backend".to_owned());
+    let apart = Database::open(&apart).await.unwrap();
+    let (here, there) = (user(), user());
+    public.insert_user(&here, &account("oA"), None).await.unwrap();
+    apart.insert_user(&there, &account("oA"), None).await.unwrap();
+    assert_eq!(public.find_user_by_account(&account("oA")).await.unwrap(), Some(here));
+    assert_eq!(apart.find_user_by_account(&account("oA")).await.unwrap(), Some(there));
+}
+
 /// A database behind a relay that can lose connections.
 async fn behind_a_relay(engine: Engine) -> (TempDir, Relay, Options) {
     let folder = TempDir::new().unwrap();

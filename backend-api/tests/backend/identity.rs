@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use backend_api::config::Config;
-use backend_api::db::{self, Database};
+use backend_api::db::{self, Database, SessionRow};
 use backend_api::domain::UserId;
 use backend_api::identity::{Erasable, Identity, IdentityError, LeaveError, NotNow, Services};
 use backend_api::wechat::Platform;
@@ -23,6 +23,7 @@ use crate::support::answer;
 on_every_engine!(
     a_session_key_that_wechat_replaced_wants_a_new_login,
     what_another_part_holds_goes_with_the_person_or_nothing_does,
+    what_has_ended_is_forgotten_and_what_has_not_stays,
     a_person_who_logs_in_twice_is_one_person,
     logins_at_once_of_a_new_person_make_one_person,
     a_refresh_token_is_good_once_and_gives_the_next,
@@ -330,13 +331,30 @@ async fn what_another_part_holds_goes_with_the_person_or_nothing_does(engine: En
     identity.leave(user).await.unwrap();
     assert_eq!(part.erased.load(Ordering::SeqCst), 2);
     assert!(identity.account(user).await.unwrap().is_none());
-    assert!(matches!(identity.leave(user).await, Err(LeaveError::Unknown)));
+    identity.leave(user).await.unwrap();
+    assert_eq!(part.erased.load(Ordering::SeqCst), 2, "who is gone is not erased again");
 }
 
-#[tokio::test]
-async fn what_has_ended_is_tidied_away_and_what_has_not_stays() {
-    let (_folder, _wechat, _, identity) = alone(Engine::Sqlite).await;
+async fn what_has_ended_is_forgotten_and_what_has_not_stays(engine: Engine) {
+    let (folder, _wechat, _, identity) = alone(engine).await;
     let login = identity.login("as-oA").await.unwrap();
     assert_eq!(identity.tidy().await.unwrap(), 0);
+    assert!(identity.note_signed([7; 32]).await.unwrap());
+    assert_eq!(identity.tidy().await.unwrap(), 0, "a signature that still counts has to be remembered");
+    assert!(!identity.note_signed([7; 32]).await.unwrap());
     assert!(identity.refresh(login.refresh_token.expose_secret()).await.is_ok());
+
+    let database = Database::open(&engine.options(&folder).await).await.unwrap();
+    let ended = SessionRow {
+        id: Uuid::new_v4(),
+        user: login.user.id,
+        generation: 0,
+        created_at: 1,
+        rotated_at: 1,
+        expires_at: 2,
+        revoked_at: None,
+    };
+    database.insert_session(&ended).await.unwrap();
+    assert_eq!(database.forget_sessions(3).await.unwrap(), 1);
+    assert_eq!(database.find_session(ended.id).await.unwrap(), None);
 }

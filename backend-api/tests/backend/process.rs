@@ -110,3 +110,30 @@ async fn the_environment_alone_starts_it_and_sigterm_ends_it_cleanly() {
     assert!(exit.unwrap().success());
     assert!(lines.any(|line| line.unwrap().contains("\"stopped\"")));
 }
+
+#[tokio::test]
+async fn it_serves_whatever_is_logged() {
+    for filter in ["off", "error", "warn"] {
+        let folder = tempfile::TempDir::new().unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = format!("127.0.0.1:{port}");
+        let mut running = Running(
+            program()
+                .arg("serve")
+                .env("BACKEND_LISTEN", &address)
+                .env("BACKEND_DATA_DIR", folder.path())
+                .env("BACKEND_LOG", filter)
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap(),
+        );
+        let is_up = || std::net::TcpStream::connect(&address).is_ok();
+        eventually("it listens", is_up).await;
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        for _ in 0..20 {
+            let live = client.get(format!("http://{address}/livez")).send().await.unwrap();
+            assert_eq!(live.status(), 200, "{filter}");
+        }
+        assert!(running.0.try_wait().unwrap().is_none(), "{filter}");
+    }
+}

@@ -211,3 +211,77 @@ fn what_a_database_url_cannot_mean_is_refused() {
         assert!(place(&[], file).is_err(), "{file}");
     }
 }
+
+/// What a shop over WeChat Pay needs at least.
+fn shop(file: &str, env: &[(&str, &str)]) -> Result<Config, String> {
+    let env = |name: &str| env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    Config::resolve(file, &env).map_err(|error| error.to_string())
+}
+
+#[test]
+fn credits_are_sold_by_virtual_payment_alone() {
+    let item = |rest: &str| format!("[shop.items.x]\ntitle = \"x\"\nprice_fen = 100\n{rest}");
+    assert!(shop(&item("credits = 5\nrail = \"virtual\""), &[]).is_ok());
+    assert!(shop(&item("rail = \"wechat_pay\""), &[]).is_ok());
+    for refused in ["credits = 5\nrail = \"wechat_pay\"", "rail = \"virtual\"", "rail = 3"] {
+        let report = shop(&item(refused), &[]).unwrap_err();
+        assert!(report.contains("shop.items.x.rail: credits are sold by"), "{refused}: {report}");
+    }
+}
+
+#[test]
+fn every_mistake_of_the_shop_and_its_payments_is_told() {
+    let file = r#"
+        [shop.items."a b"]
+        title = ""
+        price_fen = 0
+        credits = -1
+        colour = "red"
+        [pay]
+        mchid = "1900000109"
+        serial = "not hex"
+        private_key = "hidden"
+        api_v3_key = "hidden"
+        public_key_id = "PUB_KEY_ID_1"
+        notify_url = "http://hidden/pay"
+        [virtual_payment]
+        offer_id = "1"
+        [chores]
+        run_seconds = 15
+    "#;
+    let report = shop(file, &[]).unwrap_err();
+    for place in [
+        "shop.items.a b",
+        "shop.items.a b.title",
+        "shop.items.a b.price_fen",
+        "shop.items.a b.credits",
+        "shop.items.a b.colour",
+        "pay.serial",
+        "pay.private_key",
+        "pay.api_v3_key",
+        "pay.notify_url",
+        "pay.public_key",
+        "wechat.app_id",
+        "virtual_payment",
+        "chores.run_seconds",
+    ] {
+        assert!(report.contains(&format!("\n  {place}: ")), "{place} is missing in:\n{report}");
+    }
+    assert!(!report.contains("hidden"), "{report}");
+}
+
+#[test]
+fn keys_of_payments_do_not_show_in_debug_output() {
+    let env = [
+        ("BACKEND_WECHAT_APP_ID", "wx0123456789abcdef"),
+        ("BACKEND_PAY_MCHID", "1900000109"),
+        ("BACKEND_PAY_SERIAL", "ABCDEF"),
+        ("BACKEND_PAY_PRIVATE_KEY", "-----BEGIN PRIVATE KEY-----\\nvery-secret\\n-----END PRIVATE KEY-----"),
+        ("BACKEND_PAY_API_V3_KEY", "very-secret-very-secret-very-sec"),
+        ("BACKEND_PAY_NOTIFY_URL", "https://pay.example.com/callbacks/wechat-pay"),
+        ("BACKEND_VIRTUAL_PAYMENT_OFFER_ID", "1"),
+        ("BACKEND_VIRTUAL_PAYMENT_APP_KEY", "very-secret-app-key"),
+    ];
+    let report = format!("{:?}", shop("", &env).unwrap());
+    assert!(report.contains("1900000109") && !report.contains("very-secret"), "{report}");
+}

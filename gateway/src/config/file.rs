@@ -46,6 +46,8 @@ section! {
         sinks: Vec<SinkConfig> = Vec::new(),
         /// The ComfyUI servers.
         instances: Vec<Instance> = Vec::new(),
+        /// Further listeners of this machine, each bound to one key.
+        listeners: Vec<BoundListener> = Vec::new(),
         /// Tenants that are defined here, and changed here only.
         tenants: Vec<Tenant> = Vec::new(),
         /// Logs.
@@ -120,6 +122,16 @@ section! {
         host_cache_mib: Option<u32> = None,
         /// Its folder of models, where it can be reached: the sizes of the files are read from it.
         models_dir: Option<PathBuf> = None,
+    }
+}
+
+section! {
+    /// A listener for clients of this machine that can send no key: what comes there without one counts as made with its.
+    BoundListener {
+        /// Loopback address and port.
+        listen: String = String::new(),
+        /// File that holds the key; blanks around it do not count.
+        key_file: PathBuf = PathBuf::new(),
     }
 }
 

@@ -15,8 +15,8 @@ use crate::artifacts::Artifacts;
 use crate::workflow::FAMILIES;
 
 pub use file::{
-    Engine, File, Http, Instance, Log, LogFormat, Native, Nvml, Outside, Prices, Retention, Runner,
-    Scheduler, SinkConfig, Templates, Tenant, Tls, Webhooks, Workflow,
+    BoundListener, Engine, File, Http, Instance, Log, LogFormat, Native, Nvml, Outside, Prices, Retention,
+    Runner, Scheduler, SinkConfig, Templates, Tenant, Tls, Webhooks, Workflow,
 };
 
 /// The gateway's settings, checked and complete.
@@ -165,6 +165,7 @@ fn resolve(mut file: File, mistakes: &mut Vec<String>) -> Option<Config> {
     }
     check_instances(&mut file.instances, mistakes);
     check_tenants(&file.tenants, mistakes);
+    check_listeners(&file.listeners, mistakes);
     let data_dir = std::path::absolute(&file.data_dir).unwrap_or_else(|_| file.data_dir.clone());
     let database = database(file.database_url.as_deref(), &data_dir, mistakes);
     let artifacts =
@@ -202,6 +203,21 @@ fn check_instances(instances: &mut [Instance], mistakes: &mut Vec<String>) {
                 .push(format!("instances[{index}].speed_milli: must be at least 1 (1000 is the reference)"));
         }
         check_priors(index, instance, mistakes);
+    }
+}
+
+fn check_listeners(listeners: &[BoundListener], mistakes: &mut Vec<String>) {
+    for (index, listener) in listeners.iter().enumerate() {
+        let is_loopback = listener.listen.parse::<SocketAddr>().is_ok_and(|at| at.ip().is_loopback());
+        if !is_loopback {
+            mistakes.push(format!(
+                "listeners[{index}].listen: \"{}\" is not a loopback address with a port, such as 127.0.0.1:8188",
+                listener.listen
+            ));
+        }
+        if listener.key_file.as_os_str().is_empty() {
+            mistakes.push(format!("listeners[{index}].key_file: is missing"));
+        }
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn file(text: &str, mistakes: &mut Vec<String>) -> File {
             ("instances", _) => mistakes.push("instances: expected [[instances]] tables".to_owned()),
             ("tenants", Value::Array(list)) => file.tenants = tenants(list, mistakes),
             ("tenants", _) => mistakes.push("tenants: expected [[tenants]] tables".to_owned()),
-            ("listeners" | "runners", _) => {
+            ("runners", _) => {
                 mistakes.push(format!("{name}: not in this version"));
             }
             (_, value) => {

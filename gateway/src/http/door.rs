@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::{Extensions, HeaderMap, HeaderName, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::credentials::{self, Way};
 use super::error::{ApiError, ErrorKind};
-use super::forwarded::CameFrom;
+use super::forwarded::{self, CameFrom};
 use super::routes::Need;
 use super::state::Shared;
+use crate::store::Scope;
 use crate::tenant::Caller;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -28,8 +30,7 @@ pub(super) struct Gate {
 
 /// Lets a request through to its handler with its [`Caller`], or not.
 pub(super) async fn enter(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    let from = request.extensions().get::<CameFrom>().copied();
-    match admit(&gate, request.headers(), from) {
+    match admit(&gate, request.headers(), request.extensions()) {
         Ok(Some(caller)) => {
             request.extensions_mut().insert(caller);
         }
@@ -45,7 +46,7 @@ pub(super) async fn enter(State(gate): State<Gate>, mut request: Request, next: 
     }
 }
 
-fn admit(gate: &Gate, headers: &HeaderMap, from: Option<CameFrom>) -> Result<Option<Arc<Caller>>, ApiError> {
+fn admit(gate: &Gate, headers: &HeaderMap, about: &Extensions) -> Result<Option<Arc<Caller>>, ApiError> {
     let app = &gate.app;
     let scope = match gate.need {
         Need::Nothing | Need::Ticket => return Ok(None),
@@ -62,10 +63,11 @@ fn admit(gate: &Gate, headers: &HeaderMap, from: Option<CameFrom>) -> Result<Opt
             keep_pages_out(app, headers)?;
             everybody
         }
-        _ => by_key(app, headers)?,
+        _ => by_key(app, headers, about, scope)?,
     };
+    let from = about.get::<CameFrom>();
     if !caller.networks.is_empty()
-        && !from.is_some_and(|CameFrom(from)| caller.networks.iter().any(|network| network.contains(from)))
+        && !from.is_some_and(|CameFrom(from)| caller.networks.iter().any(|network| network.contains(*from)))
     {
         return Err(ApiError::new(ErrorKind::Forbidden, "forbidden", "this key may not be used from here"));
     }
@@ -75,20 +77,32 @@ fn admit(gate: &Gate, headers: &HeaderMap, from: Option<CameFrom>) -> Result<Opt
     Ok(Some(caller))
 }
 
-fn by_key(app: &Shared, headers: &HeaderMap) -> Result<Arc<Caller>, ApiError> {
+/// The caller whose key a request carries. A key that was not given deliberately with this very request reads and
+/// submits, whatever its scope; and where a browser would add it by itself, pages of others are kept out.
+fn by_key(
+    app: &Shared,
+    headers: &HeaderMap,
+    about: &Extensions,
+    scope: Scope,
+) -> Result<Arc<Caller>, ApiError> {
     let unauthorized =
         |message: &'static str| ApiError::new(ErrorKind::Unauthorized, "unauthorized", message);
-    let header = headers
-        .get(AUTHORIZATION)
+    let (key, way) = credentials::find(headers, about)
         .ok_or_else(|| unauthorized("a key is needed: Authorization: Bearer <key>"))?;
-    bearer(header.to_str().unwrap_or_default())
-        .and_then(|key| app.tenants.caller(key))
-        .ok_or_else(|| unauthorized("the key is not known"))
-}
-
-fn bearer(header: &str) -> Option<&str> {
-    let (scheme, key) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    match way {
+        Way::Bearer | Way::Path => {}
+        Way::Basic | Way::Cookie => keep_origins_out(app, headers)?,
+        Way::Listener => keep_pages_out(app, headers)?,
+    }
+    let caller = app.tenants.caller(&key.0).ok_or_else(|| unauthorized("the key is not known"))?;
+    if way != Way::Bearer && !matches!(scope, Scope::Read | Scope::Submit) {
+        return Err(ApiError::new(
+            ErrorKind::Forbidden,
+            "forbidden",
+            "this wants the key in the header: Authorization: Bearer <key>",
+        ));
+    }
+    Ok(caller)
 }
 
 /// The open door's rule against web pages of others, DNS rebinding included.
@@ -101,6 +115,13 @@ pub(super) fn keep_pages_out(app: &Shared, headers: &HeaderMap) -> Result<(), Ap
             "without keys the gateway answers to loopback names only",
         ));
     }
+    keep_origins_out(app, headers)
+}
+
+/// The rule against web pages of others wherever a browser brings the right to enter by itself.
+pub(super) fn keep_origins_out(app: &Shared, headers: &HeaderMap) -> Result<(), ApiError> {
+    let host = headers.get(forwarded::HOST).or_else(|| headers.get(HOST));
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
     let foreign = || {
         ApiError::new(
             ErrorKind::Forbidden,
@@ -182,12 +203,5 @@ mod tests {
         assert!(!is_own("http://localhost:3000", "localhost:8190"));
         assert!(!is_own("null", "localhost:8190"));
         assert!(!is_own("file://localhost:8190", "localhost:8190"));
-    }
-
-    #[test]
-    fn a_bearer_header_is_read_without_regard_to_the_case_of_its_scheme() {
-        assert_eq!(bearer("bearer dk_x"), Some("dk_x"));
-        assert_eq!(bearer("Basic dk_x"), None);
-        assert_eq!(bearer("dk_x"), None);
     }
 }

@@ -6,8 +6,10 @@
 
 mod admin;
 mod body;
+mod credentials;
 mod delivery;
 mod door;
+mod entrance;
 mod error;
 mod forwarded;
 mod listing;
@@ -37,6 +39,7 @@ pub use routes::{Need, RouteInfo};
 pub use state::{Doors, Limits, State};
 
 use crate::engine::EngineHandle;
+use crate::link::message::Secret;
 use crate::outbox::Bodies;
 use crate::prices::Prices;
 use routes::Routes;
@@ -47,11 +50,17 @@ pub fn router(state: State) -> Router {
     let app = Arc::new(Shared::new(state));
     let (routes, _, document) = all_routes(&app);
     app.document(document);
-    routes
+    let routes = routes
         .fallback(observe::unknown_route)
         .layer(axum::extract::DefaultBodyLimit::disable()) // Each handler has bounds of its own.
         .layer(axum::middleware::from_fn_with_state(app.clone(), observe::observe))
-        .with_state(app)
+        .with_state(app);
+    entrance::before(routes)
+}
+
+/// The same for a listener whose callers need no key of their own: requests without one count as made with this.
+pub fn bound(router: Router, key: Secret) -> Router {
+    entrance::bind(router, key)
 }
 
 /// Bodies of webhooks, in the words of `/v1`; `base` is the base of absolute URLs in them.
@@ -76,6 +85,7 @@ fn all_routes(app: &Arc<Shared>) -> (Router<Arc<Shared>>, Vec<RouteInfo>, String
     native::add(&mut routes);
     private::add(&mut routes);
     tickets::add(&mut routes);
+    entrance::add(&mut routes);
     admin::add(&mut routes);
     routes.finish()
 }

@@ -80,6 +80,9 @@ fn foreign(route: &RouteInfo) -> Option<StatusCode> {
     }
     let status = match (route.method.as_str(), route.path) {
         ("GET", "/livez" | "/readyz" | "/api/v2/health" | "/" | "/console") => StatusCode::OK,
+        ("GET", "/login") => StatusCode::OK,
+        ("POST", "/login") => StatusCode::BAD_REQUEST,
+        ("POST", "/logout") => StatusCode::SEE_OTHER,
         ("GET", "/console/console.js" | "/console/console.css" | "/metrics" | "/v1/fleet") => StatusCode::OK,
         ("GET", "/api/v2/jobs" | "/v1/jobs" | "/v1/events") => StatusCode::OK,
         ("GET", "/v1/webhooks" | "/v1/webhooks/dead") => StatusCode::OK,

@@ -5,10 +5,12 @@
 //! dies with its guard ([`program`]).
 
 pub mod api;
+pub mod measure;
 pub mod pictures;
 pub mod program;
 pub mod receiver;
 pub mod sandbox;
 pub mod sse;
 pub mod wait;
+pub mod wechat;
 pub mod workflows;

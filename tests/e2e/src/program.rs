@@ -101,6 +101,11 @@ impl Program {
         Ok(Self { name: name.to_owned(), child, _watch: watch, log: log.to_owned() })
     }
 
+    /// Its process id; `None` when it has ended.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// How it ended, if it did.
     ///
     /// # Errors

@@ -194,15 +194,39 @@ impl Sandbox {
     /// # Errors
     /// When it does not start.
     pub async fn backend(&self) -> anyhow::Result<(Program, Api)> {
+        self.backend_with("").await
+    }
+
+    /// The same with settings of its own, as TOML.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn backend_with(&self, settings: &str) -> anyhow::Result<(Program, Api)> {
+        self.backend_as(settings, &[]).await
+    }
+
+    /// The same with variables of its own; several share one database.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn backend_as(
+        &self,
+        settings: &str,
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<(Program, Api)> {
         let port = program::free_port()?;
+        let file = self.path(&format!("backend-{port}.toml"));
+        std::fs::write(&file, settings).context("cannot write settings")?;
         let mut env = pairs(&[
             ("BACKEND_LISTEN", format!("127.0.0.1:{port}")),
             ("BACKEND_DATA_DIR", self.path("backend").display().to_string()),
             ("BACKEND_GATEWAY_URL", self.api.base().to_owned()),
             ("BACKEND_SERVICE_TOKEN", SERVICE_TOKEN.to_owned()),
+            ("BACKEND_CONFIG", file.display().to_string()),
         ]);
         env.extend(self.key.iter().flat_map(|key| pairs(&[("BACKEND_GATEWAY_KEY", key.clone())])));
-        let mut backend = Program::serve("backend-api", &env, &self.path("backend.log"))?;
+        env.extend(variables.iter().flat_map(|(name, value)| pairs(&[(name, (*value).to_owned())])));
+        let mut backend = Program::serve("backend-api", &env, &self.path(&format!("backend-{port}.log")))?;
         let api = Api::new(format!("http://127.0.0.1:{port}"))?.with_key(SERVICE_TOKEN);
         ready(&mut backend, &api).await?;
         Ok((backend, api))

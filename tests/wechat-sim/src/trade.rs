@@ -114,6 +114,7 @@ pub(crate) struct Order {
     pub(crate) notify: Notify,
     /// The request as it came, for comparison with a repeat.
     pub(crate) request: Value,
+    created: Millis,
     pub(crate) expires: Millis,
     pub(crate) prepay_id: String,
     pub(crate) prepay_until: Millis,
@@ -211,6 +212,8 @@ pub(crate) struct Trade {
     pub(crate) fates: VecDeque<RefundFate>,
     /// Orders that the next bills leave out.
     pub(crate) left_out: Vec<String>,
+    /// `prepay_id` and `transaction_id` → `out_trade_no`.
+    names: BTreeMap<String, String>,
 }
 
 impl Trade {
@@ -225,6 +228,7 @@ impl Trade {
             total: draft.total,
             notify: draft.notify,
             request: draft.request,
+            created: now,
             expires: draft.expires.unwrap_or(now + millis(ORDER_FOR)),
             prepay_id: prepay_id(now),
             prepay_until: now + millis(PREPAY_FOR),
@@ -233,13 +237,35 @@ impl Trade {
             payment: None,
             shipped: 0,
         };
+        self.names.insert(order.prepay_id.clone(), out_trade_no.clone());
         self.orders.entry(out_trade_no).or_insert(order)
+    }
+
+    /// The `prepay_id` of an order that is open; another one when the one before ended.
+    pub(crate) fn prepared(&mut self, out_trade_no: &str, now: Millis) -> Option<&str> {
+        let order = self.orders.get_mut(out_trade_no)?;
+        if now >= order.prepay_until {
+            order.prepay_id = prepay_id(now);
+            order.prepay_until = now + millis(PREPAY_FOR);
+            self.names.insert(order.prepay_id.clone(), out_trade_no.to_owned());
+        }
+        Some(&order.prepay_id)
+    }
+
+    /// An order is paid now; the order.
+    pub(crate) fn pay(&mut self, out_trade_no: &str, now: Millis) -> Option<(Order, String)> {
+        let order = self.orders.get_mut(out_trade_no)?;
+        let id = transaction_id(now);
+        order.state = TradeState::Success;
+        order.payment = Some(Payment { transaction_id: id.clone(), at: now });
+        self.names.insert(id.clone(), out_trade_no.to_owned());
+        Some((order.clone(), id))
     }
 
     /// An order by its own number; one too old is closed by being looked at.
     pub(crate) fn order(&mut self, out_trade_no: &str, now: Millis) -> Option<&mut Order> {
         let order = self.orders.get_mut(out_trade_no)?;
-        let is_old = now >= order.expires.max(order.prepay_until - millis(PREPAY_FOR) + millis(ORDER_FOR));
+        let is_old = now >= order.expires.max(order.created + millis(ORDER_FOR));
         if order.state == TradeState::NotPay && is_old {
             order.state = TradeState::Closed;
         }
@@ -247,14 +273,12 @@ impl Trade {
     }
 
     pub(crate) fn by_transaction(&self, transaction_id: &str) -> Option<&Order> {
-        let is_it = |order: &&Order| {
-            order.payment.as_ref().is_some_and(|payment| payment.transaction_id == transaction_id)
-        };
-        self.orders.values().find(is_it)
+        let order = self.orders.get(self.names.get(transaction_id)?)?;
+        order.payment.as_ref().filter(|payment| payment.transaction_id == transaction_id).map(|_| order)
     }
 
     pub(crate) fn by_prepay(&self, prepay_id: &str) -> Option<&Order> {
-        self.orders.values().find(|order| order.prepay_id == prepay_id)
+        self.orders.get(self.names.get(prepay_id)?).filter(|order| order.prepay_id == prepay_id)
     }
 
     /// What was already given back of an order, or is on its way, with the number of refunds.
@@ -276,16 +300,6 @@ pub(crate) struct Draft {
     pub(crate) request: Value,
     pub(crate) expires: Option<Millis>,
     pub(crate) given_pay_sign: Option<String>,
-}
-
-impl Order {
-    /// Another `prepay_id` when the one before ended.
-    pub(crate) fn renew(&mut self, now: Millis) {
-        if now >= self.prepay_until {
-            self.prepay_id = prepay_id(now);
-            self.prepay_until = now + millis(PREPAY_FOR);
-        }
-    }
 }
 
 fn prepay_id(now: Millis) -> String {

@@ -37,8 +37,8 @@ impl WechatPay {
 
     /// What a transaction says of an order, if it is of our app and merchant.
     pub fn sighting(merchant: &Merchant, transaction: &Transaction) -> Sighting {
-        let is_ours = transaction.merchant_id == merchant.merchant_id()
-            && (transaction.app_id.is_empty() || transaction.app_id == merchant.app_id());
+        let is_ours =
+            transaction.merchant_id == merchant.merchant_id() && transaction.app_id == merchant.app_id();
         match &transaction.state {
             _ if !is_ours => Sighting::Odd("another_merchant"),
             TradeState::NotPaid | TradeState::Paying => Sighting::Unpaid,

@@ -7,18 +7,18 @@ use reqwest::{Method, RequestBuilder};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wechat_sim::{Format, Guard, Person, Push, WechatSim};
+use wechat_sim::{CourierFault, Format, Guard, Mishap, Person, Push, WechatSim};
 
 use crate::engines::Engine;
 use crate::people::{CHORES, IDENTITY_SECRET, Login};
 use crate::support::{Backend, answer};
 
 pub const SOON: Duration = Duration::from_secs(30);
-const PAY: &str = "https://pay.example.com";
-const PUSH_TOKEN: &str = "push-token-of-tests";
+pub const PAY: &str = "https://pay.example.com";
+pub const PUSH_TOKEN: &str = "push-token-of-tests";
 
 /// Items as the simulated platform knows its products.
-const SHOP: &str = r#"
+pub const SHOP: &str = r#"
     gateway.request_timeout_seconds = 1
     [shop]
     look_every_seconds = 1
@@ -30,6 +30,10 @@ const SHOP: &str = r#"
     [shop.items.lesson]
     title = "一节网球课"
     price_fen = 12000
+    [chores]
+    after_requests_seconds = 86400
+    bills_after_seconds = 86400
+    bills_days_back = 1
     [http]
     writes_per_minute = 1000
     reads_per_minute = 1000
@@ -43,17 +47,19 @@ pub struct Market {
 
 impl Market {
     pub async fn on(engine: Engine) -> Self {
-        Self::with(engine, "", wechat_sim::Config { hurry: 1_000, ..wechat_sim::Config::default() }).await
+        Self::with(engine, |_| String::new()).await
     }
 
-    pub async fn with(engine: Engine, file: &str, sim: wechat_sim::Config) -> Self {
+    /// With settings that follow from the simulated platform beside those of the shop.
+    pub async fn with(engine: Engine, file: impl Fn(&WechatSim) -> String) -> Self {
+        let sim = wechat_sim::Config { hurry: 1_000, ..wechat_sim::Config::default() };
         let sim = WechatSim::start(sim).await.unwrap();
         let folder = TempDir::new().unwrap();
         let url = engine.fresh(&folder).await;
         let variables = environment(&sim, &url);
         let env =
             |asked: &str| variables.iter().find(|(name, _)| *name == asked).map(|(_, value)| value.clone());
-        let config = Config::resolve(&format!("{SHOP}{file}"), &env).unwrap();
+        let config = Config::resolve(&format!("{SHOP}{}", file(&sim)), &env).unwrap();
         let backend = Backend::start_with(folder, config).await;
         let market = Self { backend, sim, url };
         market.lead_here();
@@ -63,6 +69,7 @@ impl Market {
     /// Leads what the platform sends to this backend-api.
     pub fn lead_here(&self) {
         let base = self.base();
+        self.sim.container_service(&base);
         self.sim.route(PAY, &base);
         let guard = Guard::Plain { token: PUSH_TOKEN.to_owned() };
         self.sim.push_to(Push {
@@ -131,7 +138,7 @@ impl Market {
     }
 }
 
-fn environment(sim: &WechatSim, url: &str) -> Vec<(&'static str, String)> {
+pub fn environment(sim: &WechatSim, url: &str) -> Vec<(&'static str, String)> {
     let (merchant, config) = (sim.merchant(), sim.config());
     vec![
         ("BACKEND_LISTEN", "127.0.0.1:0".to_owned()),
@@ -223,4 +230,9 @@ impl Customer<'_> {
 /// The platform's name of an order.
 pub fn number(order: &Value) -> String {
     order["id"].as_str().unwrap().replace('-', "")
+}
+
+/// Callbacks and events of this kind never come.
+pub fn lose(matching: &str, times: u32) -> CourierFault {
+    CourierFault { matching: matching.to_owned(), times, mishap: Mishap::Lose }
 }

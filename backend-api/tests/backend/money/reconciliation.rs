@@ -54,7 +54,7 @@ async fn a_bill_that_fits_moves_what_is_owed_to_cash_and_fees_once(engine: Engin
         }),
         ..line(&returned)
     };
-    till.execute("DELETE FROM bills").await; // the run above found an empty one
+    till.execute("UPDATE bills SET due_at = 0").await; // the run above found an empty one
     *till.platform.bill.lock().unwrap() = vec![line(&kept), line(&returned), back];
 
     till.chores.run().await.unwrap();

@@ -1,5 +1,6 @@
 //! ComfyUI's own API, as its clients use it.
 
+mod access;
 mod files;
 mod jobs;
 mod queue;
@@ -45,7 +46,10 @@ pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
     pub async fn open(world: &World, client: &str) -> Self {
-        let url = format!("{}/ws?clientId={client}", world.base.replace("http://", "ws://"));
+        Self::at(&format!("{}/ws?clientId={client}", world.base.replace("http://", "ws://"))).await
+    }
+
+    pub async fn at(url: &str) -> Self {
         Self(tokio_tungstenite::connect_async(url).await.unwrap().0)
     }
 

@@ -49,8 +49,8 @@ pub(super) fn prepay(platform: &Arc<Platform>, call: &Call) -> Result<Done, Refu
         }
         TradeState::NotPay if now >= known.expires => bad("订单已过期"),
         TradeState::NotPay => {
-            known.renew(now);
-            Ok(Done::Json(json!({"prepay_id": known.prepay_id})))
+            let prepay_id = state.trade.prepared(&draft.out_trade_no, now).unwrap_or_default();
+            Ok(Done::Json(json!({"prepay_id": prepay_id})))
         }
     }
 }

@@ -87,7 +87,7 @@ fn rows(run: &Run) -> Vec<Row> {
 /// The shortest makespan that the speeds allow, as a share of this one.
 fn efficiency(makespan: Duration) -> f64 {
     let (jobs, speeds) =
-        (u32::try_from(JOBS).unwrap_or(u32::MAX), FLEET.iter().map(|(_, speed)| speed).sum());
+        (u32::try_from(JOBS).unwrap_or(u32::MAX), FLEET.iter().map(|(_, speed)| speed).sum::<u32>());
     (WORK * jobs / speeds).as_secs_f64() / makespan.as_secs_f64()
 }
 

@@ -12,14 +12,13 @@ mod load;
 mod memory;
 mod options;
 mod process;
-mod procfs;
 mod report;
-mod stats;
 mod submissions;
 mod venv;
 mod workflows;
 
 use clap::Parser as _;
+use e2e::measure::{procfs, stats};
 use options::{Options, Stage};
 use tokio::signal::unix::{SignalKind, signal};
 

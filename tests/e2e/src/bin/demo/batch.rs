@@ -34,6 +34,7 @@ enum Sent {
 
 /// Runs the batch to its end and looks at every picture.
 pub async fn run(servers: &Servers, orders: &[Order], screen: &mut Screen) -> anyhow::Result<()> {
+    let mut follow = Follow::from_now(&servers.gateway).await?;
     let started = Instant::now();
     let mut sent = Vec::new();
     for (n, order) in orders.iter().enumerate() {
@@ -41,7 +42,6 @@ pub async fn run(servers: &Servers, orders: &[Order], screen: &mut Screen) -> an
     }
     screen.say(&format!("{} workflows submitted in {:.1?}", sent.len(), started.elapsed()));
 
-    let mut follow = Follow::default();
     while follow.look(&servers.gateway, Some(orders.len()), screen).await?.open() > 0 {
         ensure!(started.elapsed() < BATCH_WITHIN, "the batch did not end within {BATCH_WITHIN:?}");
         tokio::time::sleep(LOOK_EVERY).await;
@@ -71,10 +71,8 @@ pub async fn run(servers: &Servers, orders: &[Order], screen: &mut Screen) -> an
 /// Goes on with an order every few seconds, for the page to live.
 pub async fn trickle(servers: &Servers, fleet: &Fleet, screen: &mut Screen) -> anyhow::Result<()> {
     let mut orders = Orders::new(fleet).await?.enumerate().skip(1_000).take(TRICKLE_MAX);
-    let mut follow = Follow::default();
+    let mut follow = Follow::from_now(&servers.gateway).await?;
     let mut last = Instant::now();
-    let mut quiet = Screen::new();
-    follow.look(&servers.gateway, None, &mut quiet).await?;
     loop {
         let counts = follow.look(&servers.gateway, None, screen).await?;
         if last.elapsed() >= TRICKLE_EVERY && counts.open() < TRICKLE_OPEN_MAX {

@@ -11,6 +11,8 @@ use crate::screen::{Screen, bar};
 #[derive(Default)]
 pub struct Follow {
     told: HashSet<String>,
+    /// Of them, those that had ended before this began.
+    before: usize,
     /// Instance by name → what people call it.
     names: BTreeMap<String, String>,
     /// Job → where it was last seen at work: an ended job does not tell.
@@ -47,6 +49,15 @@ impl Counts {
 }
 
 impl Follow {
+    /// Follows what ends from now on.
+    pub async fn from_now(gateway: &Api) -> anyhow::Result<Self> {
+        let list = gateway.get("/v1/jobs?limit=100").await?.expect(200)?.json()?;
+        let jobs = list["jobs"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let ended = jobs.iter().filter(|job| has_ended(job)).filter_map(|job| job["id"].as_str());
+        let told: HashSet<String> = ended.map(str::to_owned).collect();
+        Ok(Self { before: told.len(), told, ..Self::default() })
+    }
+
     /// Looks once: draws what runs, tells what has ended since. `total` is what the count goes up to.
     pub async fn look(
         &mut self,
@@ -75,12 +86,10 @@ impl Follow {
     fn tell_ended(&mut self, jobs: &[Value], total: Option<usize>, screen: &mut Screen) {
         for job in jobs.iter().rev() {
             let id = job["id"].as_str().unwrap_or_default();
-            let ended =
-                matches!(job["status"].as_str(), Some("succeeded" | "failed" | "canceled" | "expired"));
-            if !ended || !self.told.insert(id.to_owned()) {
+            if !has_ended(job) || !self.told.insert(id.to_owned()) {
                 continue;
             }
-            let count = self.told.len();
+            let count = self.told.len() - self.before;
             let so_far = total.map_or_else(|| count.to_string(), |total| format!("{count}/{total}"));
             let place = self.places.remove(id).unwrap_or_default();
             let line = match &job["error"]["message"] {
@@ -122,6 +131,10 @@ impl Follow {
         ));
         lines
     }
+}
+
+fn has_ended(job: &Value) -> bool {
+    matches!(job["status"].as_str(), Some("succeeded" | "failed" | "canceled" | "expired"))
 }
 
 fn title(job: &Value) -> &str {

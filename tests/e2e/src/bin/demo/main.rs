@@ -1,4 +1,5 @@
-//! `make demo`: a gateway, a backend-api and three simulated GPUs on this machine, with work to do.
+//! `make demo`: a gateway, a backend-api, three simulated GPUs and a simulated WeChat platform on this machine, with
+//! work to do. First somebody comes by in the mini program, then a batch.
 //!
 //! `COMFYUI_URL=http://…[,http://…]` takes real ComfyUI servers instead of simulators. `ONCE=1` ends after the first
 //! batch, successfully only if every picture was fetched and decoded.
@@ -7,6 +8,7 @@ mod batch;
 mod fleet;
 mod follow;
 mod orders;
+mod person;
 mod screen;
 mod servers;
 
@@ -14,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use e2e::wechat::Wechat;
 use tokio::signal::unix::{SignalKind, signal};
 
 use fleet::Fleet;
@@ -37,24 +40,27 @@ async fn demo() -> anyhow::Result<()> {
     let folder = empty_folder()?;
     let mut stop = Stop::listen()?;
     let fleet = Fleet::start(set("COMFYUI_URL").as_deref()).await?;
-    let mut servers = Servers::start(&fleet, &folder)?;
+    let wechat = Wechat::start().await?;
+    let mut servers = Servers::start(&fleet, &wechat, &folder)?;
     let ended = tokio::select! {
-        ended = story(&mut servers, &fleet, once) => ended,
+        ended = story(&mut servers, &wechat, &fleet, once) => ended,
         () = stop.asked() => Ok(()),
     };
     servers.stop().await;
     ended.with_context(|| format!("the logs are in {}", folder.display()))
 }
 
-async fn story(servers: &mut Servers, fleet: &Fleet, once: bool) -> anyhow::Result<()> {
+async fn story(servers: &mut Servers, wechat: &Wechat, fleet: &Fleet, once: bool) -> anyhow::Result<()> {
     servers.ready(fleet.urls().len()).await?;
     println!("gateway      {}", servers.gateway.base());
     println!("backend-api  {}", servers.backend.base());
     println!("console      {}/console", servers.gateway.base());
     fleet.describe();
+    println!("WeChat       simulated: {}", wechat.sim().url());
     println!();
 
     let mut screen = Screen::new();
+    person::visit(servers, wechat, fleet, &mut screen).await.context("in the mini program")?;
     let orders = orders::batch(fleet).await?;
     batch::run(servers, &orders, &mut screen).await?;
     if once {

@@ -9,6 +9,7 @@ use e2e::api::Api;
 use e2e::program::Program;
 use e2e::sandbox;
 use e2e::wait::{self, SOON};
+use e2e::wechat::Wechat;
 
 use crate::fleet::Fleet;
 
@@ -30,7 +31,7 @@ pub struct Servers {
 
 impl Servers {
     /// Starts both; [`Servers::ready`] waits for them.
-    pub fn start(fleet: &Fleet, folder: &Path) -> anyhow::Result<Self> {
+    pub fn start(fleet: &Fleet, wechat: &Wechat, folder: &Path) -> anyhow::Result<Self> {
         let gateway_port = free_port(FIRST_PORTS.0, &[])?;
         let backend_port = free_port(FIRST_PORTS.1, &[gateway_port])?;
         let at = |port| format!("127.0.0.1:{port}");
@@ -41,14 +42,19 @@ impl Servers {
             ("GATEWAY_INSTANCES".into(), fleet.urls().join(",").into()),
             ("GATEWAY_DATA_DIR".into(), data("gateway")),
         ];
+        let settings = folder.join("backend-api.toml");
+        std::fs::write(&settings, wechat.settings()).context("cannot write settings")?;
+        let backend = Api::new(format!("http://{}", at(backend_port)))?.with_key(SERVICE_TOKEN);
+        wechat.lead_to(&backend);
         let backend_env = [
+            ("BACKEND_CONFIG".into(), settings.into_os_string()),
             ("BACKEND_LISTEN".into(), at(backend_port).into()),
             ("BACKEND_DATA_DIR".into(), data("backend")),
             ("BACKEND_GATEWAY_URL".into(), gateway.base().into()),
             ("BACKEND_SERVICE_TOKEN".into(), SERVICE_TOKEN.into()),
         ];
         Ok(Self {
-            backend: Api::new(format!("http://{}", at(backend_port)))?.with_key(SERVICE_TOKEN),
+            backend,
             gateway,
             programs: [
                 Program::serve("gateway", &gateway_env, &folder.join("gateway.log"))?,

@@ -24,6 +24,11 @@ impl Samples {
         self.sorted.len()
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sorted.is_empty()
+    }
+
     fn at(&self, share: f64) -> Duration {
         let last = self.sorted.len().saturating_sub(1);
         #[expect(
