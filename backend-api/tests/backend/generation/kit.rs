@@ -53,7 +53,8 @@ impl Studio {
 
     async fn with(engine: Engine, sim: wechat_sim::Config) -> Self {
         let (gateway, url) = StudioGateway::start().await;
-        let Market { backend, sim, url: database } = Market::with(engine, SETTINGS, sim).await;
+        let Market { backend, sim, url: database } =
+            Market::with_platform(engine, sim, |_| SETTINGS.to_owned()).await;
         let backend = backend.restart_towards(&url).await;
         let market = Market { backend, sim, url: database };
         market.lead_here();
