@@ -18,6 +18,7 @@ pub mod db;
 pub mod domain;
 pub mod error_chain;
 pub mod gateway_client;
+pub mod generation;
 pub mod http;
 pub mod identity;
 pub mod metrics;
