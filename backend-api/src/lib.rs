@@ -1,6 +1,6 @@
 //! Darkroom's business side: it knows people, takes money and asks the gateway for pictures (`docs/BACKEND.md`).
 //!
-//! The first form of generation ("works") records a request durably, hands it to the gateway's private face `/v1` exactly
+//! People have pictures made by [`generation`]. Its first form ("works", for machines) records a request durably, hands it to the gateway's private face `/v1` exactly
 //! once, and follows it to its end.
 //!
 //! What holds here:
