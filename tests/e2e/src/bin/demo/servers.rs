@@ -12,6 +12,7 @@ use e2e::wait::{self, SOON};
 use e2e::wechat::Wechat;
 
 use crate::fleet::Fleet;
+use crate::person;
 
 /// Where they listen unless somebody else does: the defaults of DESIGN §11.
 const FIRST_PORTS: (u16, u16) = (8190, 8191);
@@ -37,17 +38,22 @@ impl Servers {
         let at = |port| format!("127.0.0.1:{port}");
         let data = |name: &str| folder.join(name).into_os_string();
         let gateway = Api::new(format!("http://{}", at(gateway_port)))?;
+        let gateway_settings = folder.join("gateway.toml");
+        std::fs::write(&gateway_settings, Wechat::gateway_settings()).context("cannot write settings")?;
         let gateway_env = [
+            ("GATEWAY_CONFIG".into(), gateway_settings.into_os_string()),
             ("GATEWAY_LISTEN".into(), at(gateway_port).into()),
             ("GATEWAY_INSTANCES".into(), fleet.urls().join(",").into()),
             ("GATEWAY_DATA_DIR".into(), data("gateway")),
         ];
-        let settings = folder.join("backend-api.toml");
-        std::fs::write(&settings, wechat.settings()).context("cannot write settings")?;
         let backend = Api::new(format!("http://{}", at(backend_port)))?.with_key(SERVICE_TOKEN);
         wechat.lead_to(&backend);
+        let generation = Wechat::generation(backend.base(), person::TEMPLATE, person::COSTS);
+        let backend_settings = folder.join("backend-api.toml");
+        std::fs::write(&backend_settings, wechat.settings() + &generation)
+            .context("cannot write settings")?;
         let backend_env = [
-            ("BACKEND_CONFIG".into(), settings.into_os_string()),
+            ("BACKEND_CONFIG".into(), backend_settings.into_os_string()),
             ("BACKEND_LISTEN".into(), at(backend_port).into()),
             ("BACKEND_DATA_DIR".into(), data("backend")),
             ("BACKEND_GATEWAY_URL".into(), gateway.base().into()),
