@@ -111,7 +111,7 @@ impl App {
             &tenants,
             &metrics,
             &outside,
-            (&closing, native),
+            (&closing, native, open_editor(&config)?),
         ));
         let listener = TcpListener::bind(config.listen)
             .with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -217,6 +217,13 @@ impl App {
     }
 }
 
+/// The web editor, where the configuration names its folder.
+fn open_editor(config: &Config) -> anyhow::Result<Option<http::Editor>> {
+    let Some(folder) = &config.file.native.editor else { return Ok(None) };
+    let editor = http::Editor::open(folder);
+    editor.map(Some).with_context(|| format!("cannot read the web editor in {}", folder.display()))
+}
+
 /// Opens the listeners that are bound to a key.
 fn open_listeners(
     config: &Config,
@@ -308,7 +315,7 @@ fn http_state(
     tenants: &Tenants,
     metrics: &Metrics,
     outside: &Outside,
-    (closing, native): (&CancellationToken, http::Desk),
+    (closing, native, editor): (&CancellationToken, http::Desk, Option<http::Editor>),
 ) -> http::State {
     let file = &config.file;
     http::State {
@@ -347,6 +354,7 @@ fn http_state(
         prices: config.prices(),
         retention: Duration::from_secs(file.retention.jobs_seconds),
         native,
+        editor,
         closing: closing.clone(),
     }
 }

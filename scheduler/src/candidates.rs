@@ -127,7 +127,7 @@ impl Scheduler {
 
     /// What bringing a checkpoint in takes; nothing where it lies somewhere.
     fn setup_ms(&self, model: ModelId) -> u64 {
-        if self.fleet.holders(model).next().is_some() {
+        if self.fleet.is_held(model) {
             return 0;
         }
         u64::from(self.costs.loads.setup_ms(ModelUse::checkpoint(model), SETUP_RATES))

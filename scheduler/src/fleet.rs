@@ -67,7 +67,8 @@ pub(crate) struct Fleet {
     listed: Vec<Option<Listed>>,
     /// Where a graph was last sent, at most one entry an instance; [`Instance::last_graph`] says whether it still holds.
     graphs: BTreeMap<GraphId, InstanceIx>,
-    holders: BTreeMap<ModelId, BTreeSet<(Timestamp, InstanceIx)>>,
+    /// In no order: what an instance holds changes much less often than when it is free.
+    holders: BTreeMap<ModelId, Vec<InstanceIx>>,
     /// Changed since they were listed.
     touched: Vec<InstanceIx>,
     largest_mib: Option<u32>,
@@ -304,9 +305,30 @@ impl Fleet {
         self.grades.iter().any(|grade| !grade.open.is_empty())
     }
 
-    /// Usable instances that hold a checkpoint, the one that is free first at the front.
-    pub(crate) fn holders(&self, checkpoint: ModelId) -> impl Iterator<Item = InstanceIx> {
-        self.holders.get(&checkpoint).into_iter().flatten().map(|(_, ix)| *ix)
+    /// Whether a usable instance holds a checkpoint.
+    pub(crate) fn is_held(&self, checkpoint: ModelId) -> bool {
+        self.holders.contains_key(&checkpoint)
+    }
+
+    /// Those of the usable instances that hold a checkpoint which are free first, in that order; at most `N`.
+    pub(crate) fn holders<const N: usize>(&self, checkpoint: ModelId) -> impl Iterator<Item = InstanceIx> {
+        let mut first: [Option<(Timestamp, InstanceIx)>; N] = [None; N];
+        for ix in self.holders.get(&checkpoint).into_iter().flatten() {
+            let mut next = Some((self.free_at(*ix), *ix));
+            if first.last().is_some_and(|last| last.is_some() && *last <= next) {
+                continue;
+            }
+            // It goes in where it belongs, and each behind it moves on by one.
+            for place in &mut first {
+                if place.is_none() || next < *place {
+                    std::mem::swap(place, &mut next);
+                }
+                if next.is_none() {
+                    break;
+                }
+            }
+        }
+        first.into_iter().flatten().map(|(_, ix)| ix)
     }
 
     pub(crate) fn grade_of(&self, ix: InstanceIx) -> Option<usize> {
@@ -342,21 +364,11 @@ impl Fleet {
         };
         let capacity_mib = instance.capacity_mib();
         let pcie_mib_s = instance.loading().map_or(u32::MAX, |rates| rates.pcie_mib_s);
-        let checkpoints: Vec<ModelId> = instance.resident.models().collect();
         let (grade, is_new) = self.grade(class, catalogue, capacity_mib);
-        let is_same = self.listed[ix.0 as usize].as_ref().is_some_and(|old| {
-            (old.grade, old.free_at) == (grade, free_at) && old.checkpoints == checkpoints
-        });
-        if !is_same {
-            self.unlist(ix);
-            let fastest = &mut self.grades[grade].pcie_mib_s;
-            *fastest = (*fastest).max(pcie_mib_s);
-            self.grades[grade].by_free.insert((free_at, ix));
-            for model in &checkpoints {
-                self.holders.entry(*model).or_default().insert((free_at, ix));
-            }
-            self.listed[ix.0 as usize] = Some(Listed { grade, free_at, checkpoints });
-        }
+        let fastest = &mut self.grades[grade].pcie_mib_s;
+        *fastest = (*fastest).max(pcie_mib_s);
+        self.list_holdings(ix);
+        self.list_time(ix, grade, free_at);
         if is_open {
             self.grades[grade].open.insert(ix);
         } else {
@@ -365,17 +377,46 @@ impl Fleet {
         is_new
     }
 
+    /// Brings the holders of checkpoints in line with what an instance holds.
+    fn list_holdings(&mut self, ix: InstanceIx) {
+        let Some(instance) = self.table.get(ix.0 as usize).and_then(Option::as_ref) else { return };
+        let listed = self.listed[ix.0 as usize].get_or_insert_default();
+        if listed.checkpoints.iter().copied().eq(instance.resident.models()) {
+            return;
+        }
+        let old = std::mem::replace(&mut listed.checkpoints, instance.resident.models().collect());
+        for model in &listed.checkpoints {
+            if !old.contains(model) {
+                self.holders.entry(*model).or_default().push(ix);
+            }
+        }
+        for model in old.into_iter().filter(|model| !instance.resident.has(*model)) {
+            drop_holder(&mut self.holders, model, ix);
+        }
+    }
+
+    /// Puts an instance where its grade and its time belong.
+    fn list_time(&mut self, ix: InstanceIx, grade: usize, free_at: Timestamp) {
+        let listed = self.listed[ix.0 as usize].get_or_insert_default();
+        let was = (listed.grade, listed.free_at);
+        (listed.grade, listed.free_at) = (grade, free_at);
+        if was == (grade, free_at) && self.grades[grade].by_free.contains(&(free_at, ix)) {
+            return;
+        }
+        // One that was not listed yet is in neither.
+        if let Some(old) = self.grades.get_mut(was.0) {
+            old.by_free.remove(&(was.1, ix));
+            old.open.remove(&ix);
+        }
+        self.grades[grade].by_free.insert((free_at, ix));
+    }
+
     fn unlist(&mut self, ix: InstanceIx) {
         let Some(old) = self.listed.get_mut(ix.0 as usize).and_then(Option::take) else { return };
         self.grades[old.grade].by_free.remove(&(old.free_at, ix));
         self.grades[old.grade].open.remove(&ix);
         for model in old.checkpoints {
-            if let Some(holders) = self.holders.get_mut(&model) {
-                holders.remove(&(old.free_at, ix));
-                if holders.is_empty() {
-                    self.holders.remove(&model);
-                }
-            }
+            drop_holder(&mut self.holders, model, ix);
         }
     }
 
@@ -396,5 +437,16 @@ impl Fleet {
             open: BTreeSet::new(),
         });
         (self.grades.len() - 1, true)
+    }
+}
+
+/// Takes an instance out of the holders of a checkpoint, and the checkpoint when nobody is left.
+fn drop_holder(holders: &mut BTreeMap<ModelId, Vec<InstanceIx>>, model: ModelId, ix: InstanceIx) {
+    let Some(places) = holders.get_mut(&model) else { return };
+    if let Some(at) = places.iter().position(|place| *place == ix) {
+        places.swap_remove(at);
+    }
+    if places.is_empty() {
+        holders.remove(&model);
     }
 }

@@ -99,7 +99,7 @@ impl Scheduler {
         }
         let (job, kind) = (asked.job, asked.kind);
         let last = self.fleet.last_with(job.graph).filter(|_| job.graph != repeats::NO_GRAPH);
-        let holders = kind.checkpoint().into_iter().flat_map(|model| self.fleet.holders(model).take(HOLDERS));
+        let holders = kind.checkpoint().into_iter().flat_map(|model| self.fleet.holders::<HOLDERS>(model));
         let planned = kind.checkpoint().into_iter().flat_map(|model| self.planned_with(model));
         for ix in last.into_iter().chain(holders).chain(planned) {
             if let Some(run) = runs.iter().find(|run| self.fleet.grade_of(ix) == Some(run.grade)) {

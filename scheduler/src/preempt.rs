@@ -83,7 +83,7 @@ impl Scheduler {
     fn best_exchange(&self, pass: &Pass, slot: Slot, best: &Offer) -> Option<Exchange> {
         let kind = self.jobs.get(slot).and_then(|job| self.kinds.get(job.kind))?;
         let able = self.market.grades(kind.demand);
-        let holders = kind.checkpoint().into_iter().flat_map(|model| self.fleet.holders(model)).take(HOLDERS);
+        let holders = kind.checkpoint().into_iter().flat_map(|model| self.fleet.holders::<HOLDERS>(model));
         let grades = self.fleet.grades().iter().enumerate();
         let busiest = grades
             .filter(|(index, grade)| able.has(*index) && kind.is_offered_by(grade.catalogue))

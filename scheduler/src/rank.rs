@@ -9,7 +9,7 @@ use crate::kinds::{Kind, Kinds};
 use crate::market::Market;
 use crate::pressure::Climate;
 use crate::spec::Class;
-use crate::tenants::Tenants;
+use crate::tenants::{Tenant, Tenants};
 use crate::time::{Millis, Timestamp};
 
 /// What a class counts, tenths of a normal job.
@@ -52,19 +52,25 @@ impl Judge<'_> {
     /// The score of a waiting job; the largest is next. `setup_ms`: its share of bringing its models in somewhere.
     pub(crate) fn score(&self, slot: Slot, setup_ms: u64) -> u64 {
         let Some(job) = self.jobs.get(slot) else { return 0 };
-        if self.tenants.is_at_bound(job.tenant) {
+        let tenant = self.tenants.get(job.tenant);
+        if tenant.is_some_and(Tenant::is_at_bound) {
             return 0;
         }
-        self.merit(slot, setup_ms)
+        self.merit_of(job, tenant, setup_ms)
     }
 
     /// The score, whatever bounds its tenant has.
     pub(crate) fn merit(&self, slot: Slot, setup_ms: u64) -> u64 {
         let Some(job) = self.jobs.get(slot) else { return 0 };
+        self.merit_of(job, self.tenants.get(job.tenant), setup_ms)
+    }
+
+    fn merit_of(&self, job: &Job, tenant: Option<&Tenant>, setup_ms: u64) -> u64 {
         let Some(kind) = self.kinds.get(job.kind) else { return 0 };
         let size = self.market.worth_ms(kind.demand, kind.reference_ms) + LEAST_SIZE_MS + setup_ms;
         let class = class_weight(job.class);
-        class * self.age(job) * self.urgency(job, kind) / 1000 * self.share(job) / size.isqrt().max(1)
+        let share = self.share(tenant.map_or(0, Tenant::usage));
+        class * self.age(job) * self.urgency(job, kind) / 1000 * share / size.isqrt().max(1)
     }
 
     /// What a second of a job's time counts, thousandths of a tenth of a normal job's: its class and its deadline.
@@ -100,8 +106,8 @@ impl Judge<'_> {
     }
 
     /// Who had less than the mean counts up to twice as much as who had just that; who had much more, nearly nothing.
-    fn share(&self, job: &Job) -> u64 {
-        let (usage, mean) = (self.tenants.usage(job.tenant), self.climate.mean_usage);
+    fn share(&self, usage: u128) -> u64 {
+        let mean = self.climate.mean_usage;
         // Only their ratio counts: both are brought into 64 bits.
         let shift = (u128::BITS - (usage | mean).leading_zeros()).saturating_sub(u64::BITS / 2);
         let (usage, mean) = ((usage >> shift) as u64, (mean >> shift) as u64);

@@ -36,6 +36,11 @@ impl Tenant {
     pub(crate) fn is_at_bound(&self) -> bool {
         self.occupied >= self.concurrency
     }
+
+    /// Weighted usage: the smaller, the sooner its turn.
+    pub(crate) fn usage(&self) -> u128 {
+        self.usage
+    }
 }
 
 /// All tenants. Instead of shrinking every usage as time passes, new charges grow (forward decay): the order is the same.

@@ -230,6 +230,8 @@ section! {
 section! {
     /// ComfyUI's own API.
     Native {
+        /// Folder of the web editor, served at `/`; unset: none.
+        editor: Option<PathBuf> = None,
         /// Most jobs that `/queue` lists.
         max_queue_listed: u32 = 1_000,
         /// Most jobs that one answer of `/history` or `/api/jobs` lists.

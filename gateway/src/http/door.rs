@@ -50,12 +50,7 @@ fn admit(gate: &Gate, headers: &HeaderMap, about: &Extensions) -> Result<Option<
     let app = &gate.app;
     let scope = match gate.need {
         Need::Nothing | Need::Ticket => return Ok(None),
-        Need::Door => {
-            if app.doors.loopback && !app.tenants.is_closed() {
-                keep_pages_out(app, headers)?;
-            }
-            return Ok(None);
-        }
+        Need::Door => return let_see(app, headers).map(|()| None),
         Need::Scope(scope) => scope,
     };
     let caller = match app.tenants.everybody() {
@@ -75,6 +70,11 @@ fn admit(gate: &Gate, headers: &HeaderMap, about: &Extensions) -> Result<Option<
         return Err(ApiError::new(ErrorKind::Forbidden, "forbidden", "this key may not do that"));
     }
     Ok(Some(caller))
+}
+
+/// What holds no data is kept from pages of others at the open door, and from nobody else.
+pub(super) fn let_see(app: &Shared, headers: &HeaderMap) -> Result<(), ApiError> {
+    if app.doors.loopback && !app.tenants.is_closed() { keep_pages_out(app, headers) } else { Ok(()) }
 }
 
 /// The caller whose key a request carries. A key that was not given deliberately with this very request reads and
@@ -164,10 +164,7 @@ fn is_loopback_name(name: &str) -> bool {
 
 /// `OPTIONS` needs no key; origins that may call learn it here.
 pub(super) fn options(app: &Shared, headers: &HeaderMap) -> Response {
-    if app.doors.loopback
-        && !app.tenants.is_closed()
-        && let Err(refusal) = keep_pages_out(app, headers)
-    {
+    if let Err(refusal) = let_see(app, headers) {
         return refusal.into_response();
     }
     let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";

@@ -9,6 +9,7 @@ mod body;
 mod credentials;
 mod delivery;
 mod door;
+mod editor;
 mod entrance;
 mod error;
 mod forwarded;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
+pub use editor::Editor;
 pub use error::{ApiError, ErrorKind};
 pub use native::Desk;
 pub use routes::{Need, RouteInfo};
@@ -51,7 +53,7 @@ pub fn router(state: State) -> Router {
     let (routes, _, document) = all_routes(&app);
     app.document(document);
     let routes = routes
-        .fallback(observe::unknown_route)
+        .fallback(editor::file)
         .layer(axum::extract::DefaultBodyLimit::disable()) // Each handler has bounds of its own.
         .layer(axum::middleware::from_fn_with_state(app.clone(), observe::observe))
         .with_state(app);

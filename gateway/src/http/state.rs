@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::body::Budget;
+use super::editor::Editor;
 use super::error::{ApiError, ErrorKind};
 use super::native::{Desk, Nodes};
 use super::private::AvailabilityCache;
@@ -59,6 +60,8 @@ pub struct State {
     pub retention: Duration,
     /// Jobs and sockets of ComfyUI's own API.
     pub native: Desk,
+    /// The web editor, where one is served.
+    pub editor: Option<Editor>,
     /// Cancelled when the process goes away: event streams end.
     pub closing: CancellationToken,
 }

@@ -1,4 +1,4 @@
-//! `docs/SECURITY.md` names a test for each attack: those tests are there.
+//! `docs/SECURITY.md` names a test for each attack, `docs/NATIVE_API.md` for each pitfall: those tests are there.
 
 use std::path::{Path, PathBuf};
 
@@ -14,9 +14,9 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The third column of each row of the table of attacks.
-fn named_tests(document: &str) -> Vec<&str> {
-    let table = document.split("## Attack, answer, test").nth(1).unwrap();
+/// The last column of each row of the table under a heading.
+fn named_tests<'a>(document: &'a str, heading: &str) -> Vec<&'a str> {
+    let table = document.split(heading).nth(1).unwrap();
     let table = table.split("\n## ").next().unwrap();
     let rows = table.lines().filter(|line| line.starts_with("| "));
     rows.skip(1).map(|row| row.trim_end_matches('|').rsplit('|').next().unwrap().trim()).collect()
@@ -32,14 +32,18 @@ fn is_there(test: &str, sources: &[PathBuf]) -> bool {
 }
 
 #[test]
-fn every_attack_names_a_test_that_exists() {
+fn every_attack_and_every_pitfall_names_a_test_that_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let document = std::fs::read_to_string(root.join("../docs/SECURITY.md")).unwrap();
+    let document = |name: &str| std::fs::read_to_string(root.join("../docs").join(name)).unwrap();
+    let (attacks, pitfalls) = (document("SECURITY.md"), document("NATIVE_API.md"));
     let mut files = Vec::new();
     sources(&root.join("src"), &mut files);
     sources(&root.join("tests"), &mut files);
-    let cells = named_tests(&document);
+    let mut cells = named_tests(&attacks, "## Attack, answer, test");
     assert!(cells.len() > 30, "the table was not found: {cells:?}");
+    let of_clients = named_tests(&pitfalls, "## Pitfalls of clients");
+    assert!(of_clients.len() > 10, "the table was not found: {of_clients:?}");
+    cells.extend(of_clients);
     assert!(!is_there("security::no_such_test", &files) && !is_there("assets.rs", &files));
     for cell in cells {
         if cell == "same" || cell.starts_with("by construction") {

@@ -68,6 +68,7 @@ pub async fn state() -> State {
         prices: gateway::prices::Prices::default(),
         retention: std::time::Duration::from_secs(1),
         native,
+        editor: None,
         closing: CancellationToken::new(),
     }
 }

@@ -2,11 +2,13 @@
 
 mod console;
 
-use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::extract::Request;
+use axum::http::header::{self, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::editor;
 use super::error::{ApiError, AsItIs};
 use super::openapi;
 use super::respond::json;
@@ -90,14 +92,18 @@ async fn metrics(app: App) -> Result<Response, ApiError> {
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
-/// Browsers are led to the console.
-async fn home(headers: HeaderMap) -> Response {
-    let wants_page = headers
+/// Browsers get the web editor, or are led to the console.
+async fn home(app: App, request: Request) -> Response {
+    let wants_page = request
+        .headers()
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("text/html"));
     if !wants_page {
         return "Darkroom gateway\n".into_response();
+    }
+    if app.editor.is_some() {
+        return editor::home(&app, request).await;
     }
     let mut response = StatusCode::SEE_OTHER.into_response();
     response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/console"));

@@ -1,9 +1,11 @@
 //! ComfyUI's own API, as its clients use it.
 
 mod access;
+mod editor;
 mod files;
 mod jobs;
 mod queue;
+mod replay;
 mod sockets;
 mod userdata;
 
