@@ -78,6 +78,7 @@ impl Wechat {
              [pay]\nmchid = \"{mchid}\"\nserial = \"{serial}\"\napi_v3_key = \"{api_v3_key}\"\nbase = \"{url}\"\n\
              public_key_id = \"{id}\"\nprivate_key = '''\n{private_key_pem}'''\npublic_key = '''\n{key}'''\n\
              notify_url = \"{PUBLIC}/callbacks/wechat-pay\"\n\
+             [chores]\nevery_seconds = 1\nbackoff_seconds = 1\n\
              [shop]\nlook_every_seconds = 1\n\
              [shop.items.credits_100]\ntitle = \"100 credits\"\nprice_fen = 990\ncredits = 100\n\
              [shop.items.credits_500]\ntitle = \"500 credits\"\nprice_fen = 3990\ncredits = 500\n\
@@ -98,7 +99,7 @@ impl Wechat {
         let (id, secret) = SIGNING_KEY;
         format!(
             "[generation]\nticket_url = \"{base}/internal/upload-tickets\"\n\
-             webhook_url = \"{base}/callbacks/gateway\"\nsigning_keys = \"{id}:{secret}\"\n\
+             webhook_url = \"{base}/callbacks/gateway\"\nsigning_keys = \"{id}:{secret}\"\nlook_seconds = 1\n\
              [generation.templates.{template}]\ncredits = {credits}\n"
         )
     }
@@ -219,7 +220,15 @@ impl Visitor {
     pub async fn wishes_for(&self, template: &str, inputs: &Value) -> anyhow::Result<Value> {
         let wish = json!({"template": template, "inputs": inputs});
         let artwork = self.api.post("/artworks", &wish).await?.expect(201)?.json()?;
-        let path = format!("/artworks/{}?wait_seconds=5", id_of(&artwork)?);
+        self.end_of(&artwork).await
+    }
+
+    /// Waits for the end of an artwork, whatever that is.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub async fn end_of(&self, artwork: &Value) -> anyhow::Result<Value> {
+        let path = format!("/artworks/{}?wait_seconds=5", id_of(artwork)?);
         wait::until("the artwork", SOON, async || {
             let artwork = self.api.get(&path).await?.expect(200)?.json()?;
             let has_ended =

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use comfyui_sim::Device;
-use e2e::api::Api;
+use e2e::api::{Api, id_of};
 use e2e::pictures;
 use e2e::program::Program;
 use e2e::sandbox::Sandbox;
@@ -107,6 +107,28 @@ async fn a_picture_that_cannot_be_made_costs_nothing() -> anyhow::Result<()> {
     let artwork = customer.wishes_for(TEMPLATE, &json!({"words": "a"})).await?;
     ensure!(artwork["state"] == "failed", "{artwork}");
     ensure!(customer.credits().await? == 100, "{} credits", customer.credits().await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_outlives_a_gateway_that_dies_and_one_job_is_made_of_it() -> anyhow::Result<()> {
+    let mut world = World::start(workflows::plain(COLOR, 16)).await?;
+    let customer = world.customer().await?;
+    // The gateway has told what is offered.
+    let first = customer.wishes_for(TEMPLATE, &json!({"words": "a"})).await?;
+    ensure!(first["state"] == "visible", "{first}");
+    let posts = world.sandbox.posts();
+    world.sandbox.kill().await?;
+    let wish = json!({"template": TEMPLATE, "inputs": {"words": "b"}});
+    let artwork = customer.api().post_once("/artworks", &wish, "wish-0001").await?.expect(201)?.json()?;
+    ensure!(customer.credits().await? == 100 - 2 * COSTS, "nothing is held");
+    world.sandbox.start().await?;
+    let again = customer.api().post_once("/artworks", &wish, "wish-0001").await?.expect(201)?.json()?;
+    ensure!(id_of(&again)? == id_of(&artwork)?, "the same wish became another artwork");
+    let artwork = customer.end_of(&artwork).await?;
+    ensure!(artwork["state"] == "visible", "{artwork}");
+    ensure!(world.sandbox.posts() == posts + 1, "{} prompts of one wish", world.sandbox.posts() - posts);
+    ensure!(customer.credits().await? == 100 - 2 * COSTS, "{} credits", customer.credits().await?);
     Ok(())
 }
 

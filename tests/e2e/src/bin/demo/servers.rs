@@ -18,8 +18,6 @@ use crate::person;
 const FIRST_PORTS: (u16, u16) = (8190, 8191);
 /// Ports tried from there on.
 const PORT_TRIES: u16 = 100;
-/// Opens backend-api's doors; both live on loopback and end with the demo.
-const SERVICE_TOKEN: &str = "demo-service-token-0123456789abcdef";
 /// How long they may take to end: asked once, asked again, then killed. All of it is less than 5 s.
 const PATIENCE: [Duration; 2] = [Duration::from_millis(1500), Duration::from_millis(1500)];
 
@@ -46,7 +44,7 @@ impl Servers {
             ("GATEWAY_INSTANCES".into(), fleet.urls().join(",").into()),
             ("GATEWAY_DATA_DIR".into(), data("gateway")),
         ];
-        let backend = Api::new(format!("http://{}", at(backend_port)))?.with_key(SERVICE_TOKEN);
+        let backend = Api::new(format!("http://{}", at(backend_port)))?;
         wechat.lead_to(&backend);
         let generation = Wechat::generation(backend.base(), person::TEMPLATE, person::COSTS);
         let backend_settings = folder.join("backend-api.toml");
@@ -57,7 +55,6 @@ impl Servers {
             ("BACKEND_LISTEN".into(), at(backend_port).into()),
             ("BACKEND_DATA_DIR".into(), data("backend")),
             ("BACKEND_GATEWAY_URL".into(), gateway.base().into()),
-            ("BACKEND_SERVICE_TOKEN".into(), SERVICE_TOKEN.into()),
         ];
         Ok(Self {
             backend,
