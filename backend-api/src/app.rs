@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::db::Database;
 use crate::gateway_client::GatewayClient;
+use crate::generation::{self, Generation};
 use crate::http;
 use crate::identity::{self, Identity, Partner};
 use crate::metrics::Metrics;
@@ -27,14 +28,15 @@ fn identity(
     database: &Database,
     wechat: Option<Platform>,
     money: &Money,
+    generation: Option<&Generation>,
 ) -> Option<Identity> {
-    let services = identity::Services {
-        database: database.clone(),
-        wechat,
-        appid: config.wechat.app_id.clone(),
-        // each part that holds something of people adds itself here
-        parts: vec![Arc::new(money.orders.clone())],
-    };
+    // each part that holds something of people adds itself here
+    let mut parts: Vec<Arc<dyn identity::Erasable>> = vec![Arc::new(money.orders.clone())];
+    if let Some(generation) = generation {
+        parts.push(Arc::new(generation.clone()));
+    }
+    let services =
+        identity::Services { database: database.clone(), wechat, appid: config.wechat.app_id.clone(), parts };
     Identity::new(&config.identity, services)
 }
 
@@ -48,6 +50,28 @@ fn money(
     let families = money::Metrics::new();
     families.register(metrics);
     Money::new(&config.money, database.clone(), wechat, families).context("cannot set up payments")
+}
+
+/// What is made; `None` when nothing is offered, or nobody could ask for it.
+fn generation(
+    config: &Config,
+    database: &Database,
+    gateway: &GatewayClient,
+    wechat: Option<&Platform>,
+    metrics: &Metrics,
+) -> Option<Generation> {
+    let families = generation::Metrics::new();
+    families.register(metrics);
+    let options = config.generation.clone()?;
+    let services = generation::Services {
+        database: database.clone(),
+        gateway: gateway.clone(),
+        wechat: wechat.cloned(),
+        appid: config.wechat.app_id.clone(),
+        key: identity::pictures_key(&config.identity)?,
+        metrics: families,
+    };
+    Some(Generation::new(options, services))
 }
 
 /// How pushed events are signed.
@@ -64,7 +88,7 @@ pub struct App {
     address: SocketAddr,
     close_door: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
-    chores: Chores,
+    chores: (Chores, Option<generation::Chores>),
     drain_timeout: Duration,
     database: Database,
 }
@@ -85,13 +109,17 @@ impl App {
         let wechat = wechat.context("cannot build the client of WeChat")?;
         let money = money(&config, &database, wechat.as_ref(), &metrics)?;
         let push = push(&config)?;
-        let identity = identity(&config, &database, wechat, &money);
+        let generation = generation(&config, &database, &gateway, wechat.as_ref(), &metrics);
+        let artwork_chores =
+            generation.clone().map(|artworks| generation::Chores::new(artworks, config.money.chores.clone()));
+        let identity = identity(&config, &database, wechat, &money, generation.as_ref());
         if identity.is_none() {
             warn!("no identity secret is configured, so nobody can log in");
         }
-        let chores = money.chores.clone();
+        let chores = (money.chores.clone(), artwork_chores.clone());
         if let Some(pause) = config.money.chores_every {
-            chores.run_every(pause);
+            chores.0.run_every(pause);
+            chores.1.iter().for_each(|artworks| artworks.run_every(pause));
         }
         let trusted_appid = config.wechat.app_id.filter(|_| config.identity.trust_wx_headers);
         let machines = &config.machines;
@@ -106,6 +134,8 @@ impl App {
             trigger_token: token(&machines.trigger_token),
             metrics_token: token(&machines.metrics_token),
             money,
+            generation,
+            artwork_chores,
             push,
             metrics,
             options: config.http,
@@ -150,7 +180,11 @@ impl App {
                 Ok(())
             }
         };
-        chores.end().await;
+        let (money, artworks) = chores;
+        money.end().await;
+        if let Some(artworks) = artworks {
+            artworks.end().await;
+        }
         let closed =
             database.close().await.map_err(|error| anyhow!(error)).context("cannot close the database");
         served.and(closed)

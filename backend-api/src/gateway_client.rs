@@ -9,15 +9,19 @@ mod wire;
 
 use std::time::Duration;
 
-use reqwest::{Method, Url};
+use reqwest::{Method, RequestBuilder, Url};
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 pub use error::{AskError, FollowError, Refusal, SubmitError, TransportError};
-pub use wire::{Class, Job, JobError, JobStatus, Output, Progress, SubmitJob};
+pub use wire::{
+    Class, Event, EventPage, Job, JobError, JobStatus, Output, Progress, SubmitJob, SubmitTemplate, Template,
+    TemplateCall, Ticket, TicketMeta, TicketRequest, TicketedFile, Tickets, Webhook,
+};
 
 use transport::{Reply, Transport};
+use wire::TemplatePage;
 
 /// How long a readiness question to the gateway may take.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -25,6 +29,9 @@ const READY_TIMEOUT: Duration = Duration::from_secs(1);
 const POLL_FIRST: Duration = Duration::from_millis(250);
 /// … makes it half as long again each time, up to this.
 const POLL_MAX: Duration = Duration::from_secs(5);
+
+/// The events that end a job.
+const ENDS: &str = "job.succeeded,job.failed,job.canceled,job.expired";
 
 /// Where the gateway is and within what bounds it is asked.
 #[derive(Debug, Clone)]
@@ -131,6 +138,39 @@ impl GatewayClient {
         }
     }
 
+    /// Up to `most` templates that may be used, by name.
+    ///
+    /// # Errors
+    /// See [`AskError`]; asking again is always safe.
+    pub async fn templates(&self, most: usize) -> Result<Vec<Template>, AskError> {
+        let mut templates = Vec::new();
+        let mut cursor: Option<String> = None;
+        while templates.len() < most {
+            let query = cursor.iter().map(|cursor| ("cursor", cursor.as_str()));
+            let request = self.transport.request(Method::GET, &["v1", "templates"]);
+            let request = request.query(&query.chain([("limit", "100")]).collect::<Vec<_>>());
+            let page: TemplatePage = self.answer(request).await?;
+            templates.extend(page.templates);
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        templates.truncate(most);
+        Ok(templates)
+    }
+
+    /// The ends of jobs after `cursor`; without one from the oldest that is kept, `latest` from now on.
+    ///
+    /// # Errors
+    /// [`AskError::Refused`] with `cursor_expired` when the cursor is too old; else see [`AskError`].
+    pub async fn ends(&self, cursor: Option<&str>, limit: u32) -> Result<EventPage, AskError> {
+        let limit = limit.to_string();
+        let mut query = vec![("types", ENDS), ("limit", limit.as_str())];
+        query.extend(cursor.map(|cursor| ("after", cursor)));
+        self.answer(self.transport.request(Method::GET, &["v1", "events"]).query(&query)).await
+    }
+
     /// Whether the gateway would take a job now.
     pub async fn readiness(&self) -> Readiness {
         let request = self.transport.request(Method::GET, &["readyz"]).timeout(READY_TIMEOUT);
@@ -142,7 +182,11 @@ impl GatewayClient {
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &[&str]) -> Result<T, AskError> {
-        let reply = self.transport.send(self.transport.request(method, path)).await?;
+        self.answer(self.transport.request(method, path)).await
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, AskError> {
+        let reply = self.transport.send(request).await?;
         match reply.status {
             status if status.is_success() => Ok(decode(&reply)?),
             status => Err(AskError::from_refusal(status, reply.retry_after, reply.refusal())),

@@ -1,6 +1,6 @@
 //! Darkroom's business side: it knows people, takes money and asks the gateway for pictures (`docs/BACKEND.md`).
 //!
-//! The first form of generation ("works") records a request durably, hands it to the gateway's private face `/v1` exactly
+//! People have pictures made by [`generation`]. Its first form ("works", for machines) records a request durably, hands it to the gateway's private face `/v1` exactly
 //! once, and follows it to its end.
 //!
 //! What holds here:
@@ -18,6 +18,7 @@ pub mod db;
 pub mod domain;
 pub mod error_chain;
 pub mod gateway_client;
+pub mod generation;
 pub mod http;
 pub mod identity;
 pub mod metrics;

@@ -4,6 +4,7 @@
 
 mod database;
 mod gateway;
+mod generation;
 mod http;
 mod identity;
 mod log;
@@ -50,6 +51,8 @@ pub struct Config {
     pub wechat: Wechat,
     /// What is sold, and who collects the money.
     pub money: crate::money::Settings,
+    /// What is made; `None` when nothing is offered.
+    pub generation: Option<crate::generation::Options>,
     /// What to log and how.
     pub log: telemetry::Options,
 }
@@ -142,6 +145,7 @@ impl Config {
             identity: identity::read(source, serving, http.public_access),
             http,
             money: money::read(source, &wechat),
+            generation: generation::read(source, &wechat),
             wechat,
             log: log::read(source),
         };

@@ -6,6 +6,7 @@
 //! - Times are milliseconds since the epoch. Text that is compared is binary (`migrations::create_table` sees to it).
 //! - What spans statements is one transaction; what may be repeated runs under [`Database::retry`].
 
+pub mod artworks;
 pub mod bills;
 mod bridge;
 mod connect;

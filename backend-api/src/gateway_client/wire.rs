@@ -1,10 +1,12 @@
 //! The JSON of `/v1`, as far as we use it. Fields and words we do not know are ignored, so a newer gateway stays readable.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 /// Service level of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -56,6 +58,160 @@ impl SubmitJob {
     /// The exact bytes to send, now and in any repeat under the same idempotency key.
     pub fn encode(&self) -> String {
         serde_json::to_string(self).expect("all map keys are strings and no field's Serialize can fail")
+    }
+}
+
+/// Body of `POST /v1/jobs` for a template.
+#[derive(Debug, Clone, Serialize)]
+pub struct SubmitTemplate {
+    /// What to run.
+    pub template: TemplateCall,
+    /// Service level.
+    pub class: Class,
+    /// The person it is done for, under a name that says nothing about them.
+    pub user: String,
+    /// The caller's own words about the job.
+    pub labels: BTreeMap<String, String>,
+    /// Expire the job unless it ended this soon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finish_within_seconds: Option<u64>,
+    /// Who gives places for its files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticket_url: Option<String>,
+    /// Who is told of its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Webhook>,
+}
+
+impl SubmitTemplate {
+    /// The exact bytes to send, now and in any repeat under the same idempotency key.
+    pub fn encode(&self) -> String {
+        serde_json::to_string(self).expect("all map keys are strings and no field's Serialize can fail")
+    }
+}
+
+/// A stored workflow with values for its parameters.
+#[derive(Debug, Clone, Serialize)]
+pub struct TemplateCall {
+    /// Its name.
+    pub name: String,
+    /// Values by name.
+    pub parameters: Map<String, Value>,
+}
+
+/// A receiver of events.
+#[derive(Debug, Clone, Serialize)]
+pub struct Webhook {
+    /// Its address.
+    pub url: String,
+}
+
+/// A stored workflow, as `/v1/templates` shows it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Template {
+    /// Its name.
+    pub name: String,
+    /// Its newest enabled version.
+    pub version: u32,
+    /// What may be set, each with `name`, `type` and bounds.
+    #[serde(default)]
+    pub parameters: Vec<Map<String, Value>>,
+    /// What its author tells people: title, description and the like.
+    #[serde(default)]
+    pub meta: Map<String, Value>,
+    /// Whether the fleet could run it now; unknown while there is no fleet.
+    #[serde(default)]
+    pub available: Option<bool>,
+}
+
+/// A page of templates.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct TemplatePage {
+    pub(super) templates: Vec<Template>,
+    pub(super) next_cursor: Option<String>,
+}
+
+/// Something committed about a job, by webhook or feed.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Event {
+    /// Such as `job.succeeded`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whose.
+    pub job_id: String,
+    /// The job as it is when the event is sent; none once it is past its retention.
+    pub job: Option<Job>,
+}
+
+/// A page of the feed.
+#[derive(Debug, Clone, Deserialize)]
+pub struct EventPage {
+    /// In the order of their commits.
+    pub events: Vec<Event>,
+    /// From where to read on.
+    pub next: String,
+}
+
+/// What the gateway asks of `ticket_url`: places for the files of an attempt.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TicketRequest {
+    /// Whose files.
+    pub job_id: String,
+    /// Of which try.
+    pub attempt: u64,
+    /// Each wants one ticket.
+    pub files: Vec<TicketedFile>,
+}
+
+/// A file that wants a place.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TicketedFile {
+    /// Its number among the others.
+    pub index: u64,
+    /// Media type.
+    pub content_type: String,
+}
+
+/// The answer.
+#[derive(Debug, Clone, Serialize)]
+pub struct Tickets {
+    /// One for each file.
+    pub tickets: Vec<Ticket>,
+}
+
+/// A place for one file. Lets whoever holds it upload, so it never shows in logs.
+#[derive(Clone, Serialize)]
+pub struct Ticket {
+    /// Which file.
+    pub index: u64,
+    /// `PUT` or `POST`.
+    pub method: &'static str,
+    /// Where to.
+    pub url: String,
+    /// Headers of a `PUT`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub headers: Option<BTreeMap<String, String>>,
+    /// Fields of a `POST`, in their order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Vec<(String, String)>>,
+    /// Until when.
+    pub expires_at: Timestamp,
+    /// The path of the object.
+    pub key: String,
+    /// Kept with the output.
+    pub meta: TicketMeta,
+}
+
+/// What comes back with the output.
+#[derive(Debug, Clone, Serialize)]
+pub struct TicketMeta {
+    /// What the mini program calls the file.
+    pub fileid: String,
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").field("index", &self.index).finish_non_exhaustive()
     }
 }
 
@@ -175,6 +331,15 @@ pub struct Output {
     pub object_key: Option<String>,
     /// Where to fetch the bytes.
     pub url: Option<String>,
+    /// In pixels.
+    #[serde(default)]
+    pub width: Option<u64>,
+    /// In pixels.
+    #[serde(default)]
+    pub height: Option<u64>,
+    /// What the ticket said of the object, if it went to a bucket of ours.
+    #[serde(default)]
+    pub meta: Option<Value>,
 }
 
 /// Why a job failed.

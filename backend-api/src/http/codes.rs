@@ -63,6 +63,18 @@ codes! {
     ORDER_CLOSED "order_closed" Conflict,
     ORDER_NOT_PAID "order_not_paid" Conflict,
     CREDITS_SPENT "credits_spent" Conflict,
+    // Generation.
+    GENERATION_NOT_CONFIGURED "generation_not_configured" Unavailable,
+    GATEWAY_UNAVAILABLE "gateway_unavailable" Unavailable,
+    NO_SUCH_TEMPLATE "no_such_template" NotFound,
+    TEMPLATE_UNAVAILABLE "template_unavailable" Unavailable,
+    CONTENT_REFUSED "content_refused" Refused,
+    CHECK_UNAVAILABLE "check_unavailable" Unavailable,
+    NOT_ENOUGH_CREDITS "not_enough_credits" Conflict,
+    TOO_MANY_OPEN_ARTWORKS "too_many_open_artworks" Conflict,
+    ARTWORK_OPEN "artwork_open" Conflict,
+    ARTWORK_ENDED "artwork_ended" Conflict,
+    ARTWORK_NOT_VISIBLE "artwork_not_visible" Conflict,
     // The bridge.
     SIGNATURE_STALE "signature_stale" Unauthorized,
     SIGNATURE_USED "signature_used" Unauthorized,

@@ -18,7 +18,7 @@ use super::codes::{self, Code};
 use crate::db;
 use crate::error_chain::chain;
 use crate::identity::{ExchangeError, IdentityError, LeaveError, SignatureError};
-use crate::works::CreateError;
+use crate::works;
 
 /// What kind of failure it is; decides the status and nothing else does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,8 +119,9 @@ impl IntoResponse for ApiError {
     }
 }
 
-impl From<CreateError> for ApiError {
-    fn from(cause: CreateError) -> Self {
+impl From<works::CreateError> for ApiError {
+    fn from(cause: works::CreateError) -> Self {
+        use works::CreateError;
         match cause {
             CreateError::Refused(refusal) => Self::of_gateway(refusal.code, refusal.message),
             CreateError::Busy { retry_after } => {

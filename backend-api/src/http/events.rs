@@ -106,7 +106,17 @@ async fn dispatch(state: &AppState, received: &Received) -> Response {
             error!(order = question.order_id.as_deref(), "apple asks about a refund");
             answered(SUCCESS)
         }
-        Event::ContentChecked(_) | Event::Probe | Event::Other => answered(SUCCESS),
+        Event::ContentChecked(checked) => match &state.generation {
+            Some(generation) => match generation.told_of_check(checked).await {
+                Ok(()) => answered(SUCCESS),
+                Err(error) => {
+                    warn!(error = %chain(&error), "event is not confirmed");
+                    answered(AGAIN)
+                }
+            },
+            None => answered(SUCCESS),
+        },
+        Event::Probe | Event::Other => answered(SUCCESS),
     }
 }
 

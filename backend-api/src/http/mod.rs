@@ -1,5 +1,7 @@
 //! The HTTP face: a table of doors, a guard in each, and the layers round them.
 
+mod artwork_deeds;
+mod artworks;
 mod auth;
 mod bridge;
 mod caller;
@@ -8,6 +10,8 @@ mod credits;
 mod doors;
 mod error;
 mod events;
+mod gateway_callbacks;
+mod generation_errors;
 mod guard;
 mod limits;
 mod me;
@@ -17,6 +21,7 @@ mod openapi;
 mod ops;
 mod orders;
 mod pay_callbacks;
+mod reviews;
 mod token;
 mod treasury;
 mod works;
@@ -40,6 +45,7 @@ pub use error::{ApiError, ErrorKind};
 pub use limits::RateOptions;
 pub use token::ServiceToken;
 
+use crate::generation::{Chores as ArtworkChores, Generation};
 use crate::identity::{Identity, Partner};
 use crate::metrics::Metrics;
 use crate::money::{Chores, Money};
@@ -81,6 +87,10 @@ pub struct Services {
     pub partner: Option<Partner>,
     /// What is sold, who pays, and the books.
     pub money: Money,
+    /// Everybody's artworks; `None` when nothing is offered.
+    pub generation: Option<Generation>,
+    /// Carries on what was begun with them.
+    pub artwork_chores: Option<ArtworkChores>,
     /// How pushed events are signed; `None`: they are taken on WeChat's own way only.
     pub push: Option<Push>,
     /// Opens the doors marked [`Access::Service`].
@@ -128,6 +138,12 @@ impl AppState {
         self.identity.as_ref().ok_or_else(missing)
     }
 
+    /// Everybody's artworks.
+    fn generation(&self) -> Result<&Generation, ApiError> {
+        let missing = || ApiError::of(codes::GENERATION_NOT_CONFIGURED, "no pictures are made here");
+        self.generation.as_ref().ok_or_else(missing)
+    }
+
     /// Whether anybody could ever pass such a door.
     fn knows(&self, access: Access) -> bool {
         match access {
@@ -152,6 +168,10 @@ fn table() -> Table {
     pay_callbacks::doors(&mut table);
     events::doors(&mut table);
     treasury::doors(&mut table);
+    artworks::doors(&mut table);
+    artwork_deeds::doors(&mut table);
+    gateway_callbacks::doors(&mut table);
+    reviews::doors(&mut table);
     works::doors(&mut table);
     table
 }
@@ -167,7 +187,7 @@ pub fn router(services: Services) -> Router {
     let limits = Limits::new(&services.options.rates);
     let state = AppState(Arc::new(Shared { services, limits, document: table.document() }));
     let (metrics, options) = (state.metrics.clone(), state.options.clone());
-    let chores = state.money.chores.clone();
+    let chores = (state.money.chores.clone(), state.artwork_chores.clone());
     table
         .router(&state)
         .fallback(error::unknown_route)
@@ -186,9 +206,16 @@ pub fn router(services: Services) -> Router {
 }
 
 /// Where a process has time only while it answers, requests are what carries background work on.
-async fn nudge(State(chores): State<Chores>, request: Request, next: Next) -> Response {
+async fn nudge(
+    State((money, artworks)): State<(Chores, Option<ArtworkChores>)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let response = next.run(request).await;
-    chores.nudge();
+    money.nudge();
+    if let Some(artworks) = artworks {
+        artworks.nudge();
+    }
     response
 }
 

@@ -18,6 +18,7 @@ use super::{ApiError, AppState, Caller, codes};
 use crate::db::bills::{Bill, FoundDifference};
 use crate::domain::UserId;
 use crate::domain::money::{Credits, OrderId, Rail, Refund, RefundId, RefundState};
+use crate::generation as artworks;
 use crate::money::{Done, Posted, RefundRequest};
 
 /// Longest reason of a refund: 80 characters at the platform.
@@ -141,6 +142,42 @@ struct DifferenceView {
     theirs_fen: Option<i64>,
 }
 
+/// What a run of background work did.
+#[derive(Serialize, ToSchema)]
+struct ChoresView {
+    /// Orders looked at.
+    orders: u64,
+    /// Refunds carried on.
+    refunds: u64,
+    /// Bills checked.
+    bills: u64,
+    /// Artworks looked at.
+    artworks: u64,
+    /// Events of the gateway read.
+    events: u64,
+    /// Files of deleted artworks removed.
+    files: u64,
+    /// Of all, those that have to be tried again later.
+    later: u64,
+    /// Whether more was due than one run takes: run again.
+    more: bool,
+}
+
+impl ChoresView {
+    fn of(money: Done, artworks: artworks::Done) -> Self {
+        Self {
+            orders: money.orders,
+            refunds: money.refunds,
+            bills: money.bills,
+            artworks: artworks.artworks,
+            events: artworks.events,
+            files: artworks.files,
+            later: money.later + artworks.later,
+            more: money.more || artworks.more,
+        }
+    }
+}
+
 /// Gives credits, once for each `Idempotency-Key`.
 #[utoipa::path(post, path = "/admin/credits", tag = "admin", request_body = NewGrant, params(
     ("Idempotency-Key" = String, Header, description = "Names this grant; up to 100 visible characters.")),
@@ -233,9 +270,16 @@ async fn bills(
 
 /// One run of background work. Call it every minute: any run may be cut off, and two at once do nothing twice.
 #[utoipa::path(post, path = "/internal/chores", tag = "internal", responses(
-    (status = 200, description = "What was done; run again while `more`.", body = Done)))]
-async fn chores(State(state): State<AppState>) -> Result<Json<Done>, ApiError> {
-    Ok(Json(state.money.chores.run().await?))
+    (status = 200, description = "What was done; run again while `more`.", body = ChoresView)))]
+async fn chores(State(state): State<AppState>) -> Result<Json<ChoresView>, ApiError> {
+    let artworks = async {
+        match &state.artwork_chores {
+            Some(chores) => chores.run().await,
+            None => Ok(artworks::Done::default()),
+        }
+    };
+    let (money, artworks) = tokio::try_join!(state.money.chores.run(), artworks)?;
+    Ok(Json(ChoresView::of(money, artworks)))
 }
 
 fn view(refund: &Refund) -> RefundView {

@@ -18,6 +18,8 @@ pub(super) enum Purpose {
     Refresh,
     /// Seals personal data at rest.
     Seal,
+    /// Names people and files towards the gateway and the bucket.
+    Pictures,
 }
 
 /// A key and its name.
@@ -54,6 +56,7 @@ fn derive(secret: &SecretString, purpose: Purpose) -> NamedKey {
         Purpose::Access => (b"access token", b"access token name"),
         Purpose::Refresh => (b"refresh token", b"refresh token name"),
         Purpose::Seal => (b"seal", b"seal name"),
+        Purpose::Pictures => (b"pictures", b"pictures name"),
     };
     let [a, b, c, d, ..] = expand(&root, name);
     NamedKey { id: [a, b, c, d], bytes: expand(&root, key) }

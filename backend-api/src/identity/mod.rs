@@ -65,6 +65,12 @@ pub struct Options {
     pub trust_wx_headers: bool,
 }
 
+/// The key by which generation names people towards the gateway and files in the bucket; `None` without a secret.
+pub fn pictures_key(options: &Options) -> Option<[u8; 32]> {
+    let secrets = Secrets { current: options.secret.clone()?, previous: None };
+    secrets.keys(keys::Purpose::Pictures).first().map(|key| key.bytes)
+}
+
 /// Everything about who somebody is. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Identity {

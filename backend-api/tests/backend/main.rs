@@ -8,6 +8,7 @@ mod database;
 mod doors;
 mod engines;
 mod face;
+mod generation;
 mod identity;
 mod money;
 mod ops;

@@ -205,7 +205,7 @@ impl Sandbox {
         self.backend_as(settings, &[]).await
     }
 
-    /// The same with variables of its own; several share one database.
+    /// The same with variables of its own; several share one database. In the settings, `{base}` is its address.
     ///
     /// # Errors
     /// When it does not start.
@@ -216,7 +216,8 @@ impl Sandbox {
     ) -> anyhow::Result<(Program, Api)> {
         let port = program::free_port()?;
         let file = self.path(&format!("backend-{port}.toml"));
-        std::fs::write(&file, settings).context("cannot write settings")?;
+        let base = format!("http://127.0.0.1:{port}");
+        std::fs::write(&file, settings.replace("{base}", &base)).context("cannot write settings")?;
         let mut env = pairs(&[
             ("BACKEND_LISTEN", format!("127.0.0.1:{port}")),
             ("BACKEND_DATA_DIR", self.path("backend").display().to_string()),
@@ -227,7 +228,7 @@ impl Sandbox {
         env.extend(self.key.iter().flat_map(|key| pairs(&[("BACKEND_GATEWAY_KEY", key.clone())])));
         env.extend(variables.iter().flat_map(|(name, value)| pairs(&[(name, (*value).to_owned())])));
         let mut backend = Program::serve("backend-api", &env, &self.path(&format!("backend-{port}.log")))?;
-        let api = Api::new(format!("http://127.0.0.1:{port}"))?.with_key(SERVICE_TOKEN);
+        let api = Api::new(base)?.with_key(SERVICE_TOKEN);
         ready(&mut backend, &api).await?;
         Ok((backend, api))
     }

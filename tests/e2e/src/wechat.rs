@@ -16,6 +16,8 @@ const PUBLIC: &str = "https://backend.example.com";
 const PUSH_TOKEN: &str = "token-of-the-console";
 /// The key by which they are sealed.
 const PUSH_KEY: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ";
+/// By which a gateway signs what it sends to backend-api: id and secret.
+const SIGNING_KEY: (&str, &str) = ("k1", "a-gateway-secret-for-tests-only-0123456789");
 /// Signs tokens of backend-api.
 const IDENTITY_SECRET: &str = "a-secret-for-tests-only-0123456789abcdef";
 /// How much faster than life callbacks are repeated.
@@ -71,10 +73,12 @@ impl Wechat {
             "[identity]\nsecret = \"{IDENTITY_SECRET}\"\n\
              [wechat]\napp_id = \"{appid}\"\nsecret = \"{secret}\"\napi_base = \"{url}\"\n\
              push_token = \"{PUSH_TOKEN}\"\npush_key = \"{PUSH_KEY}\"\n\
+             env = \"{env}\"\nbucket = \"{bucket}\"\n\
              [virtual_payment]\noffer_id = \"{offer}\"\napp_key = \"{app_key}\"\n\
              [pay]\nmchid = \"{mchid}\"\nserial = \"{serial}\"\napi_v3_key = \"{api_v3_key}\"\nbase = \"{url}\"\n\
              public_key_id = \"{id}\"\nprivate_key = '''\n{private_key_pem}'''\npublic_key = '''\n{key}'''\n\
              notify_url = \"{PUBLIC}/callbacks/wechat-pay\"\n\
+             [chores]\nevery_seconds = 1\nbackoff_seconds = 1\n\
              [shop]\nlook_every_seconds = 1\n\
              [shop.items.credits_100]\ntitle = \"100 credits\"\nprice_fen = 990\ncredits = 100\n\
              [shop.items.credits_500]\ntitle = \"500 credits\"\nprice_fen = 3990\ncredits = 500\n\
@@ -83,6 +87,31 @@ impl Wechat {
             secret = config.secret,
             offer = config.offer_id,
             app_key = config.app_key,
+            env = config.env,
+            bucket = config.bucket,
+        )
+    }
+
+    /// Settings, to follow the others, of a backend-api at `base` that has pictures made of one template of the
+    /// gateway, for so many credits, and stored in the mini program's bucket.
+    #[must_use]
+    pub fn generation(base: &str, template: &str, credits: i64) -> String {
+        let (id, secret) = SIGNING_KEY;
+        format!(
+            "[generation]\nticket_url = \"{base}/internal/upload-tickets\"\n\
+             webhook_url = \"{base}/callbacks/gateway\"\nsigning_keys = \"{id}:{secret}\"\nlook_seconds = 1\n\
+             [generation.templates.{template}]\ncredits = {credits}\n"
+        )
+    }
+
+    /// Settings of a gateway whose tenant `default` is that backend-api: its key, and the way to it and to the bucket.
+    #[must_use]
+    pub fn gateway_settings() -> String {
+        let (id, secret) = SIGNING_KEY;
+        format!(
+            "[outside]\nallow = [\"127.0.0.0/8\"]\nallow_http = [\"127.0.0.0/8\"]\nports = []\n\
+             [[tenants]]\nname = \"default\"\n\
+             [tenants.webhook]\nkeys = [{{ id = \"{id}\", secret = \"{secret}\" }}]\n"
         )
     }
 
@@ -180,6 +209,31 @@ impl Visitor {
             // An open order asks the platform at most once a second, and looks are limited.
             tokio::time::sleep(Duration::from_millis(200)).await;
             Ok(None)
+        })
+        .await
+    }
+
+    /// Wishes for an artwork and waits for its end, whatever that is.
+    ///
+    /// # Errors
+    /// When it is not taken, or does not end.
+    pub async fn wishes_for(&self, template: &str, inputs: &Value) -> anyhow::Result<Value> {
+        let wish = json!({"template": template, "inputs": inputs});
+        let artwork = self.api.post("/artworks", &wish).await?.expect(201)?.json()?;
+        self.end_of(&artwork).await
+    }
+
+    /// Waits for the end of an artwork, whatever that is.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub async fn end_of(&self, artwork: &Value) -> anyhow::Result<Value> {
+        let path = format!("/artworks/{}?wait_seconds=5", id_of(artwork)?);
+        wait::until("the artwork", SOON, async || {
+            let artwork = self.api.get(&path).await?.expect(200)?.json()?;
+            let has_ended =
+                matches!(artwork["state"].as_str(), Some("visible" | "hidden" | "failed" | "canceled"));
+            Ok(has_ended.then_some(artwork))
         })
         .await
     }

@@ -1,20 +1,16 @@
-//! People in the mini program: the real backend-api as a process, the simulated WeChat platform around it.
+//! People and money in the mini program: the real backend-api as a process, the simulated WeChat platform around it.
 
-use anyhow::{Context as _, ensure};
-use comfyui_sim::Device;
+use anyhow::ensure;
 use e2e::api::{Api, id_of};
-use e2e::pictures;
 use e2e::program::Program;
 use e2e::sandbox::Sandbox;
-use e2e::wait::{self, SOON};
 use e2e::wechat::Wechat;
-use e2e::workflows;
 use serde_json::json;
 use wechat_sim::{CourierFault, Mishap, Seal};
 
 /// Everything a person meets, at work.
 struct World {
-    sandbox: Sandbox,
+    _sandbox: Sandbox,
     wechat: Wechat,
     backend: Api,
     _program: Program,
@@ -22,11 +18,11 @@ struct World {
 
 impl World {
     async fn start() -> anyhow::Result<Self> {
-        let sandbox = Sandbox::plan().keyed().gpu(Device::t4()).start().await?;
+        let sandbox = Sandbox::plan().keyed().start().await?;
         let wechat = Wechat::start().await?;
         let (program, backend) = sandbox.backend_with(&wechat.settings()).await?;
         wechat.lead_to(&backend);
-        Ok(Self { sandbox, wechat, backend, _program: program })
+        Ok(Self { _sandbox: sandbox, wechat, backend, _program: program })
     }
 
     fn mishap(&self, matching: &str, mishap: Mishap) {
@@ -35,7 +31,7 @@ impl World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_logs_in_buys_credits_and_gets_a_picture_by_url() -> anyhow::Result<()> {
+async fn a_person_who_bought_credits_has_them_at_the_next_login() -> anyhow::Result<()> {
     let world = World::start().await?;
     let mut visitor = world.wechat.visitor(&world.backend).await?;
     ensure!(visitor.credits().await? == 0, "a stranger has credits");
@@ -44,18 +40,6 @@ async fn a_person_logs_in_buys_credits_and_gets_a_picture_by_url() -> anyhow::Re
     ensure!(visitor.credits().await? == 100, "other credits than were bought");
 
     let user = id_of(visitor.user())?.to_owned();
-    let body = json!({"workflow": workflows::plain(0xc0_ff_ee, 16), "user_key": user});
-    let work = world.backend.post("/works", &body).await?.expect(201)?.json()?;
-    let path = format!("/works/{}?wait_seconds=5", id_of(&work)?);
-    let work = wait::until("the picture", SOON, async || {
-        let work = world.backend.get(&path).await?.expect(200)?.json()?;
-        Ok((work["status"] == "succeeded").then_some(work))
-    })
-    .await?;
-    let url = work["outputs"][0]["url"].as_str().context("no url")?;
-    let bytes = world.sandbox.api().get(url).await?.expect(200)?.bytes;
-    ensure!(pictures::only_color(&bytes)? == 0xc0_ff_ee, "another picture");
-
     visitor.log_in().await?;
     ensure!(
         id_of(visitor.user())? == user && visitor.credits().await? == 100,

@@ -8,6 +8,7 @@ mod m0001_works;
 mod m0002_identity;
 mod m0003_ledger;
 mod m0004_orders;
+mod m0005_artworks;
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_identity::Migration),
             Box::new(m0003_ledger::Migration),
             Box::new(m0004_orders::Migration),
+            Box::new(m0005_artworks::Migration),
         ]
     }
 }

@@ -80,10 +80,13 @@ pub(super) async fn delete(
     let lent = lent(platform).await?;
     let endpoint = endpoint(place)?;
     let (term, _) = term(place, &lent);
-    let paths = file_ids.iter().map(|id| place.path_of(id).ok_or(StorageError::Unfitting));
-    let paths: Vec<&str> = paths.collect::<Result<_, _>>()?;
-    stream::iter(paths)
-        .map(|path| delete_one(platform, presigned(&lent.keys, "DELETE", &endpoint, path, term)))
+    let urls = file_ids.iter().map(|id| {
+        let path = place.path_of(id).ok_or(StorageError::Unfitting)?;
+        Ok(presigned(&lent.keys, "DELETE", &endpoint, path, term))
+    });
+    let urls: Vec<Url> = urls.collect::<Result<_, StorageError>>()?;
+    stream::iter(urls)
+        .map(|url| delete_one(platform, url))
         .buffer_unordered(DELETES_AT_ONCE)
         .try_collect()
         .await

@@ -22,8 +22,8 @@ pub(super) async fn tickets(
     place: &Place,
     paths: &[String],
 ) -> Result<Vec<UploadTicket>, StorageError> {
-    stream::iter(paths)
-        .map(|path| ticket(platform, place, path))
+    stream::iter(paths.to_vec())
+        .map(|path| async move { ticket(platform, place, &path).await })
         .buffered(TICKETS_AT_ONCE)
         .try_collect()
         .await

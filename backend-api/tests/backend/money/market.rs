@@ -53,6 +53,15 @@ impl Market {
     /// With settings that follow from the simulated platform beside those of the shop.
     pub async fn with(engine: Engine, file: impl Fn(&WechatSim) -> String) -> Self {
         let sim = wechat_sim::Config { hurry: 1_000, ..wechat_sim::Config::default() };
+        Self::with_platform(engine, sim, file).await
+    }
+
+    /// With a platform of that kind.
+    pub async fn with_platform(
+        engine: Engine,
+        sim: wechat_sim::Config,
+        file: impl Fn(&WechatSim) -> String,
+    ) -> Self {
         let sim = WechatSim::start(sim).await.unwrap();
         let folder = TempDir::new().unwrap();
         let url = engine.fresh(&folder).await;

@@ -4,7 +4,7 @@ mod afterwards;
 mod kills;
 mod kit;
 mod ledger;
-mod market;
+pub mod market;
 mod market_stories;
 mod orders;
 mod painter;

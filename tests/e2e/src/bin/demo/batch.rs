@@ -13,8 +13,6 @@ use crate::orders::{Order, Orders};
 use crate::screen::Screen;
 use crate::servers::Servers;
 
-/// Every so many orders go through backend-api, as the mini program's would.
-const EVERY_NTH_BY_BACKEND: usize = 5;
 /// Pause between two looks at the jobs.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Longest time for the batch; a real server without a GPU needs some of it.
@@ -26,19 +24,13 @@ const LOOK_AT_TRICKLE_EVERY: Duration = Duration::from_millis(500);
 const TRICKLE_OPEN_MAX: usize = 4;
 const TRICKLE_MAX: usize = 5_000;
 
-/// An order that was taken.
-enum Sent {
-    Job(String),
-    Work(String),
-}
-
 /// Runs the batch to its end and looks at every picture.
 pub async fn run(servers: &Servers, orders: &[Order], screen: &mut Screen) -> anyhow::Result<()> {
     let mut follow = Follow::from_now(&servers.gateway).await?;
     let started = Instant::now();
     let mut sent = Vec::new();
-    for (n, order) in orders.iter().enumerate() {
-        sent.push(send(servers, n, order).await.with_context(|| format!("ordering {}", order.title))?);
+    for order in orders {
+        sent.push(send(servers, order).await.with_context(|| format!("ordering {}", order.title))?);
     }
     screen.say(&format!("{} workflows submitted in {:.1?}", sent.len(), started.elapsed()));
 
@@ -70,41 +62,31 @@ pub async fn run(servers: &Servers, orders: &[Order], screen: &mut Screen) -> an
 
 /// Goes on with an order every few seconds, for the page to live.
 pub async fn trickle(servers: &Servers, fleet: &Fleet, screen: &mut Screen) -> anyhow::Result<()> {
-    let mut orders = Orders::new(fleet).await?.enumerate().skip(1_000).take(TRICKLE_MAX);
+    let mut orders = Orders::new(fleet).await?.skip(1_000).take(TRICKLE_MAX);
     let mut follow = Follow::from_now(&servers.gateway).await?;
     let mut last = Instant::now();
     loop {
         let counts = follow.look(&servers.gateway, None, screen).await?;
         if last.elapsed() >= TRICKLE_EVERY && counts.open() < TRICKLE_OPEN_MAX {
             last = Instant::now();
-            if let Some((n, order)) = orders.next() {
-                send(servers, n, &order).await?;
+            if let Some(order) = orders.next() {
+                send(servers, &order).await?;
             }
         }
         tokio::time::sleep(LOOK_AT_TRICKLE_EVERY).await;
     }
 }
 
-async fn send(servers: &Servers, n: usize, order: &Order) -> anyhow::Result<Sent> {
-    let labels = json!({"title": order.title});
-    if n.is_multiple_of(EVERY_NTH_BY_BACKEND) {
-        let body = json!({"workflow": order.workflow, "labels": labels, "user_key": "demo"});
-        let work = servers.backend.post("/works", &body).await?;
-        ensure!(matches!(work.status, 201 | 202), "backend-api answered {}: {}", work.status, work.code());
-        return Ok(Sent::Work(id_of(&work.json()?)?.to_owned()));
-    }
-    let body = json!({"workflow": order.workflow, "metadata": labels});
-    let job = servers.gateway.post("/api/v2/jobs", &body).await?.expect(201)?;
-    Ok(Sent::Job(id_of(&job.json()?)?.to_owned()))
+/// Orders a picture; its job.
+async fn send(servers: &Servers, order: &Order) -> anyhow::Result<String> {
+    let body = json!({"workflow": order.workflow, "metadata": {"title": order.title}});
+    let job = servers.gateway.post("/api/v2/jobs", &body).await?.expect(201)?.json()?;
+    Ok(id_of(&job)?.to_owned())
 }
 
 /// Fetches and decodes the picture of an order; returns its size in bytes.
-async fn check(servers: &Servers, order: &Order, sent: &Sent) -> anyhow::Result<usize> {
-    let (by, path) = match sent {
-        Sent::Job(id) => (&servers.gateway, format!("/v1/jobs/{id}")),
-        Sent::Work(id) => (&servers.backend, format!("/works/{id}?wait_seconds=5")),
-    };
-    let url = url_of_output(by, &path).await?;
+async fn check(servers: &Servers, order: &Order, job: &str) -> anyhow::Result<usize> {
+    let url = url_of_output(&servers.gateway, &format!("/v1/jobs/{job}")).await?;
     let bytes = servers.gateway.get(&url).await?.expect(200)?.bytes;
     let size = pictures::decode(&bytes)?.dimensions();
     ensure!(size == order.size, "it measures {size:?}");

@@ -12,13 +12,12 @@ use e2e::wait::{self, SOON};
 use e2e::wechat::Wechat;
 
 use crate::fleet::Fleet;
+use crate::person;
 
 /// Where they listen unless somebody else does: the defaults of DESIGN §11.
 const FIRST_PORTS: (u16, u16) = (8190, 8191);
 /// Ports tried from there on.
 const PORT_TRIES: u16 = 100;
-/// Opens backend-api's doors; both live on loopback and end with the demo.
-const SERVICE_TOKEN: &str = "demo-service-token-0123456789abcdef";
 /// How long they may take to end: asked once, asked again, then killed. All of it is less than 5 s.
 const PATIENCE: [Duration; 2] = [Duration::from_millis(1500), Duration::from_millis(1500)];
 
@@ -37,21 +36,25 @@ impl Servers {
         let at = |port| format!("127.0.0.1:{port}");
         let data = |name: &str| folder.join(name).into_os_string();
         let gateway = Api::new(format!("http://{}", at(gateway_port)))?;
+        let gateway_settings = folder.join("gateway.toml");
+        std::fs::write(&gateway_settings, Wechat::gateway_settings()).context("cannot write settings")?;
         let gateway_env = [
+            ("GATEWAY_CONFIG".into(), gateway_settings.into_os_string()),
             ("GATEWAY_LISTEN".into(), at(gateway_port).into()),
             ("GATEWAY_INSTANCES".into(), fleet.urls().join(",").into()),
             ("GATEWAY_DATA_DIR".into(), data("gateway")),
         ];
-        let settings = folder.join("backend-api.toml");
-        std::fs::write(&settings, wechat.settings()).context("cannot write settings")?;
-        let backend = Api::new(format!("http://{}", at(backend_port)))?.with_key(SERVICE_TOKEN);
+        let backend = Api::new(format!("http://{}", at(backend_port)))?;
         wechat.lead_to(&backend);
+        let generation = Wechat::generation(backend.base(), person::TEMPLATE, person::COSTS);
+        let backend_settings = folder.join("backend-api.toml");
+        std::fs::write(&backend_settings, wechat.settings() + &generation)
+            .context("cannot write settings")?;
         let backend_env = [
-            ("BACKEND_CONFIG".into(), settings.into_os_string()),
+            ("BACKEND_CONFIG".into(), backend_settings.into_os_string()),
             ("BACKEND_LISTEN".into(), at(backend_port).into()),
             ("BACKEND_DATA_DIR".into(), data("backend")),
             ("BACKEND_GATEWAY_URL".into(), gateway.base().into()),
-            ("BACKEND_SERVICE_TOKEN".into(), SERVICE_TOKEN.into()),
         ];
         Ok(Self {
             backend,

@@ -1,0 +1,108 @@
+//! What the background has to look at, and how far it read. A due row is claimed by moving its time, so two replicas
+//! never do the same.
+
+use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::{
+    ActiveModelTrait as _, ColumnTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
+};
+use uuid::Uuid;
+
+use super::rows::artworks::{Column, Entity};
+use super::rows::cursors;
+use crate::db::{Database, Error};
+use crate::domain::{ArtworkId, Millis};
+
+/// An artwork whose time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// Which.
+    pub id: ArtworkId,
+    /// Since when.
+    pub at: Millis,
+}
+
+impl Database {
+    /// Up to `limit` artworks whose time has come, the longest due first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn due_artworks(&self, now: Millis, limit: u64) -> Result<Vec<Due>, Error> {
+        let rows = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .column(Column::DueAt)
+            .filter(Column::DueAt.lte(now))
+            .order_by_asc(Column::DueAt)
+            .limit(limit)
+            .into_tuple::<(Uuid, i64)>()
+            .all(&self.connection)
+            .await?;
+        Ok(rows.into_iter().map(|(id, at)| Due { id: ArtworkId(id), at }).collect())
+    }
+
+    /// Takes a due artwork until `until`; false when somebody else took it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn claim_artwork(&self, due: Due, until: Millis) -> Result<bool, Error> {
+        let claimed = Entity::update_many()
+            .col_expr(Column::DueAt, Expr::value(until))
+            .col_expr(Column::Tries, Expr::col(Column::Tries).add(1))
+            .filter(Column::Id.eq(due.id.0))
+            .filter(Column::DueAt.eq(due.at))
+            .exec(&self.connection)
+            .await?;
+        Ok(claimed.rows_affected > 0)
+    }
+
+    /// Sets when a claimed artwork is due next; nothing happens if something else set that meanwhile.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn reschedule_artwork(
+        &self,
+        id: ArtworkId,
+        claimed: Millis,
+        next: Option<Millis>,
+    ) -> Result<(), Error> {
+        Entity::update_many()
+            .col_expr(Column::DueAt, Expr::value(next))
+            .filter(Column::Id.eq(id.0))
+            .filter(Column::DueAt.eq(claimed))
+            .exec(&self.connection)
+            .await?;
+        Ok(())
+    }
+
+    /// How far events of that name were read.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn event_cursor(&self, name: &str) -> Result<Option<String>, Error> {
+        let row = cursors::Entity::find_by_id(name.to_owned()).one(&self.connection).await?;
+        Ok(row.map(|row| row.place))
+    }
+
+    /// Notes how far they were read. Two readers may undo each other's note: events are then read again, which is
+    /// harmless.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note_event_cursor(&self, name: &str, place: &str) -> Result<(), Error> {
+        let updated = cursors::Entity::update_many()
+            .col_expr(cursors::Column::Place, Expr::value(place.to_owned()))
+            .filter(cursors::Column::Name.eq(name))
+            .exec(&self.connection)
+            .await?;
+        // MySQL counts a row that stays as it is as none.
+        if updated.rows_affected > 0 || self.event_cursor(name).await?.is_some() {
+            return Ok(());
+        }
+        let row = cursors::Model { name: name.to_owned(), place: place.to_owned() };
+        match row.into_active_model().insert(&self.connection).await.map_err(Error::from) {
+            Ok(_) | Err(Error::Duplicate(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What generation holds of a person: what they asked for and what was made. All of it goes with them; only the
+//! holds of the ledger stay, under ids that name nobody.
+
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+
+use super::Generation;
+use crate::clock::now;
+use crate::db::{self, Transaction, artworks as rows};
+use crate::domain::UserId;
+use crate::identity::{Erasable, LeaveError, NotNow};
+
+/// Artworks in a copy, the newest ones.
+const EXPORT_MAX: u64 = 1_000;
+
+impl Erasable for Generation {
+    fn name(&self) -> &'static str {
+        "artworks"
+    }
+
+    fn export(&self, user: UserId) -> BoxFuture<'_, Result<Value, db::Error>> {
+        Box::pin(async move {
+            let artworks = self.inner.database.artworks_of(user, false, None, EXPORT_MAX).await?;
+            let artworks = artworks.into_iter().map(|artwork| {
+                let request: Value = serde_json::from_str(&artwork.request).unwrap_or_default();
+                json!({
+                    "id": artwork.id, "template": artwork.template, "state": artwork.state,
+                    "inputs": request.pointer("/template/parameters"), "credits": artwork.credits,
+                    "favourite": artwork.is_favourite, "created_at": artwork.created_at,
+                })
+            });
+            Ok(artworks.collect::<Vec<_>>().into())
+        })
+    }
+
+    fn erase<'a>(
+        &'a self,
+        user: UserId,
+        transaction: &'a Transaction,
+    ) -> BoxFuture<'a, Result<(), LeaveError>> {
+        Box::pin(async move {
+            if rows::open_artworks_in(transaction, user).await? > 0 {
+                let message = "a picture of yours is being made: cancel it, or come back when it has ended";
+                return Err(LeaveError::NotNow(NotNow { message }));
+            }
+            let files = rows::erase_artworks_in(transaction, user).await?;
+            Ok(rows::doom_files_in(transaction, &files, now()).await?)
+        })
+    }
+}

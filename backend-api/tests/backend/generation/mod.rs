@@ -1,0 +1,7 @@
+//! Pictures: from a wish to what its owner does with it.
+
+mod checks;
+mod deeds;
+mod kit;
+mod making;
+mod studio_gateway;
