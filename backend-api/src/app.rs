@@ -88,6 +88,7 @@ pub struct App {
     address: SocketAddr,
     close_door: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
+    live: Option<generation::Live>,
     chores: (Chores, Option<generation::Chores>),
     drain_timeout: Duration,
     database: Database,
@@ -112,6 +113,7 @@ impl App {
         let generation = generation(&config, &database, &gateway, wechat.as_ref(), &metrics);
         let artwork_chores =
             generation.clone().map(|artworks| generation::Chores::new(artworks, config.money.chores.clone()));
+        let live = generation.clone().map(generation::Live::new);
         let identity = identity(&config, &database, wechat, &money, generation.as_ref());
         if identity.is_none() {
             warn!("no identity secret is configured, so nobody can log in");
@@ -135,6 +137,7 @@ impl App {
             metrics_token: token(&machines.metrics_token),
             money,
             generation,
+            live: live.clone(),
             artwork_chores,
             push,
             metrics,
@@ -155,7 +158,7 @@ impl App {
                 .await
         });
         info!(%address, "listening");
-        Ok(Self { address, close_door, server, chores, drain_timeout: config.drain_timeout, database })
+        Ok(Self { address, close_door, server, live, chores, drain_timeout: config.drain_timeout, database })
     }
 
     /// The address it serves on, with the real port when 0 was asked for.
@@ -170,7 +173,8 @@ impl App {
     /// # Errors
     /// When the server had failed or the database does not close cleanly.
     pub async fn drain(self) -> anyhow::Result<()> {
-        let Self { close_door, mut server, chores, drain_timeout, database, .. } = self;
+        let Self { close_door, mut server, live, chores, drain_timeout, database, .. } = self;
+        live.iter().for_each(generation::Live::end);
         let _ = close_door.send(()); // a server that already ended has no receiver
         let served = match tokio::time::timeout(drain_timeout, &mut server).await {
             Ok(joined) => joined.context("the server task died")?.context("the server failed"),

@@ -12,16 +12,17 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, Url};
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use tokio::time::Instant;
 
 pub use error::{AskError, FollowError, Refusal, SubmitError, TransportError};
 pub use wire::{
-    Class, Event, EventPage, Job, JobError, JobStatus, Output, Progress, SubmitJob, SubmitTemplate, Template,
-    TemplateCall, Ticket, TicketMeta, TicketRequest, TicketedFile, Tickets, Webhook,
+    Class, Event, EventPage, Job, JobError, JobStatus, Output, Progress, Standing, SubmitJob, SubmitTemplate,
+    Template, TemplateCall, Ticket, TicketMeta, TicketRequest, TicketedFile, Tickets, Webhook,
 };
 
 use transport::{Reply, Transport};
-use wire::TemplatePage;
+use wire::{Standings, TemplatePage};
 
 /// How long a readiness question to the gateway may take.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -169,6 +170,15 @@ impl GatewayClient {
         let mut query = vec![("types", ENDS), ("limit", limit.as_str())];
         query.extend(cursor.map(|cursor| ("after", cursor)));
         self.answer(self.transport.request(Method::GET, &["v1", "events"]).query(&query)).await
+    }
+
+    /// Where up to 100 jobs stand.
+    ///
+    /// # Errors
+    /// See [`AskError`]; asking again is always safe.
+    pub async fn standings(&self, ids: &[String]) -> Result<Vec<Standing>, AskError> {
+        let request = self.transport.request(Method::POST, &["v1", "jobs", "status"]);
+        Ok(self.answer::<Standings>(request.json(&json!({ "ids": ids }))).await?.jobs)
     }
 
     /// Whether the gateway would take a job now.

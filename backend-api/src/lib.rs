@@ -1,7 +1,7 @@
 //! Darkroom's business side: it knows people, takes money and asks the gateway for pictures (`docs/BACKEND.md`).
 //!
-//! People have pictures made by [`generation`]. Its first form ("works", for machines) records a request durably, hands it to the gateway's private face `/v1` exactly
-//! once, and follows it to its end.
+//! People have pictures made by [`generation`]. Its first form ("works", for machines) records a request durably, hands it
+//! to the gateway's private face `/v1` exactly once, and follows it to its end.
 //!
 //! What holds here:
 //! - A work is committed before the gateway hears of it, and its idempotency key derives from its id, so a lost reply or

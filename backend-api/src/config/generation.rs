@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::source::Source;
 use super::{Wechat, parse};
 use crate::domain::money::Credits;
-use crate::generation::{GatewayKeys, MessageOptions, Offer, Options};
+use crate::generation::{GatewayKeys, LiveOptions, MessageOptions, Offer, Options};
 use crate::wechat::platform::Scene;
 
 /// Longest name of a template, in bytes: the gateway's own bound.
@@ -36,6 +36,14 @@ pub(super) fn read(source: &mut Source<'_>, wechat: &Wechat) -> Option<Options> 
         look_every: seconds(source, "generation.look_seconds", 30),
         recheck_after: seconds(source, "generation.recheck_seconds", 2_400),
         catalog_for: seconds(source, "generation.templates_seconds", 30),
+        live: LiveOptions {
+            max_sockets: usize::try_from(
+                source.get("generation.max_sockets", "", parse::count).unwrap_or(500),
+            )
+            .unwrap_or(1),
+            look_every: seconds(source, "generation.socket_look_seconds", 2),
+            socket_for: seconds(source, "generation.socket_seconds", 900),
+        },
         message: message(source),
     };
     if options.offers.is_empty() {

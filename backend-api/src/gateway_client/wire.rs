@@ -152,6 +152,23 @@ pub struct EventPage {
     pub next: String,
 }
 
+/// Where a job stands, in short.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Standing {
+    /// Which.
+    pub id: String,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// How far the current attempt is, while it runs.
+    pub progress: Option<Progress>,
+}
+
+/// Where many jobs stand; those that are not known are left out.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Standings {
+    pub(super) jobs: Vec<Standing>,
+}
+
 /// What the gateway asks of `ticket_url`: places for the files of an attempt.
 #[derive(Debug, Clone, Deserialize)]
 pub struct TicketRequest {

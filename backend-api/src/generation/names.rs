@@ -3,11 +3,15 @@
 
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 
-use crate::domain::UserId;
+use uuid::Uuid;
+
+use crate::domain::{Millis, UserId};
 use crate::wechat::crypto;
 
 /// Characters of a person's name.
 const PERSON: usize = 32;
+/// Characters of a ticket's proof.
+const TICKET: usize = 64;
 /// Characters of a file's name.
 const FILE: usize = 48;
 
@@ -30,6 +34,25 @@ impl Names {
     pub(super) fn file(&self, job: &str, attempt: u64, index: u64, content_type: &str) -> String {
         let name = self.name(&format!("file\n{job}\n{attempt}\n{index}"), FILE);
         format!("artworks/{name}{}", extension(content_type))
+    }
+
+    /// Says for a while that somebody is this person; the same is never made twice.
+    pub(super) fn ticket(&self, user: UserId, ends_at: Millis) -> String {
+        let said = format!("{}.{ends_at}.{}", user.0.simple(), Self::link());
+        let mac = self.name(&format!("ticket\n{said}"), TICKET);
+        format!("{said}.{mac}")
+    }
+
+    /// Who a ticket of ours is for, and until when.
+    pub(super) fn ticket_of(&self, ticket: &str) -> Option<(UserId, Millis)> {
+        let (said, mac) = ticket.rsplit_once('.')?;
+        let wanted = self.name(&format!("ticket\n{said}"), TICKET);
+        if !crypto::equal(&wanted, mac) {
+            return None;
+        }
+        let mut parts = said.split('.');
+        let user = Uuid::try_parse(parts.next()?).ok()?;
+        Some((UserId(user), parts.next()?.parse().ok()?))
     }
 
     /// A link's token.
@@ -57,8 +80,7 @@ fn extension(content_type: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
+    #![allow(clippy::unwrap_used, reason = "tests may")]
     use super::*;
 
     #[test]
@@ -70,6 +92,19 @@ mod tests {
         assert_ne!(name, names.person(UserId(Uuid::from_u128(2))));
         assert_ne!(name, Names::new([8; 32]).person(user), "another secret, another name");
         assert!(!name.contains(&user.0.simple().to_string()));
+    }
+
+    #[test]
+    fn a_ticket_is_for_one_person_until_one_time_and_cannot_be_changed() {
+        let names = Names::new([7; 32]);
+        let user = UserId(Uuid::from_u128(1));
+        let ticket = names.ticket(user, 1_000);
+        assert_eq!(names.ticket_of(&ticket), Some((user, 1_000)));
+        assert_ne!(ticket, names.ticket(user, 1_000));
+        assert_eq!(names.ticket_of(&ticket.replace(".1000.", ".9000.")), None);
+        assert_eq!(names.ticket_of(&ticket.replacen('0', "1", 1)), None);
+        assert_eq!(Names::new([8; 32]).ticket_of(&ticket), None);
+        assert_eq!(names.ticket_of(""), None);
     }
 
     #[test]

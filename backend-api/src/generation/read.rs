@@ -133,7 +133,10 @@ impl Generation {
         })
     }
 
-    async fn visible_pictures(&self, artwork: &Artwork) -> Result<Vec<(Picture, Option<Url>)>, db::Error> {
+    pub(super) async fn visible_pictures(
+        &self,
+        artwork: &Artwork,
+    ) -> Result<Vec<(Picture, Option<Url>)>, db::Error> {
         if artwork.state != ArtworkState::Visible {
             return Ok(Vec::new());
         }

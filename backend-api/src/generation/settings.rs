@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::GatewayKeys;
+use super::{GatewayKeys, LiveOptions};
 use crate::domain::money::Credits;
 use crate::wechat::platform::Scene;
 
@@ -38,6 +38,8 @@ pub struct Options {
     pub recheck_after: Duration,
     /// The gateway's templates are asked for again after this.
     pub catalog_for: Duration,
+    /// Bounds of sockets.
+    pub live: LiveOptions,
     /// The message that tells a person of their artwork; `None`: none is sent.
     pub message: Option<MessageOptions>,
 }

@@ -72,6 +72,7 @@ codes! {
     CHECK_UNAVAILABLE "check_unavailable" Unavailable,
     NOT_ENOUGH_CREDITS "not_enough_credits" Conflict,
     TOO_MANY_OPEN_ARTWORKS "too_many_open_artworks" Conflict,
+    TOO_MANY_SOCKETS "too_many_sockets" Unavailable,
     ARTWORK_OPEN "artwork_open" Conflict,
     ARTWORK_ENDED "artwork_ended" Conflict,
     ARTWORK_NOT_VISIBLE "artwork_not_visible" Conflict,

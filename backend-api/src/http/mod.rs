@@ -22,6 +22,7 @@ mod ops;
 mod orders;
 mod pay_callbacks;
 mod reviews;
+mod sockets;
 mod token;
 mod treasury;
 mod works;
@@ -45,7 +46,7 @@ pub use error::{ApiError, ErrorKind};
 pub use limits::RateOptions;
 pub use token::ServiceToken;
 
-use crate::generation::{Chores as ArtworkChores, Generation};
+use crate::generation::{Chores as ArtworkChores, Generation, Live};
 use crate::identity::{Identity, Partner};
 use crate::metrics::Metrics;
 use crate::money::{Chores, Money};
@@ -89,6 +90,8 @@ pub struct Services {
     pub money: Money,
     /// Everybody's artworks; `None` when nothing is offered.
     pub generation: Option<Generation>,
+    /// Who watches them over sockets.
+    pub live: Option<Live>,
     /// Carries on what was begun with them.
     pub artwork_chores: Option<ArtworkChores>,
     /// How pushed events are signed; `None`: they are taken on WeChat's own way only.
@@ -172,6 +175,7 @@ fn table() -> Table {
     artwork_deeds::doors(&mut table);
     gateway_callbacks::doors(&mut table);
     reviews::doors(&mut table);
+    sockets::doors(&mut table);
     works::doors(&mut table);
     table
 }

@@ -68,6 +68,8 @@ const DOORS: &[(&str, &str, &str, Access)] = &[
     ("POST", "/shared/{token}/report", "/shared/t/report", Access::User),
     ("POST", "/callbacks/gateway", "/callbacks/gateway", Access::Signed),
     ("POST", "/internal/upload-tickets", "/internal/upload-tickets", Access::Signed),
+    ("POST", "/sockets", "/sockets", Access::User),
+    ("GET", "/ws", "/ws?ticket=wrong", Access::Signed),
     ("GET", "/admin/reviews", "/admin/reviews", Access::Admin),
     (
         "POST",

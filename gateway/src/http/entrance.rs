@@ -70,7 +70,8 @@ fn shown(status: StatusCode, text: &'static str) -> Response {
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        // With `no-referrer` browsers send the form from the origin `null`, which is nobody's.
+        (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
     ];
     (status, headers, text).into_response()
 }

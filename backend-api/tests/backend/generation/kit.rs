@@ -28,6 +28,8 @@ const SETTINGS: &str = r#"
     message_page = "pages/artwork"
     message_fields = "thing1={title};phrase2={outcome};time3={time}"
     max_open = 3
+    max_sockets = 2
+    socket_look_seconds = 1
     [generation.templates.portrait]
     credits = 3
     [generation.templates.lacking]

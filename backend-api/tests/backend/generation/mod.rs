@@ -3,5 +3,6 @@
 mod checks;
 mod deeds;
 mod kit;
+mod live;
 mod making;
 mod studio_gateway;

@@ -134,6 +134,13 @@ async fn serve(
     match (method.as_str(), path.as_slice()) {
         ("GET", ["v1", "templates"]) => json(200, templates()),
         ("POST", ["v1", "jobs"]) => submit(&mut inner, &headers, &body),
+        ("POST", ["v1", "jobs", "status"]) => {
+            let asked: Value = serde_json::from_str(&body).unwrap();
+            let ids = asked["ids"].as_array().unwrap();
+            let jobs: Vec<Value> =
+                inner.jobs.iter().filter(|job| ids.contains(&job["id"])).cloned().collect();
+            json(200, json!({"jobs": jobs, "unknown": []}))
+        }
         ("GET", ["v1", "jobs", id]) => match inner.jobs.iter().find(|job| job["id"] == **id) {
             Some(job) => json(200, job.clone()),
             None => problem(404, "not_found"),

@@ -90,10 +90,12 @@ async fn the_login_page_turns_a_key_into_a_cookie_that_scripts_cannot_read() {
     let key = world.key("team", Scope::Submit).await;
     let page = world.get("/login").await;
     assert!(page.headers()["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
+    // With `no-referrer` browsers would send the form from the origin `null`.
+    assert_eq!(page.headers()["referrer-policy"], "same-origin");
     let login = |key: &str| world.request(Method::POST, "/login").body(format!("key={key}"));
     let refused = login("dk_wrong").send().await.unwrap();
     assert_eq!((refused.status(), refused.headers().get("set-cookie")), (StatusCode::SEE_OTHER, None));
-    let taken = login(&key).send().await.unwrap();
+    let taken = login(&key).header("origin", &world.base).send().await.unwrap();
     let cookie = taken.headers()["set-cookie"].to_str().unwrap().to_owned();
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
     let cookie = cookie.split(';').next().unwrap();
