@@ -214,7 +214,19 @@ impl Sandbox {
         settings: &str,
         variables: &[(&str, &str)],
     ) -> anyhow::Result<(Program, Api)> {
-        let port = program::free_port()?;
+        self.backend_at(program::free_port()?, settings, variables).await
+    }
+
+    /// The same on a port of the caller's choice, for one that is killed and comes again.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn backend_at(
+        &self,
+        port: u16,
+        settings: &str,
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<(Program, Api)> {
         let file = self.path(&format!("backend-{port}.toml"));
         let base = format!("http://127.0.0.1:{port}");
         std::fs::write(&file, settings.replace("{base}", &base)).context("cannot write settings")?;

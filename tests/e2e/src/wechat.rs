@@ -100,6 +100,7 @@ impl Wechat {
         format!(
             "[generation]\nticket_url = \"{base}/internal/upload-tickets\"\n\
              webhook_url = \"{base}/callbacks/gateway\"\nsigning_keys = \"{id}:{secret}\"\nlook_seconds = 1\n\
+             recheck_seconds = 2\n\
              [generation.templates.{template}]\ncredits = {credits}\n"
         )
     }

@@ -173,6 +173,11 @@ impl WechatSim {
         self.platform.state().virtual_payment.orders.get(out_trade_no).map(|order| order.status)
     }
 
+    /// Numbers of all orders of virtual payment; each was paid.
+    pub fn virtual_orders(&self) -> Vec<String> {
+        self.platform.state().virtual_payment.orders.keys().cloned().collect()
+    }
+
     /// Sends the callback of a paid order once more. False when it was never paid.
     pub fn repeat_callback(&self, out_trade_no: &str) -> bool {
         let order = self.platform.state().trade.orders.get(out_trade_no).cloned();
