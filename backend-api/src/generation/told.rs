@@ -58,8 +58,8 @@ impl Generation {
         database.retry(|| database.note_verdict(trace, verdict, label, now())).await?;
         let Some(id) = database.retry(|| database.apply_verdict(trace)).await? else { return Ok(()) };
         match database.retry(|| database.find_artwork(id)).await? {
-            Some(artwork) => self.conclude(artwork).await.map(drop),
-            None => Ok(()),
+            Some(artwork) if artwork.deleted_at.is_none() => self.conclude(artwork).await.map(drop),
+            _ => Ok(()),
         }
     }
 

@@ -3,8 +3,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
-use reqwest::Method;
+use reqwest::{Method, Url};
 use serde_json::{Value, json};
+use wechat_sim::WechatSim;
 
 use super::studio_gateway::{StudioGateway, output};
 use crate::engines::Engine;
@@ -44,19 +45,34 @@ pub struct Studio {
 
 impl Studio {
     pub async fn on(engine: Engine) -> Self {
-        Self::with(engine, wechat_sim::Config { hurry: 1_000, ..wechat_sim::Config::default() }).await
+        let sim = wechat_sim::Config { hurry: 1_000, ..wechat_sim::Config::default() };
+        Self::with(engine, sim, |_| String::new()).await
     }
 
     /// Where WeChat takes its time with pictures.
     pub async fn with_slow_checks(engine: Engine) -> Self {
         let slow = wechat_sim::Config { media_verdict_after_ms: 3_600_000, ..wechat_sim::Config::default() };
-        Self::with(engine, slow).await
+        Self::with(engine, slow, |_| String::new()).await
     }
 
-    async fn with(engine: Engine, sim: wechat_sim::Config) -> Self {
+    /// Inside WeChat's container: keys of the bucket are lent, and everything is signed here.
+    pub async fn inside_the_container(engine: Engine) -> Self {
+        let sim = wechat_sim::Config { hurry: 1_000, ..wechat_sim::Config::default() };
+        let wechat = |sim: &WechatSim| {
+            let (container, bucket) = (sim.container_url(), bucket_of(sim));
+            format!(
+                "inside_container = true\ncontainer_base = \"{container}\"\nbucket_endpoint = \"{bucket}\"\n"
+            )
+        };
+        Self::with(engine, sim, wechat).await
+    }
+
+    async fn with(engine: Engine, sim: wechat_sim::Config, wechat: impl Fn(&WechatSim) -> String) -> Self {
         let (gateway, url) = StudioGateway::start().await;
-        let Market { backend, sim, url: database } =
-            Market::with_platform(engine, sim, |_| SETTINGS.to_owned()).await;
+        let Market { backend, sim, url: database } = Market::with_platform(engine, sim, |sim| {
+            SETTINGS.replacen("[wechat]\n", &format!("[wechat]\n{}", wechat(sim)), 1)
+        })
+        .await;
         let backend = backend.restart_towards(&url).await;
         let market = Market { backend, sim, url: database };
         market.lead_here();
@@ -133,6 +149,13 @@ impl Studio {
         let (status, body) = reviewer.get("/admin/ledger/audit").await;
         assert_eq!((status, &body["balanced"]), (200, &json!(true)), "{body}");
     }
+}
+
+/// Where the bucket of the simulated platform is: it stands in the name of the host.
+pub fn bucket_of(sim: &WechatSim) -> Url {
+    let location = sim.cos().location("");
+    let base = location.split("endpoint=http://").nth(1).unwrap();
+    Url::parse(&format!("http://{}.{base}", sim.config().bucket)).unwrap()
 }
 
 pub fn seconds_now() -> u64 {

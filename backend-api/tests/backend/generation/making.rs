@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::kit::{PRICE, Studio, asks, comes_to, purse, seconds_now, sees, signature, wants};
+use super::kit::{PRICE, Studio, asks, bucket_of, comes_to, purse, seconds_now, sees, signature, wants};
 use super::studio_gateway::output;
 use crate::engines::{Engine, on_every_engine};
 use crate::people::code;
@@ -317,4 +317,65 @@ async fn files_get_places_that_nobody_guesses_and_the_owner_gets_them_by_url() {
     let done = studio.market.chores().await;
     assert_eq!(done["files"], 1, "{done}");
     assert!(studio.market.sim.cos().keys().is_empty(), "the object is gone");
+}
+
+#[tokio::test]
+async fn inside_the_container_a_place_is_a_signed_request() {
+    let studio = Studio::inside_the_container(Engine::Sqlite).await;
+    let customer = studio.customer(10).await;
+    let id = wants(&customer, "一只猫").await;
+    let job = studio.gateway.job();
+    let file = json!({"index": 0, "name": "a.png", "content_type": "image/png", "size_bytes": 4});
+    let asked = json!({"job_id": job, "attempt": 1, "user": null, "files": [file]});
+    let (status, text) = studio.hears("/internal/upload-tickets", &asked).await;
+    assert_eq!(status, 200, "{text}");
+    let ticket = serde_json::from_str::<Value>(&text).unwrap()["tickets"][0].clone();
+    assert_eq!(ticket["method"], "PUT");
+
+    let bucket = bucket_of(&studio.market.sim);
+    let address = ([127, 0, 0, 1], bucket.port().unwrap()).into();
+    let client = reqwest::Client::builder().no_proxy().resolve(bucket.host_str().unwrap(), address);
+    let client = client.build().unwrap();
+    let mut put = client.put(ticket["url"].as_str().unwrap()).body(b"\x89PNG".to_vec());
+    for (name, value) in ticket["headers"].as_object().unwrap() {
+        put = put.header(name, value.as_str().unwrap());
+    }
+    let put = put.send().await.unwrap();
+    assert!(put.status().is_success(), "{}", put.text().await.unwrap());
+
+    let mut made = output("a.png");
+    made["meta"] = ticket["meta"].clone();
+    let event = studio.gateway.succeed(&job, json!([made]));
+    assert_eq!(studio.hears("/callbacks/gateway", &event).await.0, 204);
+    let seen = comes_to(&customer, &id, "visible").await;
+    let link = seen["pictures"][0]["url"].as_str().unwrap();
+    let bytes = client.get(link).send().await.unwrap().bytes().await.unwrap();
+    assert_eq!(&bytes[..], b"\x89PNG");
+}
+
+#[tokio::test]
+async fn a_look_at_the_job_alone_tells_of_its_end() {
+    let studio = Studio::on(Engine::Sqlite).await;
+    let customer = studio.customer(10).await;
+    let id = wants(&customer, "一只猫").await;
+    studio.gateway.succeed(&studio.gateway.job(), json!([output("a.png")]));
+    studio.gateway.lose_events();
+    studio.time_passes().await;
+    let done = studio.market.chores().await;
+    assert_eq!((&done["events"], &done["artworks"]), (&json!(0), &json!(1)), "{done}");
+    assert_eq!(purse(&customer).await, (10 - PRICE, 0));
+    comes_to(&customer, &id, "visible").await;
+}
+
+#[tokio::test]
+async fn a_job_that_the_gateway_forgot_gives_the_credits_back() {
+    let studio = Studio::on(Engine::Sqlite).await;
+    let customer = studio.customer(10).await;
+    let id = wants(&customer, "一只猫").await;
+    studio.gateway.forget();
+    studio.time_passes().await;
+    studio.market.chores().await;
+    let seen = sees(&customer, &id).await;
+    assert_eq!((&seen["state"], &seen["reason"]), (&json!("failed"), &json!("job_forgotten")), "{seen}");
+    assert_eq!(purse(&customer).await, (10, 0));
 }

@@ -74,6 +74,16 @@ impl StudioGateway {
         self.inner().refuses = Some(code);
     }
 
+    /// Loses its events, as one that was restored from a copy.
+    pub fn lose_events(&self) {
+        self.inner().events.clear();
+    }
+
+    /// Loses its jobs, as past their retention.
+    pub fn forget(&self) {
+        self.inner().jobs.clear();
+    }
+
     pub fn be_full(&self, is_full: bool) {
         self.inner().is_full = is_full;
     }
