@@ -136,6 +136,11 @@ impl App {
         let keep_events = i64::try_from(config.file.retention.events_seconds.saturating_mul(1000));
         let keep_events = keep_events.unwrap_or(i64::MAX);
         tokio::spawn(tidy::keep_tidy(store, sinks, handle.clone(), keep_events, stop.clone()));
+        if config.file.instances.is_empty() {
+            tracing::warn!(
+                "no instance is configured: set GATEWAY_INSTANCES or [[instances]], or nothing will run"
+            );
+        }
         tracing::info!(%address, tls = tls.is_some(), instances = config.file.instances.len(), data = %config.data_dir.display(), "listening");
         Ok(Self {
             listening,

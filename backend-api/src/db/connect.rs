@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{ConnectOptions, DatabaseConnection};
+use sea_orm::{ConnectOptions, DatabaseConnection, DbErr, RuntimeErr};
 use secrecy::ExposeSecret as _;
 use sqlx::{AssertSqlSafe, Executor as _};
 
@@ -40,7 +40,16 @@ pub(super) async fn connect(
         }
     };
     connect.max_connections(connections).acquire_timeout(options.acquire_timeout).sqlx_logging(false);
-    Ok(sea_orm::Database::connect(connect).await?)
+    let connected = sea_orm::Database::connect(connect).await;
+    connected.map_err(|error| if is_busy(&error) { Error::Lost(error) } else { error.into() })
+}
+
+/// SQLite does not wait for the lock that the first switch of a new file to WAL takes: whoever opens it at that moment
+/// comes again.
+fn is_busy(error: &DbErr) -> bool {
+    const SQLITE_BUSY: &str = "5";
+    let DbErr::Conn(RuntimeErr::SqlxError(cause)) = error else { return false };
+    cause.as_database_error().is_some_and(|error| error.code().as_deref() == Some(SQLITE_BUSY))
 }
 
 /// sea-orm by itself sets neither WAL nor a busy timeout.

@@ -430,7 +430,8 @@ async fn greet(
     };
     let index = registry.hosts();
     let change = registry.add_host(&host, &instances, commands.clone(), known);
-    if commands.send(Command::Welcome { cell }).await.is_err() {
+    // One without instances has nothing to wait for.
+    if commands.send(Command::Welcome { cell }).await.is_err() && !instances.is_empty() {
         tracing::error!(host, "a runner left after its first word");
     }
     let reports = reports.clone();

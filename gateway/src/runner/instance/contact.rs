@@ -55,7 +55,9 @@ async fn reach(shared: &Shared, told_down: &mut bool) -> InstanceFacts {
                     shared.saw_it_gone();
                 }
                 if !std::mem::replace(told_down, true) {
-                    down(shared, error.words()).await;
+                    let reason = error.words();
+                    tracing::warn!(instance = %shared.name, reason, "instance does not answer");
+                    down(shared, reason).await;
                 }
             }
         }
