@@ -10,6 +10,7 @@ pub mod artworks;
 pub mod bills;
 mod bridge;
 mod connect;
+pub mod due;
 mod entity;
 mod error;
 mod give_way;

@@ -1,25 +1,23 @@
-//! What the background has to look at, and how far it read. A due row is claimed by moving its time, so two replicas
-//! never do the same.
+//! Artworks that the background has to look at, and how far it read.
 
-use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
 };
-use uuid::Uuid;
 
 use super::rows::artworks::{Column, Entity};
 use super::rows::cursors;
+use crate::db::due::{self, Timed};
 use crate::db::{Database, Error};
 use crate::domain::{ArtworkId, Millis};
 
 /// An artwork whose time has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Due {
-    /// Which.
-    pub id: ArtworkId,
-    /// Since when.
-    pub at: Millis,
+pub type Due = due::Due<ArtworkId>;
+
+impl Timed for Entity {
+    const ID: Column = Column::Id;
+    const DUE_AT: Column = Column::DueAt;
+    const TRIES: Column = Column::Tries;
 }
 
 impl Database {
@@ -28,17 +26,7 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn due_artworks(&self, now: Millis, limit: u64) -> Result<Vec<Due>, Error> {
-        let rows = Entity::find()
-            .select_only()
-            .column(Column::Id)
-            .column(Column::DueAt)
-            .filter(Column::DueAt.lte(now))
-            .order_by_asc(Column::DueAt)
-            .limit(limit)
-            .into_tuple::<(Uuid, i64)>()
-            .all(&self.connection)
-            .await?;
-        Ok(rows.into_iter().map(|(id, at)| Due { id: ArtworkId(id), at }).collect())
+        due::due::<Entity, _>(&self.connection, (now, limit), ArtworkId).await
     }
 
     /// Takes a due artwork until `until`; false when somebody else took it.
@@ -46,14 +34,8 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn claim_artwork(&self, due: Due, until: Millis) -> Result<bool, Error> {
-        let claimed = Entity::update_many()
-            .col_expr(Column::DueAt, Expr::value(until))
-            .col_expr(Column::Tries, Expr::col(Column::Tries).add(1))
-            .filter(Column::Id.eq(due.id.0))
-            .filter(Column::DueAt.eq(due.at))
-            .exec(&self.connection)
-            .await?;
-        Ok(claimed.rows_affected > 0)
+        let due = due::Due { id: due.id.0, at: due.at };
+        due::claim::<Entity>(&self.connection, due, until).await
     }
 
     /// Sets when a claimed artwork is due next; nothing happens if something else set that meanwhile.
@@ -66,13 +48,7 @@ impl Database {
         claimed: Millis,
         next: Option<Millis>,
     ) -> Result<(), Error> {
-        Entity::update_many()
-            .col_expr(Column::DueAt, Expr::value(next))
-            .filter(Column::Id.eq(id.0))
-            .filter(Column::DueAt.eq(claimed))
-            .exec(&self.connection)
-            .await?;
-        Ok(())
+        due::reschedule::<Entity>(&self.connection, id.0, claimed, next).await
     }
 
     /// How far events of that name were read.

@@ -1,21 +1,24 @@
-//! What the background has to look at. A due row is claimed by moving its time, so two replicas never do the same.
+//! Orders and refunds that the background has to look at.
 
-use sea_orm::sea_query::{Expr, ExprTrait as _};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
-use uuid::Uuid;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
 use super::rows::{orders, refunds};
+use crate::db::due::{self, Due, Timed};
 use crate::db::{Database, Error};
 use crate::domain::Millis;
 use crate::domain::money::{OrderId, RefundId};
 
-/// A row whose time has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Due<Id> {
-    /// Which.
-    pub id: Id,
-    /// Since when.
-    pub at: Millis,
+impl Timed for orders::Entity {
+    const ID: orders::Column = orders::Column::Id;
+    const DUE_AT: orders::Column = orders::Column::DueAt;
+    const TRIES: orders::Column = orders::Column::Tries;
+}
+
+impl Timed for refunds::Entity {
+    const ID: refunds::Column = refunds::Column::Id;
+    const DUE_AT: refunds::Column = refunds::Column::DueAt;
+    const TRIES: refunds::Column = refunds::Column::Tries;
 }
 
 impl Database {
@@ -24,18 +27,7 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn due_orders(&self, now: Millis, limit: u64) -> Result<Vec<Due<OrderId>>, Error> {
-        use orders::{Column, Entity};
-        let rows = Entity::find()
-            .select_only()
-            .column(Column::Id)
-            .column(Column::DueAt)
-            .filter(Column::DueAt.lte(now))
-            .order_by_asc(Column::DueAt)
-            .limit(limit)
-            .into_tuple::<(Uuid, i64)>()
-            .all(&self.connection)
-            .await?;
-        Ok(rows.into_iter().map(|(id, at)| Due { id: OrderId(id), at }).collect())
+        due::due::<orders::Entity, _>(&self.connection, (now, limit), OrderId).await
     }
 
     /// Takes a due order until `until`; false when somebody else took it.
@@ -43,15 +35,8 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn claim_order(&self, due: Due<OrderId>, until: Millis) -> Result<bool, Error> {
-        use orders::{Column, Entity};
-        let claimed = Entity::update_many()
-            .col_expr(Column::DueAt, Expr::value(until))
-            .col_expr(Column::Tries, Expr::col(Column::Tries).add(1))
-            .filter(Column::Id.eq(due.id.0))
-            .filter(Column::DueAt.eq(due.at))
-            .exec(&self.connection)
-            .await?;
-        Ok(claimed.rows_affected > 0)
+        let due = Due { id: due.id.0, at: due.at };
+        due::claim::<orders::Entity>(&self.connection, due, until).await
     }
 
     /// Sets when a claimed order is due next; nothing happens if something else set that meanwhile.
@@ -64,14 +49,7 @@ impl Database {
         claimed: Millis,
         next: Option<Millis>,
     ) -> Result<(), Error> {
-        use orders::{Column, Entity};
-        Entity::update_many()
-            .col_expr(Column::DueAt, Expr::value(next))
-            .filter(Column::Id.eq(id.0))
-            .filter(Column::DueAt.eq(claimed))
-            .exec(&self.connection)
-            .await?;
-        Ok(())
+        due::reschedule::<orders::Entity>(&self.connection, id.0, claimed, next).await
     }
 
     /// Notes that the platform is being asked about an order at a reader's wish; false when it was asked after `since`.
@@ -94,18 +72,7 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn due_refunds(&self, now: Millis, limit: u64) -> Result<Vec<Due<RefundId>>, Error> {
-        use refunds::{Column, Entity};
-        let rows = Entity::find()
-            .select_only()
-            .column(Column::Id)
-            .column(Column::DueAt)
-            .filter(Column::DueAt.lte(now))
-            .order_by_asc(Column::DueAt)
-            .limit(limit)
-            .into_tuple::<(Uuid, i64)>()
-            .all(&self.connection)
-            .await?;
-        Ok(rows.into_iter().map(|(id, at)| Due { id: RefundId(id), at }).collect())
+        due::due::<refunds::Entity, _>(&self.connection, (now, limit), RefundId).await
     }
 
     /// Takes a due refund until `until`; false when somebody else took it.
@@ -113,15 +80,8 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn claim_refund(&self, due: Due<RefundId>, until: Millis) -> Result<bool, Error> {
-        use refunds::{Column, Entity};
-        let claimed = Entity::update_many()
-            .col_expr(Column::DueAt, Expr::value(until))
-            .col_expr(Column::Tries, Expr::col(Column::Tries).add(1))
-            .filter(Column::Id.eq(due.id.0))
-            .filter(Column::DueAt.eq(due.at))
-            .exec(&self.connection)
-            .await?;
-        Ok(claimed.rows_affected > 0)
+        let due = Due { id: due.id.0, at: due.at };
+        due::claim::<refunds::Entity>(&self.connection, due, until).await
     }
 
     /// Sets when a claimed refund is due next; nothing happens if something else set that meanwhile.
@@ -134,13 +94,6 @@ impl Database {
         claimed: Millis,
         next: Option<Millis>,
     ) -> Result<(), Error> {
-        use refunds::{Column, Entity};
-        Entity::update_many()
-            .col_expr(Column::DueAt, Expr::value(next))
-            .filter(Column::Id.eq(id.0))
-            .filter(Column::DueAt.eq(claimed))
-            .exec(&self.connection)
-            .await?;
-        Ok(())
+        due::reschedule::<refunds::Entity>(&self.connection, id.0, claimed, next).await
     }
 }

@@ -16,7 +16,7 @@ use crate::domain::money::{Credits, Fen, ItemId, Notice, Order, OrderId, OrderSt
 use crate::domain::{Millis, OpenId, UserId};
 use rows::orders::{ActiveModel, Column, Entity, Model};
 
-pub use due::Due;
+pub use super::due::Due;
 pub(crate) use refunds::{find_refund_in, insert_refund, move_refund, open_refund_of};
 
 /// How a new order went.
