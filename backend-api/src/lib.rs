@@ -12,6 +12,7 @@
 //! - Every outgoing call, incoming body, wait and pool has a bound named in [`config`].
 
 pub mod app;
+mod background;
 pub mod clock;
 pub mod config;
 pub mod db;

@@ -1,20 +1,17 @@
 //! Background work on artworks: small steps that are found by their time in the database. Any of them may be cut off
 //! and is found again; two replicas never take the same one.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 use super::Generation;
 use super::create::SubmitFailure;
 use super::follow::LookError;
-use crate::clock::now;
+use crate::background::Background;
+use crate::clock::{millis, now};
 use crate::db::{self, artworks::Due};
 use crate::domain::{Artwork, ArtworkState, Millis};
 use crate::error_chain::chain;
@@ -48,16 +45,14 @@ pub struct Done {
 pub struct Chores {
     generation: Generation,
     options: ChoreOptions,
-    last_run: Arc<AtomicI64>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
+    background: Background,
 }
 
 impl Chores {
     /// Background work on these artworks.
     pub fn new(generation: Generation, options: ChoreOptions) -> Self {
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        Self { generation, options, last_run: Arc::default(), tasks, stop }
+        let background = Background::new(options.after_requests_every);
+        Self { generation, options, background }
     }
 
     /// One run over everything that is due.
@@ -65,7 +60,7 @@ impl Chores {
     /// # Errors
     /// When the database fails before anything was found.
     pub async fn run(&self) -> Result<Done, db::Error> {
-        self.last_run.store(now(), Ordering::Relaxed);
+        self.background.note_run();
         let deadline = Instant::now() + self.options.run_for;
         let mut done = Done::default();
         self.read_feed(deadline, &mut done).await?;
@@ -84,39 +79,22 @@ impl Chores {
 
     /// Starts a run beside the caller unless one began a moment ago.
     pub fn nudge(&self) {
-        let (at, last) = (now(), self.last_run.load(Ordering::Relaxed));
-        let is_due = at - last >= millis(self.options.after_requests_every);
-        if !is_due || self.last_run.compare_exchange(last, at, Ordering::Relaxed, Ordering::Relaxed).is_err()
-        {
-            return;
-        }
         let chores = self.clone();
-        self.beside(async move { chores.run_and_log().await });
+        self.background.nudge(async move { chores.run_and_log().await });
     }
 
     /// Runs again and again beside the caller; for processes that have time between requests.
     pub fn run_every(&self, pause: Duration) {
         let chores = self.clone();
-        self.beside(async move {
-            loop {
-                tokio::time::sleep(pause).await;
-                chores.run_and_log().await;
-            }
+        self.background.run_every(pause, move || {
+            let chores = chores.clone();
+            async move { chores.run_and_log().await }
         });
     }
 
     /// Ends what runs beside others. A step that it cuts off is found again.
     pub async fn end(&self) {
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
-
-    fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
-        if !self.stop.is_cancelled() {
-            let stop = self.stop.clone();
-            self.tasks.spawn(async move { stop.run_until_cancelled(work).await });
-        }
+        self.background.end().await;
     }
 
     async fn run_and_log(&self) {
@@ -249,8 +227,4 @@ impl Chores {
             error!(error = %chain(&error), "background step failed");
         }
     }
-}
-
-fn millis(duration: Duration) -> Millis {
-    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
 }

@@ -10,9 +10,9 @@ use jiff::{Span, Timestamp};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use super::orders::{Orders, millis};
+use super::orders::Orders;
 use super::rails::{BillError, BillLine, BillRefund};
-use crate::clock::now;
+use crate::clock::{millis, now};
 use crate::db::bills::{Bill, Difference, FoundDifference, finish_bill};
 use crate::db::ledger;
 use crate::db::{self, Database};

@@ -1,7 +1,6 @@
 //! Background work: small steps that are found by their time in the database. Any of them may be cut off and is found
 //! again; two replicas never take the same one. Nothing depends on when this runs, only on that it runs at all.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,15 +9,14 @@ use futures_util::stream;
 use jiff::civil::Date;
 use serde::Serialize;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 use utoipa::ToSchema;
 
 use super::bills::{BillOptions, beijing_day};
-use super::orders::{OrderError, Orders, millis};
+use super::orders::{OrderError, Orders};
 use super::receive::give;
-use crate::clock::now;
+use crate::background::Background;
+use crate::clock::{millis, now};
 use crate::db;
 use crate::db::orders::{self as rows, Due};
 use crate::domain::Millis;
@@ -70,18 +68,16 @@ enum Chore {
 pub struct Chores {
     orders: Orders,
     options: ChoreOptions,
-    last_run: Arc<AtomicI64>,
     /// The day in Beijing on which the bills to be checked were noted.
     expected_on: Arc<Mutex<Option<Date>>>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
+    background: Background,
 }
 
 impl Chores {
     /// Background work on `orders`.
     pub fn new(orders: Orders, options: ChoreOptions) -> Self {
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        Self { orders, options, last_run: Arc::default(), expected_on: Arc::default(), tasks, stop }
+        let background = Background::new(options.after_requests_every);
+        Self { orders, options, expected_on: Arc::default(), background }
     }
 
     /// One run over everything that is due.
@@ -89,7 +85,7 @@ impl Chores {
     /// # Errors
     /// When the database fails before anything was found.
     pub async fn run(&self) -> Result<Done, db::Error> {
-        self.last_run.store(now(), Ordering::Relaxed);
+        self.background.note_run();
         let deadline = Instant::now() + self.options.run_for;
         let (database, limit) = (&self.orders.database, self.options.batch);
         let orders = database.retry(|| database.due_orders(now(), limit)).await?;
@@ -133,39 +129,22 @@ impl Chores {
 
     /// Starts a run beside the caller unless one began a moment ago.
     pub fn nudge(&self) {
-        let (at, last) = (now(), self.last_run.load(Ordering::Relaxed));
-        let is_due = at - last >= millis(self.options.after_requests_every);
-        if !is_due || self.last_run.compare_exchange(last, at, Ordering::Relaxed, Ordering::Relaxed).is_err()
-        {
-            return;
-        }
         let chores = self.clone();
-        self.beside(async move { chores.run_and_log().await });
+        self.background.nudge(async move { chores.run_and_log().await });
     }
 
     /// Runs again and again beside the caller; for processes that have time between requests.
     pub fn run_every(&self, pause: Duration) {
         let chores = self.clone();
-        self.beside(async move {
-            loop {
-                tokio::time::sleep(pause).await;
-                chores.run_and_log().await;
-            }
+        self.background.run_every(pause, move || {
+            let chores = chores.clone();
+            async move { chores.run_and_log().await }
         });
     }
 
     /// Ends what runs beside others. A step that it cuts off is found again.
     pub async fn end(&self) {
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
-
-    fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
-        if !self.stop.is_cancelled() {
-            let stop = self.stop.clone();
-            self.tasks.spawn(async move { stop.run_until_cancelled(work).await });
-        }
+        self.background.end().await;
     }
 
     async fn run_and_log(&self) {

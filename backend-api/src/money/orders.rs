@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::rails::{Buyer, Collector, OfferError, RailError, Rails, Sighting};
 use super::receive::{Receipt, ReceiveError, Receiver};
 use super::{Metrics, refunds};
-use crate::clock::now;
+use crate::clock::{millis, now};
 use crate::db::orders::{self as rows, Recorded};
 use crate::db::{self, Database};
 use crate::domain::money::{Item, ItemId, Notice, Order, OrderId, OrderState, Rail, Shop, Signal, Step};
@@ -342,7 +342,3 @@ impl Orders {
 
 /// Older open orders do not count against a user.
 const DAY: Millis = 86_400_000;
-
-pub(super) fn millis(duration: Duration) -> Millis {
-    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
-}

@@ -4,9 +4,9 @@
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use super::orders::{OrderError, Orders, millis};
+use super::orders::{OrderError, Orders};
 use super::rails::{RefundError, RefundSighting};
-use crate::clock::now;
+use crate::clock::{millis, now};
 use crate::db::ledger::{self, Outcome};
 use crate::db::{self, Transaction, Transient, orders as rows};
 use crate::domain::money::{
