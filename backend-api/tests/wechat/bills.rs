@@ -109,9 +109,9 @@ async fn a_bill_that_is_not_what_its_sum_says_is_damaged() {
 async fn a_bill_that_is_not_written_as_expected_is_a_fault_not_a_guess() {
     let bill = trade_bill();
     let cases = [
-        (bill.replace("订单金额,", "金额,"), BillFault::Column("订单金额")),
-        (bill.replace("`199.00,`1.05", "`199.001,`1.05"), BillFault::Amount("订单金额")),
-        (bill.replace("`199.00,`1.05", "`1e2,`1.05"), BillFault::Amount("订单金额")),
+        (bill.replace("订单金额,", "金额,"), BillFault::Column("订单金额".to_owned())),
+        (bill.replace("`199.00,`1.05", "`199.001,`1.05"), BillFault::Amount("订单金额".to_owned())),
+        (bill.replace("`199.00,`1.05", "`1e2,`1.05"), BillFault::Amount("订单金额".to_owned())),
         (bill.replace("`2,`398.00", "`3,`398.00"), BillFault::Incomplete),
         (bill.replace(&format!("{SUMS}`2,`398.00\r\n"), ""), BillFault::Incomplete),
         (format!("{bill}{}", "x".repeat(20_000)), BillFault::Line),

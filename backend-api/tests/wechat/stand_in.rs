@@ -128,6 +128,7 @@ impl World {
             offer_id: config.offer_id.clone(),
             app_key: config.app_key.as_str().into(),
             environment: Environment::Production,
+            bills: None,
         };
         Virtual::new(self.outside(), options)
     }

@@ -1,82 +1,7 @@
-//! How bills are written: text in columns, each value behind a back-quote, amounts in yuan (FACTS 3.1, 3.7). The names of
-//! the columns are from memory, so columns are found by name and a missing one is an error, not a guess.
+//! The columns of WeChat Pay's bills, with amounts in yuan (FACTS 3.1, 3.7). Their names are from memory.
 
-/// A line longer than this is no line of a bill.
-const MAX_LINE_BYTES: usize = 16 * 1024;
-/// Fen of a yuan, and parts of a fen that fees are counted in.
-const MILLI_FEN_PER_YUAN: i64 = 100_000;
-const MILLI_FEN_PER_FEN: i64 = 1_000;
-
-/// A bill that is not written as we know it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BillFault {
-    /// There is no such column.
-    #[error("the column {0} is missing")]
-    Column(&'static str),
-    /// The value of this column is no amount.
-    #[error("an amount of the column {0} is unreadable")]
-    Amount(&'static str),
-    /// It ends early, or its count is not that of its rows.
-    #[error("it is not complete")]
-    Incomplete,
-    /// A line is endless, or no text.
-    #[error("a line is unreadable")]
-    Line,
-}
-
-/// One line with its columns' names.
-#[derive(Debug)]
-pub struct Row<'a> {
-    columns: &'a [String],
-    values: Vec<&'a str>,
-}
-
-impl Row<'_> {
-    /// The value under `column`.
-    ///
-    /// # Errors
-    /// When there is no such column or value.
-    pub fn text(&self, column: &'static str) -> Result<&str, BillFault> {
-        let place = self.columns.iter().position(|name| name == column).ok_or(BillFault::Column(column))?;
-        self.values.get(place).copied().ok_or(BillFault::Column(column))
-    }
-
-    /// The amount under `column`, in thousandths of a fen: fees have so many digits.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn milli_fen(&self, column: &'static str) -> Result<i64, BillFault> {
-        milli_fen(self.text(column)?).ok_or(BillFault::Amount(column))
-    }
-
-    /// The amount under `column`, in fen.
-    ///
-    /// # Errors
-    /// When there is none, or it is no whole number of fen.
-    pub fn fen(&self, column: &'static str) -> Result<i64, BillFault> {
-        match self.milli_fen(column)? {
-            amount if amount % MILLI_FEN_PER_FEN == 0 => Ok(amount / MILLI_FEN_PER_FEN),
-            _ => Err(BillFault::Amount(column)),
-        }
-    }
-
-    fn optional(&self, column: &'static str) -> Result<Option<String>, BillFault> {
-        // what is not there is written as 0 or as nothing
-        Ok(Some(self.text(column)?).filter(|text| !matches!(*text, "" | "0")).map(str::to_owned))
-    }
-}
-
-/// Yuan with up to five decimals.
-fn milli_fen(text: &str) -> Option<i64> {
-    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
-    let (yuan, rest) = digits.split_once('.').unwrap_or((digits, ""));
-    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if yuan.is_empty() || rest.len() > 5 || !is_number(yuan) || !is_number(rest) {
-        return None;
-    }
-    let rest: i64 = format!("{rest:0<5}").parse().ok()?;
-    yuan.parse::<i64>().ok()?.checked_mul(MILLI_FEN_PER_YUAN)?.checked_add(rest)?.checked_mul(sign)
-}
+pub use crate::wechat::bill::BillFault;
+use crate::wechat::bill::Row;
 
 /// A payment or a refund.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,89 +85,9 @@ impl FundRow {
             amount_fen: match row.text("收支类型")? {
                 "收入" => amount_fen,
                 "支出" => -amount_fen,
-                _ => return Err(BillFault::Amount("收支类型")),
+                _ => return Err(BillFault::Amount("收支类型".to_owned())),
             },
             balance_fen: row.fen("账户结余(元)")?,
         })
-    }
-}
-
-/// Reads a bill as its bytes come: names of columns, rows, names of sums, sums.
-#[derive(Debug, Default)]
-pub(super) struct Reader {
-    line: Vec<u8>,
-    part: Part,
-    rows: u64,
-}
-
-#[derive(Debug, Default)]
-enum Part {
-    #[default]
-    Start,
-    Rows(Vec<String>),
-    Sums,
-    /// Holds the count that the bill gives.
-    End(u64),
-}
-
-impl Reader {
-    pub(super) fn push(
-        &mut self,
-        bytes: &[u8],
-        take: &mut dyn FnMut(&Row<'_>) -> Result<(), BillFault>,
-    ) -> Result<(), BillFault> {
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if self.line.len() + part.len() > MAX_LINE_BYTES {
-                return Err(BillFault::Line);
-            }
-            self.line.extend_from_slice(part);
-            if part.ends_with(b"\n") {
-                let line = std::mem::take(&mut self.line);
-                self.line(&line, take)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The number of rows, if the bill is whole.
-    pub(super) fn finish(
-        mut self,
-        take: &mut dyn FnMut(&Row<'_>) -> Result<(), BillFault>,
-    ) -> Result<u64, BillFault> {
-        let last = std::mem::take(&mut self.line);
-        self.line(&last, take)?;
-        match self.part {
-            Part::End(count) if count == self.rows => Ok(count),
-            _ => Err(BillFault::Incomplete),
-        }
-    }
-
-    fn line(
-        &mut self,
-        line: &[u8],
-        take: &mut dyn FnMut(&Row<'_>) -> Result<(), BillFault>,
-    ) -> Result<(), BillFault> {
-        let line = str::from_utf8(line).map_err(|_| BillFault::Line)?;
-        let line = line.trim_start_matches('\u{feff}').trim_end();
-        if line.is_empty() {
-            return Ok(());
-        }
-        match (&self.part, line.strip_prefix('`')) {
-            (Part::Start, None) => {
-                self.part = Part::Rows(line.split(',').map(|name| name.trim().to_owned()).collect());
-            }
-            (Part::Rows(columns), Some(values)) => {
-                // a value may hold a comma, but none with a back-quote behind it
-                take(&Row { columns, values: values.split(",`").map(str::trim).collect() })?;
-                self.rows += 1;
-            }
-            (Part::Rows(_), None) => self.part = Part::Sums,
-            (Part::Sums, Some(values)) => {
-                let count = values.split(",`").next().and_then(|count| count.trim().parse().ok());
-                self.part = Part::End(count.ok_or(BillFault::Incomplete)?);
-            }
-            _ => return Err(BillFault::Incomplete),
-        }
-        Ok(())
     }
 }

@@ -200,6 +200,13 @@ impl Till {
         self.orders.told(order.id, &paid(order.id)).await.unwrap().into_order()
     }
 
+    /// A paid order of a service.
+    pub async fn paid_lesson(&self, user: UserId) -> Order {
+        let lesson = ItemId::new("lesson").unwrap();
+        let order = self.orders.place(user, &buyer(), &lesson, None).await.unwrap().order;
+        self.orders.told(order.id, &paid(order.id)).await.unwrap().into_order()
+    }
+
     pub async fn has(&self, user: UserId) -> (i64, i64) {
         let balance = self.ledger.balance(user).await.unwrap();
         (balance.available.get(), balance.held.get())
