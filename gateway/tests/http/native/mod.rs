@@ -4,6 +4,7 @@ mod access;
 mod editor;
 mod files;
 mod jobs;
+mod pitfalls;
 mod queue;
 mod replay;
 mod sockets;
