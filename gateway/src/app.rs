@@ -411,6 +411,7 @@ fn runner_config(config: &Config) -> runner::Config {
     let mut runner = runner::Config::new(host, instances, config.data_dir.join("spool"));
     runner.spool_max_bytes = file.runner.spool_max_bytes;
     runner.max_frame_bytes = file.runner.max_frame_bytes;
+    runner.max_forwards = file.native.max_forwards;
     runner.picture_threads = file.runner.picture_threads.unwrap_or(runner.picture_threads);
     runner.picture_memory_bytes = file.runner.picture_memory_bytes;
     runner.picture_limits = file.pictures.clone();

@@ -7,6 +7,7 @@
 
 mod desk;
 mod finish;
+mod forward;
 mod frames;
 mod history;
 mod info;
@@ -28,6 +29,8 @@ use super::routes::{Need, Routes};
 use crate::store::Scope;
 
 pub use desk::Desk;
+pub(super) use forward::Forwarding;
+pub(crate) use forward::headers::may_pass;
 pub(super) use nodes::Nodes;
 
 /// First parts of the paths of this face, bare and under `/api`.
@@ -55,6 +58,39 @@ const SEGMENTS: [&str; 22] = [
     "global_subgraphs",
     "node_replacements",
 ];
+
+/// First parts of paths, beside [`SEGMENTS`], that are the gateway's own or the web editor's.
+const TAKEN: [&str; 23] = [
+    "api",
+    "assets",
+    "console",
+    "docs",
+    "experiment",
+    "fonts",
+    "internal",
+    "jobs",
+    "k",
+    "lib",
+    "livez",
+    "login",
+    "logout",
+    "metrics",
+    "openapi.json",
+    "readyz",
+    "scripts",
+    "tags",
+    "templates",
+    "v1",
+    "v2",
+    "index.html",
+    "user.css",
+];
+
+/// Whether a path without `/api` may be passed on to custom nodes: nothing of ours begins as it does.
+pub(crate) fn is_free(bare: &str) -> bool {
+    let first = bare.split('/').find(|part| !part.is_empty()).unwrap_or("api");
+    !SEGMENTS.contains(&first) && !TAKEN.contains(&first)
+}
 
 /// Whether a path belongs to this face.
 pub(super) fn is_path(path: &str) -> bool {
@@ -102,6 +138,7 @@ pub(super) fn add(routes: &mut Routes) {
     routes.add(Method::POST, "/api/jobs/{id}/cancel", submit, jobs::cancel);
     add_facts(routes, read, submit);
     userdata::add(routes, read, submit);
+    forward::add(routes);
 }
 
 /// What the fleet is and has, and what is the same for everybody.

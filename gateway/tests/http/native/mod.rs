@@ -3,6 +3,7 @@
 mod access;
 mod editor;
 mod files;
+mod forward;
 mod jobs;
 mod queue;
 mod replay;
