@@ -5,6 +5,7 @@ mod editor;
 mod files;
 mod forward;
 mod jobs;
+mod pitfalls;
 mod queue;
 mod replay;
 mod sockets;
