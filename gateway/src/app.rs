@@ -222,11 +222,19 @@ impl App {
     }
 }
 
-/// The web editor, where the configuration names its folder.
+/// The web editor, where the configuration names its folder or an instance.
 fn open_editor(config: &Config) -> anyhow::Result<Option<http::Editor>> {
-    let Some(folder) = &config.file.native.editor else { return Ok(None) };
-    let editor = http::Editor::open(folder);
-    editor.map(Some).with_context(|| format!("cannot read the web editor in {}", folder.display()))
+    let Some(source) = &config.file.native.editor else { return Ok(None) };
+    let kept = config.file.native.editor_cache_bytes;
+    let name = source.to_str().unwrap_or_default();
+    if name == "any" {
+        return Ok(Some(http::Editor::of_instance(None, kept)));
+    }
+    if config.file.instances.iter().any(|instance| instance.name == name) {
+        return Ok(Some(http::Editor::of_instance(Some(name.into()), kept)));
+    }
+    let editor = http::Editor::open(source);
+    editor.map(Some).with_context(|| format!("cannot read the web editor in {}", source.display()))
 }
 
 /// Opens the listeners that are bound to a key.

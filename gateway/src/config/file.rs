@@ -230,8 +230,10 @@ section! {
 section! {
     /// ComfyUI's own API.
     Native {
-        /// Folder of the web editor, served at `/`; unset: none.
+        /// The web editor, served at `/`: a folder, the name of an instance that serves it, or `any`; unset: none.
         editor: Option<PathBuf> = None,
+        /// Files of the editor that are kept where it comes from an instance, bytes of all together.
+        editor_cache_bytes: u64 = 64 << 20,
         /// Most jobs that `/queue` lists.
         max_queue_listed: u32 = 1_000,
         /// Most jobs that one answer of `/history` or `/api/jobs` lists.

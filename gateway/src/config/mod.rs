@@ -313,6 +313,7 @@ fn check_bounds(file: &File, mistakes: &mut Vec<String>) {
         ("native.max_userdata_file_bytes", file.native.max_userdata_file_bytes as u64),
         ("native.max_userdata_bytes", file.native.max_userdata_bytes),
         ("native.max_userdata_files", u64::from(file.native.max_userdata_files)),
+        ("native.editor_cache_bytes", file.native.editor_cache_bytes),
         ("native.max_forwards", file.native.max_forwards as u64),
         ("native.max_forwards_per_key", file.native.max_forwards_per_key as u64),
         ("native.forward_affinity_seconds", file.native.forward_affinity_seconds),

@@ -25,7 +25,9 @@ mod view;
 
 use axum::http::Method;
 
+use super::editor;
 use super::routes::{Need, Routes};
+use super::state::App;
 use crate::store::Scope;
 
 pub use desk::Desk;
@@ -113,6 +115,16 @@ macro_rules! both {
     };
 }
 
+/// Adds a route, bare and under `/api`, of what is installed where the web editor comes from; a constant where it comes
+/// from a folder.
+macro_rules! told {
+    ($routes:ident, $path:literal, $otherwise:literal) => {
+        both!($routes.add(Method::GET, $path, Need::Scope(Scope::Read), |app: App| async move {
+            editor::fact(&app, $path, $otherwise).await
+        }));
+    };
+}
+
 /// Adds the routes.
 pub(super) fn add(routes: &mut Routes) {
     let read = Need::Scope(Scope::Read);
@@ -146,16 +158,17 @@ fn add_facts(routes: &mut Routes, read: Need, submit: Need) {
     both!(routes.add(Method::GET, "/system_stats", read, info::system_stats));
     both!(routes.add(Method::GET, "/features", read, info::features));
     both!(routes.add(Method::GET, "/embeddings", read, info::embeddings));
-    both!(routes.add(Method::GET, "/extensions", read, info::empty_list));
+    told!(routes, "/extensions", "[]");
     both!(routes.add(Method::GET, "/models", read, info::model_folders));
     both!(routes.add(Method::GET, "/models/{folder}", read, info::models));
     both!(routes.add(Method::GET, "/experiment/models", read, info::experiment_folders));
     both!(routes.add(Method::GET, "/experiment/models/{folder}", read, info::experiment_models));
     both!(routes.add(Method::GET, "/users", read, info::users));
-    both!(routes.add(Method::GET, "/i18n", read, info::empty_object));
-    both!(routes.add(Method::GET, "/workflow_templates", read, info::empty_object));
-    both!(routes.add(Method::GET, "/global_subgraphs", read, info::empty_object));
-    both!(routes.add(Method::GET, "/node_replacements", read, info::empty_object));
+    told!(routes, "/i18n", "{}");
+    told!(routes, "/workflow_templates", "{}");
+    told!(routes, "/global_subgraphs", "{}");
+    both!(routes.add(Method::GET, "/global_subgraphs/{id}", read, editor::subgraph));
+    told!(routes, "/node_replacements", "{}");
     routes.add(Method::GET, "/internal/logs", read, info::no_logs);
     routes.add(Method::GET, "/internal/logs/raw", read, info::no_raw_logs);
     routes.add(Method::PATCH, "/internal/logs/subscribe", submit, info::subscribe);

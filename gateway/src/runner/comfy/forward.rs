@@ -38,6 +38,9 @@ impl Comfy {
 
     /// The URL of a path, unless it would be read as another: dots, for one, lead upwards.
     fn url_of(&self, target: &str) -> Option<Url> {
+        if !target.starts_with('/') {
+            return None;
+        }
         let url = Url::parse(&format!("{}{target}", self.base())).ok()?;
         let base = Url::parse(self.base()).ok()?;
         let path = target.split('?').next().unwrap_or_default();

@@ -299,7 +299,7 @@ async fn requests_follow_the_job_of_their_client() {
         let client = format!("client-{round}");
         let job = world.prompt(picture(round), Some(&client)).await;
         world.entry(&job).await;
-        let color = format!("\"color\":{round},");
+        let color = format!("\"color\":{round}}}");
         let ran = |sim: &comfyui_sim::Simulator| {
             sim.observed().prompts.iter().any(|prompt| prompt.graph.to_string().contains(&color))
         };

@@ -2,6 +2,7 @@
 
 mod access;
 mod editor;
+mod editor_of_instance;
 mod files;
 mod forward;
 mod jobs;
