@@ -91,7 +91,9 @@ fn chores(source: &mut Source<'_>) -> ChoreOptions {
         parallel: usize::try_from(count(source, "chores.parallel", 4)).unwrap_or(1),
         claim_for: seconds(source, "chores.claim_seconds", 60),
         backoff: seconds(source, "chores.backoff_seconds", 60),
-        after_requests_every: seconds(source, "chores.after_requests_seconds", 10),
+        after_requests_every: source
+            .get("chores.after_requests_seconds", "", parse::seconds_or_never)
+            .unwrap_or(Some(Duration::from_secs(10))),
         bills: BillOptions {
             ready_after: seconds(source, "chores.bills_after_seconds", 37_800),
             days_back: i32::try_from(count(source, "chores.bills_days_back", 3)).unwrap_or(1),

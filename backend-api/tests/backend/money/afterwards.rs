@@ -83,7 +83,7 @@ async fn a_lost_callback_of_the_simplified_pay_is_made_up_for_by_the_background(
 async fn requests_of_anybody_carry_the_background_on() {
     let market = Market::with(Engine::Sqlite, |_| String::new()).await;
     let backend = market.backend.restart_with(|config| {
-        config.money.chores.after_requests_every = Duration::from_millis(10);
+        config.money.chores.after_requests_every = Some(Duration::from_millis(10));
     });
     let market = Market { backend: backend.await, ..market };
     market.lead_here();

@@ -174,7 +174,7 @@ fn chore_options() -> ChoreOptions {
         parallel: 8,
         claim_for: Duration::from_secs(30),
         backoff: Duration::ZERO,
-        after_requests_every: Duration::ZERO,
+        after_requests_every: None,
         bills: BillOptions { ready_after: Duration::ZERO, days_back: 1, retry_after: Duration::ZERO },
     }
 }
