@@ -111,6 +111,7 @@ impl Generation {
                 database.commit(transaction).await
             })
             .await?;
+        self.inner.metrics.photo_came_into(PhotoState::Deleted);
         info!(photo = %id, "photo deleted");
         Ok(())
     }
@@ -222,7 +223,19 @@ impl Generation {
         };
         let database = &self.inner.database;
         database.retry(|| database.note_photo_kept(photo.id, &asset, state)).await?;
+        self.inner.metrics.photo_came_into(state);
         Ok(Photo { state, asset_id: Some(asset), ..photo })
+    }
+
+    /// Takes what a check said of a photo, once both are known.
+    pub(super) async fn conclude_photo(&self, trace: &str) -> Result<Option<PhotoState>, db::Error> {
+        let database = &self.inner.database;
+        let judged = database.retry(|| database.judge_photo(trace)).await?;
+        if let Some(state) = judged {
+            info!(state = state.as_str(), "photo checked");
+            self.inner.metrics.photo_came_into(state);
+        }
+        Ok(judged)
     }
 
     /// Has a photo checked. When that cannot be asked for now, the next look at it asks.
@@ -239,8 +252,7 @@ impl Generation {
         };
         let (database, at) = (&self.inner.database, now());
         database.retry(|| database.note_photo_check(photo.id, &trace, at)).await?;
-        let judged = database.retry(|| database.judge_photo(&trace)).await?; // it may have been told already
-        let state = judged.unwrap_or(photo.state);
+        let state = self.conclude_photo(&trace).await?.unwrap_or(photo.state); // it may have been told already
         Ok(Photo { state, trace_id: Some(trace), asked_at: Some(at), ..photo })
     }
 }

@@ -1,7 +1,7 @@
 //! What others tell us unasked: the gateway of a job's end and of files that want a place, WeChat of a check's end. Each
 //! may come twice, late, or before we know what it is about.
 
-use tracing::{info, warn};
+use tracing::warn;
 use uuid::Uuid;
 
 use super::Generation;
@@ -57,10 +57,7 @@ impl Generation {
         let (database, label) = (&self.inner.database, checked.verdict.label);
         database.retry(|| database.note_verdict(trace, verdict, label, now())).await?;
         let Some(id) = database.retry(|| database.apply_verdict(trace)).await? else {
-            if let Some(state) = database.retry(|| database.judge_photo(trace)).await? {
-                info!(state = state.as_str(), label, "photo checked");
-            }
-            return Ok(());
+            return self.conclude_photo(trace).await.map(drop);
         };
         match database.retry(|| database.find_artwork(id)).await? {
             Some(artwork) if artwork.deleted_at.is_none() => self.conclude(artwork).await.map(drop),
