@@ -34,8 +34,10 @@ pub(super) fn before(routes: Router) -> Router {
         }
         let Some((key, uri)) = split(request.uri()) else { return answer(routes, request).await };
         *request.uri_mut() = uri;
+        let way = format!("/k/{}", key.0);
         request.extensions_mut().insert(PathKey(key));
         let mut response = answer(routes, request).await;
+        keep_to(&way, response.headers_mut());
         // Pages behind the key must not tell it to others.
         response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         response
@@ -58,6 +60,19 @@ fn unfinished(uri: &Uri) -> Option<String> {
     let key = uri.path().strip_prefix("/k/").filter(|key| !key.is_empty() && !key.contains('/'))?;
     let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
     Some(format!("/k/{key}/{query}"))
+}
+
+/// Whoever is led elsewhere on this server goes on by its key.
+fn keep_to(way: &str, headers: &mut HeaderMap) {
+    let Some(location) = headers.get(header::LOCATION).and_then(|location| location.to_str().ok()) else {
+        return;
+    };
+    if location.starts_with('/') && !location.starts_with("//") {
+        let kept = HeaderValue::from_str(&format!("{way}{location}"));
+        if let Ok(kept) = kept {
+            headers.insert(header::LOCATION, kept);
+        }
+    }
 }
 
 fn to(whole: &str) -> Response {

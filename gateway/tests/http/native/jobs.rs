@@ -229,9 +229,7 @@ async fn what_was_there_is_there_after_a_restart() {
 async fn a_graph_that_cannot_be_read_is_refused_node_by_node() {
     let world = World::start().await;
     let invert = |from: &str| json!({"class_type": "ImageInvert", "inputs": {"image": [from, 0]}});
-    let save = |from: &str| {
-        json!({"class_type": "SaveImage", "inputs": {"images": [from, 0], "filename_prefix": "x"}})
-    };
+    let save = |from: &str| json!({"class_type": "SaveImage", "inputs": {"images": [from, 0], "filename_prefix": "x"}});
     let ring = json!({"1": invert("2"), "2": invert("1"), "3": save("1"), "4": save("5"), "5": invert("6"),
         "6": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}}});
     let (status, refused) = world.post_prompt(&json!({"prompt": ring})).await;
