@@ -12,7 +12,6 @@ use crate::clock::now;
 use crate::domain::OpenId;
 use crate::domain::money::{Fen, Order, OutRefundNo, OutTradeNo, Refund, RefundState};
 use crate::wechat::CallError;
-use crate::wechat::bill::FileError;
 use crate::wechat::xpay::{
     self, BillRow, DeliveredBy, OrderStatus, Purchase, RefundOrder, Virtual, VirtualError, VirtualOrder, What,
 };
@@ -130,9 +129,7 @@ impl Collector for VirtualPayment {
             let mut lines = Collected::new(options.max_rows);
             match self.xpay.bill(day, options, |row| lines.push(bill_line(row))).await {
                 Ok(_) => lines.finish(),
-                Err(xpay::BillError::File(
-                    error @ (FileError::TooLong { .. } | FileError::Unreadable(_)),
-                )) => Err(BillError::Unusable(error.into())),
+                Err(xpay::BillError::File(error)) => Err(error.into()),
                 Err(error) => Err(BillError::Later(error.into())),
             }
         }))

@@ -1,7 +1,6 @@
 //! The columns of WeChat Pay's bills, with amounts in yuan (FACTS 3.1, 3.7). Their names are from memory.
 
-pub use crate::wechat::bill::BillFault;
-use crate::wechat::bill::Row;
+use crate::wechat::bill::{BillFault, Row};
 
 /// A payment or a refund.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use reqwest::{Method, Response, Url};
 use serde::Deserialize;
 
-use super::bill::{BillFault, FundRow, TradeRow};
+use super::bill::{FundRow, TradeRow};
 use super::call::{Call, request_id};
 use super::{Merchant, PayError};
 use crate::wechat::TransportError;
@@ -59,28 +59,9 @@ pub enum BillError {
     /// It could not be downloaded whole: ask again for a new address.
     #[error("the bill could not be downloaded")]
     Download(#[from] TransportError),
-    /// It is longer than what we read.
-    #[error("the bill is longer than {limit} bytes")]
-    TooLong {
-        /// The configured bound.
-        limit: u64,
-    },
-    /// What came is not what the platform has: its sum differs, or it does not unpack. Ask again.
-    #[error("the bill is damaged")]
-    Damaged,
-    /// It is not written as we know bills: a person should look.
-    #[error("the bill is not written as expected")]
-    Unreadable(#[from] BillFault),
-}
-
-impl From<FileError> for BillError {
-    fn from(error: FileError) -> Self {
-        match error {
-            FileError::TooLong { limit } => Self::TooLong { limit },
-            FileError::Damaged => Self::Damaged,
-            FileError::Unreadable(fault) => Self::Unreadable(fault),
-        }
-    }
+    /// What came is no bill, or not the one that the platform has.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 impl From<PayError> for BillError {
@@ -151,7 +132,7 @@ impl Merchant {
             .with("tar_type", "GZIP");
         let location: Location = self.call(&call).await?;
         if location.hash_type != "SHA1" {
-            return Err(BillError::Damaged);
+            return Err(FileError::Damaged.into());
         }
         let response = self.open_bill(location.download_url).await?;
         self.read_bill(response, &location.hash_value, take).await
