@@ -30,7 +30,12 @@ pub(super) struct Gate {
 
 /// Lets a request through to its handler with its [`Caller`], or not.
 pub(super) async fn enter(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    match admit(&gate, request.headers(), request.extensions()) {
+    let admitted = match gate.need {
+        Need::Nothing | Need::Ticket => Ok(None),
+        Need::Door => let_see(&gate.app, request.headers()).map(|()| None),
+        Need::Scope(scope) => admit(&gate.app, scope, request.headers(), request.extensions()).map(Some),
+    };
+    match admitted {
         Ok(Some(caller)) => {
             request.extensions_mut().insert(caller);
         }
@@ -46,13 +51,13 @@ pub(super) async fn enter(State(gate): State<Gate>, mut request: Request, next: 
     }
 }
 
-fn admit(gate: &Gate, headers: &HeaderMap, about: &Extensions) -> Result<Option<Arc<Caller>>, ApiError> {
-    let app = &gate.app;
-    let scope = match gate.need {
-        Need::Nothing | Need::Ticket => return Ok(None),
-        Need::Door => return let_see(app, headers).map(|()| None),
-        Need::Scope(scope) => scope,
-    };
+/// Who sends a request, if it may do what wants this scope.
+pub(super) fn admit(
+    app: &Shared,
+    scope: Scope,
+    headers: &HeaderMap,
+    about: &Extensions,
+) -> Result<Arc<Caller>, ApiError> {
     let caller = match app.tenants.everybody() {
         Some(everybody) if app.doors.loopback => {
             keep_pages_out(app, headers)?;
@@ -69,7 +74,7 @@ fn admit(gate: &Gate, headers: &HeaderMap, about: &Extensions) -> Result<Option<
     if !caller.scope.allows(scope) {
         return Err(ApiError::new(ErrorKind::Forbidden, "forbidden", "this key may not do that"));
     }
-    Ok(Some(caller))
+    Ok(caller)
 }
 
 /// What holds no data is kept from pages of others at the open door, and from nobody else.

@@ -2,7 +2,9 @@
 
 mod access;
 mod editor;
+mod editor_of_instance;
 mod files;
+mod forward;
 mod jobs;
 mod pitfalls;
 mod queue;
