@@ -81,7 +81,7 @@ async fn clients_of_comfyui_run_their_workflows_on_the_fleet() -> anyhow::Result
     for script in PYTHON {
         succeeds(&sandbox, script, clients.python(script, base)).await?;
     }
-    for script in ["stable_canvas.mjs", "saintno.mjs", "saintno_pool.mjs", "comfyorg.mjs"] {
+    for script in ["stable_canvas.mjs", "saintno.mjs", "comfyorg.mjs"] {
         succeeds(&sandbox, script, clients.node(script, base)?).await?;
     }
     succeeds(&sandbox, "comfy-cli", clients.cli(base)?).await?;
@@ -136,7 +136,7 @@ async fn clients_that_know_nothing_but_a_host_use_a_listener_that_is_bound_to_a_
     ensure!(stranger.is_err(), "comfy-cli gets in by the other address");
     let bound = format!("http://{bound}");
     succeeds(&sandbox, "comfy-cli", clients.cli(&bound)?).await?;
-    for script in ["stable_canvas.mjs", "saintno_pool.mjs"] {
+    for script in ["stable_canvas.mjs", "saintno.mjs"] {
         succeeds(&sandbox, script, clients.node(script, &bound)?).await?;
     }
     for script in PYTHON {
