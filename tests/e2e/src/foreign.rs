@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use tempfile::NamedTempFile;
 use tokio::process::Command;
 
 use crate::sandbox::Sandbox;
@@ -32,7 +33,10 @@ pub fn installed(folder: &str, script: &str) -> anyhow::Result<PathBuf> {
 pub fn node(packages: &Path, script: &Path) -> anyhow::Result<Command> {
     let name = script.file_name().context("a script has a name")?;
     let copy = packages.join(name);
-    std::fs::copy(script, &copy).with_context(|| format!("cannot copy {}", script.display()))?;
+    // At once: another test may start the same script.
+    let fresh = NamedTempFile::new_in(packages)?;
+    std::fs::copy(script, fresh.path()).with_context(|| format!("cannot copy {}", script.display()))?;
+    fresh.persist(&copy)?;
     let mut command = Command::new("node");
     command.arg(copy);
     Ok(command)
