@@ -47,7 +47,8 @@ struct TemplateView {
     /// What one costs.
     #[schema(example = 3)]
     credits: i64,
-    /// What may be set: `name`, `type` (`int`, `float`, `text`, `bool`, `choice`, `seed`, `size`) and bounds.
+    /// What may be set: `name`, `type` (`int`, `float`, `text`, `bool`, `choice`, `image`, `seed`, `size`) and bounds.
+    /// An `image` is the id of a photo of yours.
     #[schema(value_type = Vec<Object>)]
     parameters: Vec<Map<String, Value>>,
     /// Whether it can be made now.
@@ -214,8 +215,8 @@ async fn templates(State(state): State<AppState>) -> Result<Json<Templates>, Api
     responses(
     (status = 201, description = "Recorded, its credits held. `created`: the gateway gets it as soon as it can.",
         body = ArtworkView),
-    (status = 404, description = "`no_such_template`."),
-    (status = 409, description = "`not_enough_credits`; `login_again`: call `wx.login` and log in, then repeat with \
+    (status = 404, description = "`no_such_template`, `no_such_photo`."),
+    (status = 409, description = "`not_enough_credits`; `photo_not_ready`; `login_again`: call `wx.login` and log in, then repeat with \
         the same key; `key_reused`; `too_many_open_artworks`."),
     (status = 422, description = "`content_refused`; else the gateway will never make it; code and message are its own."),
     (status = 503, description = "`check_unavailable`, `gateway_unavailable`, `template_unavailable`: repeat with the \

@@ -29,7 +29,7 @@ async fn a_picture_is_made_paid_checked_and_seen_by_its_owner(engine: Engine) {
         offered["templates"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["lacking", "portrait"], "only what is offered");
     assert_eq!(offered["templates"][1]["credits"], PRICE);
-    assert_eq!(offered["templates"][1]["parameters"].as_array().unwrap().len(), 2, "{offered}");
+    assert_eq!(offered["templates"][1]["parameters"].as_array().unwrap().len(), 3, "{offered}");
     assert!(!offered.to_string().contains("targets"), "{offered}");
 
     let id = wants(&customer, "一只猫").await;
@@ -206,7 +206,8 @@ async fn what_cannot_be_made_is_told_by_name() {
         (json!({"template": "secret"}), 404, "no_such_template"),
         (json!({"template": "nobody"}), 404, "no_such_template"),
         (json!({"template": "lacking"}), 503, "template_unavailable"),
-        (json!({"template": "portrait", "inputs": {"prompt": "x", "photo": "id"}}), 400, "invalid_request"),
+        (json!({"template": "portrait", "inputs": {"prompt": "x", "photo": "id"}}), 404, "no_such_photo"),
+        (json!({"template": "portrait", "inputs": {"prompt": "x", "photo": 1}}), 404, "no_such_photo"),
         (json!({"template": "portrait", "inputs": {"prompt": "x", "other": 1}}), 400, "invalid_request"),
         (json!({"template": "portrait", "inputs": {"prompt": "x".repeat(2_501)}}), 400, "invalid_request"),
         (json!({"template": "portrait", "inputs": {"prompt": "x".repeat(1 << 20)}}), 413, "too_large"),
