@@ -35,7 +35,7 @@ pub use malformed::Malformed;
 pub use models::{is_model_file, model_file};
 pub use nesting::depth;
 pub use object_info::strict as strict_json;
-pub use outputs::{Sound, output_nodes, sound_without};
+pub use outputs::{Sound, is_known, is_output, output_nodes, sound_without};
 pub use parts::names;
 pub use permits::{Forbidden, check_rules, forbidden, is_allowed};
 pub use problems::{NodeProblem, Refused};

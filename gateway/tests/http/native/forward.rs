@@ -59,6 +59,12 @@ async fn a_request_goes_as_it_came_without_what_says_who_sent_it() {
             assert!(!answer.to_string().contains(&key));
         }
     }
+    let moved = world.get(&format!("/k/{key}/sim_node/moved")).await;
+    assert_eq!(moved.status(), StatusCode::FOUND);
+    assert_eq!(moved.headers()["location"], format!("/k/{key}/sim_node/echo").as_str());
+    let head =
+        world.request(Method::HEAD, "/sim_node/bytes?bytes=100").bearer_auth(&key).send().await.unwrap();
+    assert_eq!((head.status(), &head.headers()["content-length"]), (StatusCode::OK, &"100".parse().unwrap()));
     let unknown = ask("/sim_node/nothing").send().await.unwrap();
     assert_eq!((unknown.status(), unknown.text().await.unwrap()), (StatusCode::NOT_FOUND, String::new()));
     let refused = world.request(Method::POST, "/sim_node/refuse").bearer_auth(&key).send().await.unwrap();

@@ -32,6 +32,7 @@ pub(super) fn routes() -> Router<Arc<Process>> {
         .route("/sim_node/slow", get(slow))
         .route("/sim_node/endless", get(endless))
         .route("/sim_node/page", get(page))
+        .route("/sim_node/moved", get(moved))
         .route("/sim_node/refuse", any(refuse))
         .route("/sim_node/deaf", any(deaf))
 }
@@ -125,6 +126,11 @@ async fn page() -> Response {
         (header::LOCATION, "http://127.0.0.1:1/"),
     ];
     (headers, "<script>alert(1)</script>").into_response()
+}
+
+/// The way to another route.
+async fn moved() -> Response {
+    (StatusCode::FOUND, [(header::LOCATION, "/sim_node/echo")]).into_response()
 }
 
 /// A refusal in words of its own.

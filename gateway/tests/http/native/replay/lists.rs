@@ -130,13 +130,7 @@ pub const MEANT: &[(&str, &str, &str)] = &[
     ("validation_errors", "Exception when validating node: '99'", WORDS),
     ("validation_errors", "has no class_type", WORDS),
     ("validation_errors", "invalid_prompt_id", WORDS),
-    (
-        "validation_errors",
-        "\"exception_during_validation\" \"Exception when validating node\" 'inputs'",
-        WORDS,
-    ),
     ("validation_errors", "Invalid type of input1", "what a class checks by itself is known when it runs"),
-    ("validation_errors", "dependency_cycle", "a cycle does not tell which outputs it breaks"),
     ("validation_errors", "limit_exceeded", "bounds on sizes come first"),
     ("validation_errors", "saving outside the output folder", "it is refused before it runs"),
     ("validation_errors", "recorded POST /prompt 500", CRASHES),
