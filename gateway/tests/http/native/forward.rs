@@ -10,7 +10,7 @@ use reqwest::{Body, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::walk;
-use crate::world::{World, picture, until};
+use crate::world::{World, picture, slow_picture, until};
 
 const RULE: &str = "[[native.forward]]\nprefix = \"/sim_node\"\nmethods = [\"GET\", \"POST\", \"PUT\"]\n";
 
@@ -367,4 +367,52 @@ async fn a_request_may_be_for_some_instances_only() {
         (put.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn jobs_run_where_requests_of_their_client_put_something() {
+    let mut world = World::with(vec![comfyui_sim::Config::default(); 3], "").await;
+    let names: Vec<String> = world.sims.iter().map(comfyui_sim::Simulator::url).collect();
+    world.reconfigure(|config| {
+        config.file.native.forward = vec![gateway::config::Forward {
+            prefix: "/sim_node".into(),
+            methods: vec!["PUT".into()],
+            instances: names.clone(),
+            jobs: true,
+            ..Default::default()
+        }];
+    });
+    let world = world.restart().await;
+    world.usable().await;
+    let mut expected = vec![0; names.len()];
+    for client in ["one", "two", "three", "four"] {
+        let path = format!("/sim_node/memory/{client}?clientId={client}");
+        let put = world.request(Method::PUT, &path).body("x").send().await.unwrap();
+        assert_eq!(put.status(), StatusCode::NO_CONTENT);
+        for (name, expected) in names.iter().zip(&mut expected) {
+            let held = world.client.get(format!("{name}/sim_node/memory/{client}")).send().await.unwrap();
+            *expected += if held.status() == StatusCode::OK { 3 } else { 0 };
+        }
+        let mut jobs = Vec::new();
+        for _ in 0..3 {
+            jobs.push(world.prompt(slow_picture(0.05), Some(client)).await);
+        }
+        for job in &jobs {
+            world.entry(job).await;
+        }
+        let ran: Vec<usize> = world.sims.iter().map(|sim| sim.observed().prompts.len()).collect();
+        assert_eq!(ran, expected, "{client}");
+    }
+    for sim in &world.sims[1..] {
+        sim.kill().await;
+    }
+    until("only one is left", || async {
+        let fleet = world.app.engine().fleet();
+        (fleet.instances.iter().filter(|instance| instance.up).count() == 1).then_some(())
+    })
+    .await;
+    for client in ["one", "two", "three", "four"] {
+        let job = world.prompt(picture(1), Some(client)).await;
+        assert_eq!(world.entry(&job).await["status"]["status_str"], "success", "nothing is held any more");
+    }
 }
