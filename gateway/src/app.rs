@@ -307,10 +307,17 @@ fn settings(config: &Config) -> Settings {
         inbox: config.file.engine.inbox,
         workflow: limits(config),
         shared_inputs: config.file.workflow.shared_inputs.clone().into(),
+        told_apart: told_apart(config),
         retention_ms: i64::try_from(config.file.retention.jobs_seconds.saturating_mul(1000))
             .unwrap_or(i64::MAX),
         prices: config.prices(),
     }
+}
+
+/// Instances that may hold something of a client which its jobs need.
+fn told_apart(config: &Config) -> Arc<[String]> {
+    let rules = config.file.native.forward.iter().filter(|rule| rule.jobs);
+    rules.flat_map(|rule| rule.instances.iter().cloned()).collect()
 }
 
 fn limits(config: &Config) -> workflow::Limits {

@@ -88,6 +88,8 @@ pub struct Settings {
     pub workflow: Limits,
     /// Input files that lie on every instance and may be named by anyone.
     pub shared_inputs: Arc<[String]>,
+    /// Names of instances that jobs may be bound to.
+    pub told_apart: Arc<[String]>,
     /// How long the files of a job wait for a caller's tickets, from its acceptance, milliseconds.
     pub retention_ms: i64,
     /// What GPU time costs.
@@ -161,6 +163,7 @@ impl Engine {
         let known = store.instances().await?;
         let catalogues = known_catalogues(&*store, &known).await?;
         let (mut registry, known) = Registry::new(known, catalogues, settings.reserve_mib);
+        registry.tell_apart(settings.told_apart.clone());
 
         let (reports_tx, reports) = mpsc::channel(BATCH_MAX * 2);
         let forwards = Forwards::default();

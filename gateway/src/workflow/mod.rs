@@ -4,6 +4,7 @@
 //! The road of a graph: [`Graph::parse`] reads it within bounds → [`judge`] checks it against each distinct
 //! [`Catalogue`] as ComfyUI would, and says what it needs and costs → [`prepare`] makes an attempt's prompt of it.
 
+mod apart;
 mod asks;
 mod catalogue;
 mod check;
@@ -27,6 +28,7 @@ mod rewrite;
 mod shape;
 mod trial;
 
+pub use apart::{instance_part, offered_by, only_at};
 pub use asks::{Asked, Asks, MEGAPIXEL, asks};
 pub use catalogue::{Catalogue, CatalogueError};
 pub use graph::{Graph, Limits, Node, NodeInput};

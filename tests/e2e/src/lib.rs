@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod chance;
+pub mod foreign;
 pub mod measure;
 pub mod pictures;
 pub mod program;

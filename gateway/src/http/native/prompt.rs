@@ -19,6 +19,7 @@ use super::super::respond;
 use super::super::state::{App, Shared};
 use super::super::submit::{self, Wanted};
 use super::super::{body, quota, time};
+use super::forward::hold::keep_together;
 use super::node_errors::{self, Unfit};
 use super::{malformed, render};
 use crate::engine::SubmitError;
@@ -264,6 +265,7 @@ async fn accept(app: &Shared, caller: &Caller, submission: Submission) -> Result
     let now = app.engine.now();
     let mut job = submit::job(app, caller, Face::Native, wanted, None, (time::job_id(now), now))?;
     (facts.number, job.plan.order) = settle(place, || app.native.count(tenant), app.native.next(tenant));
+    keep_together(app, caller, facts.client_id.as_deref(), &mut job.plan);
     if facts.prompt_id.is_empty() {
         facts.prompt_id = job.id.to_string();
     }

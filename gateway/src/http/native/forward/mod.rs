@@ -3,6 +3,7 @@
 //! goes along.
 
 pub(crate) mod headers;
+pub(super) mod hold;
 pub(super) mod home;
 mod rules;
 mod target;
