@@ -30,7 +30,7 @@ pub(super) struct Gate {
 
 /// Lets a request through to its handler with its [`Caller`], or not.
 pub(super) async fn enter(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    match admit(&gate, request.headers(), request.extensions()) {
+    match admit(&gate, request.headers(), request.extensions()).await {
         Ok(Some(caller)) => {
             request.extensions_mut().insert(caller);
         }
@@ -46,7 +46,11 @@ pub(super) async fn enter(State(gate): State<Gate>, mut request: Request, next: 
     }
 }
 
-fn admit(gate: &Gate, headers: &HeaderMap, about: &Extensions) -> Result<Option<Arc<Caller>>, ApiError> {
+async fn admit(
+    gate: &Gate,
+    headers: &HeaderMap,
+    about: &Extensions,
+) -> Result<Option<Arc<Caller>>, ApiError> {
     let app = &gate.app;
     let scope = match gate.need {
         Need::Nothing | Need::Ticket => return Ok(None),
@@ -58,7 +62,7 @@ fn admit(gate: &Gate, headers: &HeaderMap, about: &Extensions) -> Result<Option<
             keep_pages_out(app, headers)?;
             everybody
         }
-        _ => by_key(app, headers, about, scope)?,
+        _ => by_key(app, headers, about, scope).await?,
     };
     let from = about.get::<CameFrom>();
     if !caller.networks.is_empty()
@@ -79,7 +83,7 @@ pub(super) fn let_see(app: &Shared, headers: &HeaderMap) -> Result<(), ApiError>
 
 /// The caller whose key a request carries. A key that was not given deliberately with this very request reads and
 /// submits, whatever its scope; and where a browser would add it by itself, pages of others are kept out.
-fn by_key(
+async fn by_key(
     app: &Shared,
     headers: &HeaderMap,
     about: &Extensions,
@@ -94,7 +98,8 @@ fn by_key(
         Way::Basic | Way::Cookie => keep_origins_out(app, headers)?,
         Way::Listener => keep_pages_out(app, headers)?,
     }
-    let caller = app.tenants.caller(&key.0).ok_or_else(|| unauthorized("the key is not known"))?;
+    let caller = app.tenants.caller_now(&key.0).await;
+    let caller = caller.ok_or_else(|| unauthorized("the key is not known"))?;
     if way != Way::Bearer && !matches!(scope, Scope::Read | Scope::Submit) {
         return Err(ApiError::new(
             ErrorKind::Forbidden,

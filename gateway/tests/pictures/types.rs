@@ -47,6 +47,33 @@ fn types_are_told_by_first_bytes() {
 }
 
 #[test]
+fn the_first_bytes_tell_how_large_a_picture_is_as_its_headers_do() {
+    let scene = scene(70, 301);
+    let mut gif = Vec::new();
+    image::codecs::gif::GifEncoder::new(&mut gif)
+        .encode(&scene, 70, 301, image::ExtendedColorType::Rgb8)
+        .unwrap();
+    let mut lossless = Vec::new();
+    image::codecs::webp::WebPEncoder::new_lossless(&mut lossless)
+        .encode(&scene, 70, 301, image::ExtendedColorType::Rgb8)
+        .unwrap();
+    let extended = primary(&webp(&scene), "image/webp", &labelled());
+    for (content_type, bytes) in [
+        ("image/png", png(&scene.clone().into())),
+        ("image/gif", gif),
+        ("image/webp", webp(&scene)),
+        ("image/webp", lossless),
+        ("image/webp", extended.to_vec()),
+    ] {
+        let facts = Facts::read(&bytes, content_type, &Limits::default()).unwrap();
+        assert_eq!(size(&bytes[..SNIFF_BYTES]), Some((facts.width, facts.height)), "{content_type}");
+        assert_eq!(size(&bytes[..8]), None, "{content_type} cut off");
+    }
+    assert_eq!(size(&jpeg(&scene)[..SNIFF_BYTES]), None, "a JPEG tells it further on");
+    assert_eq!(size(b"no picture at all"), None);
+}
+
+#[test]
 fn a_character_cut_by_the_end_of_the_head_is_still_text() {
     let text = "界".repeat(40);
     assert_eq!(sniff(&text.as_bytes()[..SNIFF_BYTES]), Some("text/plain"));
