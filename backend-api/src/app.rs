@@ -14,13 +14,13 @@ use crate::config::Config;
 use crate::db::Database;
 use crate::gateway_client::GatewayClient;
 use crate::generation::{self, Generation};
+use crate::health::Health;
 use crate::http;
 use crate::identity::{self, Identity, Partner};
 use crate::metrics::Metrics;
 use crate::money::{self, Chores, Money};
 use crate::wechat::Platform;
 use crate::wechat::events::Push;
-use crate::works::Works;
 
 /// Who people are; `None` when no secret is configured.
 fn identity(
@@ -125,14 +125,13 @@ impl App {
         }
         let trusted_appid = config.wechat.app_id.filter(|_| config.identity.trust_wx_headers);
         let machines = &config.machines;
-        let token = |token: &Option<_>| token.as_ref().map(http::ServiceToken::new);
+        let token = |token: &Option<_>| token.as_ref().map(http::MachineToken::new);
         let router = http::router(http::Services {
             serving: config.serving,
-            works: Arc::new(Works::new(database.clone(), gateway)),
+            health: Health::new(database.clone(), gateway),
             identity,
             trusted_appid,
             partner: machines.partner.as_ref().map(|(id, secret)| Partner::new(id, secret)),
-            service_token: token(&machines.service_token),
             trigger_token: token(&machines.trigger_token),
             metrics_token: token(&machines.metrics_token),
             money,
@@ -168,7 +167,7 @@ impl App {
 
     /// Takes no more connections, lets open requests finish until the drain deadline, then closes the database.
     ///
-    /// A request cut off by the deadline loses nothing: its work is recorded and resumed by the next reader.
+    /// A request cut off by the deadline loses nothing: what it wanted is recorded and carried on.
     ///
     /// # Errors
     /// When the server had failed or the database does not close cleanly.

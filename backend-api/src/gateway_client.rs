@@ -1,6 +1,6 @@
 //! Client of the gateway's private face `/v1`, with its own small view of the contract.
 //!
-//! One call is one attempt: who calls decides about repeats, because only the caller knows whether a work is recorded.
+//! One call is one attempt: who calls decides about repeats, because only the caller knows what is recorded.
 //! Every call is bounded in time and in the size of its reply.
 
 mod error;
@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 pub use error::{AskError, FollowError, Refusal, SubmitError, TransportError};
 pub use wire::{
-    Class, Event, EventPage, Job, JobError, JobStatus, Output, Progress, Standing, SubmitJob, SubmitTemplate,
-    Template, TemplateCall, Ticket, TicketMeta, TicketRequest, TicketedFile, Tickets, Webhook,
+    Class, Event, EventPage, Job, JobError, JobStatus, Output, Progress, Standing, SubmitTemplate, Template,
+    TemplateCall, Ticket, TicketMeta, TicketRequest, TicketedFile, Tickets, Webhook,
 };
 
 use transport::{Reply, Transport};
@@ -58,6 +58,17 @@ pub enum Readiness {
     Unreachable,
 }
 
+impl Readiness {
+    /// In one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ok",
+            Self::NotReady => "not_ready",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
 /// Speaks `/v1`. Cheap to clone; clones share connections.
 #[derive(Debug, Clone)]
 pub struct GatewayClient {
@@ -73,19 +84,12 @@ impl GatewayClient {
         Ok(Self { transport: Transport::new(options)? })
     }
 
-    /// Submits a job under `idempotency_key` (1–255 printable ASCII characters).
+    /// Submits a body made by [`SubmitTemplate::encode`], perhaps long ago, under `idempotency_key` (1–255 printable
+    /// ASCII characters): a repeat has to carry the very same bytes.
     ///
     /// # Errors
     /// See [`SubmitError`]: its variants say whether to repeat, and with which key.
-    pub async fn submit(&self, job: &SubmitJob, idempotency_key: &str) -> Result<Job, SubmitError> {
-        self.submit_encoded(job.encode(), idempotency_key).await
-    }
-
-    /// Submits a body made by [`SubmitJob::encode`], perhaps long ago: a repeat has to carry the very same bytes.
-    ///
-    /// # Errors
-    /// As for [`Self::submit`].
-    pub async fn submit_encoded(&self, body: String, idempotency_key: &str) -> Result<Job, SubmitError> {
+    pub async fn submit(&self, body: String, idempotency_key: &str) -> Result<Job, SubmitError> {
         let request = self
             .transport
             .request(Method::POST, &["v1", "jobs"])

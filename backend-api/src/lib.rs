@@ -1,11 +1,8 @@
 //! Darkroom's business side: it knows people, takes money and asks the gateway for pictures (`docs/BACKEND.md`).
 //!
-//! People have pictures made by [`generation`]. Its first form ("works", for machines) records a request durably, hands it
-//! to the gateway's private face `/v1` exactly once, and follows it to its end.
-//!
 //! What holds here:
-//! - A work is committed before the gateway hears of it, and its idempotency key derives from its id, so a lost reply or
-//!   a crash never makes two jobs of one work.
+//! - An artwork is committed before the gateway hears of it, and its idempotency key derives from its id, so a lost reply
+//!   or a crash never makes two jobs of one artwork.
 //! - backend-api never links the gateway; [`gateway_client`] is its own view of the contract.
 //! - Rows and SQL stay in [`db`], gateway JSON in [`gateway_client`], Tencent's formats in [`wechat`], statuses and error bodies in [`http`];
 //!   [`domain`] touches none of them.
@@ -20,6 +17,7 @@ pub mod domain;
 pub mod error_chain;
 pub mod gateway_client;
 pub mod generation;
+pub mod health;
 pub mod http;
 pub mod identity;
 pub mod metrics;
@@ -28,4 +26,3 @@ pub mod shutdown;
 pub mod telemetry;
 pub mod trace;
 pub mod wechat;
-pub mod works;

@@ -1,4 +1,4 @@
-//! Credentials of machines: `service_token`, `[chores]`, `[metrics]` and `[partner]`.
+//! Credentials of machines: `[chores]`, `[metrics]` and `[partner]`.
 
 use secrecy::SecretString;
 
@@ -8,8 +8,6 @@ use super::source::Source;
 /// Who may use the doors for machines. What is `None` is not served.
 #[derive(Debug, Clone)]
 pub struct Machines {
-    /// Bearer token of the internal routes.
-    pub service_token: Option<SecretString>,
     /// Bearer token of who starts the scheduled chores.
     pub trigger_token: Option<SecretString>,
     /// Bearer token of `/metrics`.
@@ -20,14 +18,13 @@ pub struct Machines {
 
 pub(super) fn read(source: &mut Source<'_>) -> Machines {
     let id = source.get("partner.id", "BACKEND_PARTNER_ID", parse::text);
-    let secret = source.get("partner.secret", "BACKEND_PARTNER_SECRET", parse::service_token);
+    let secret = source.get("partner.secret", "BACKEND_PARTNER_SECRET", parse::machine_token);
     if id.is_some() != secret.is_some() {
         source.problem("partner", "id and secret belong together");
     }
     Machines {
-        service_token: source.get("service_token", "BACKEND_SERVICE_TOKEN", parse::service_token),
-        trigger_token: source.get("chores.token", "BACKEND_CHORES_TOKEN", parse::service_token),
-        metrics_token: source.get("metrics.token", "BACKEND_METRICS_TOKEN", parse::service_token),
+        trigger_token: source.get("chores.token", "BACKEND_CHORES_TOKEN", parse::machine_token),
+        metrics_token: source.get("metrics.token", "BACKEND_METRICS_TOKEN", parse::machine_token),
         partner: id.zip(secret),
     }
 }

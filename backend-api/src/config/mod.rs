@@ -39,7 +39,7 @@ pub struct Config {
     pub machines: Machines,
     /// How long open requests may take after a stop signal.
     pub drain_timeout: Duration,
-    /// Where works are kept.
+    /// Where everything is kept.
     pub database: db::Options,
     /// Who makes the pictures.
     pub gateway: gateway_client::Options,

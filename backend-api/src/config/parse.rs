@@ -92,7 +92,7 @@ pub(super) fn header_secret(text: &str) -> Result<SecretString, String> {
     }
 }
 
-pub(super) fn service_token(text: &str) -> Result<SecretString, String> {
+pub(super) fn machine_token(text: &str) -> Result<SecretString, String> {
     match text.len() {
         length if length < TOKEN_MIN_BYTES => {
             Err(format!("at least {TOKEN_MIN_BYTES} characters are expected"))

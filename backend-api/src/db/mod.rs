@@ -11,7 +11,6 @@ pub mod bills;
 mod bridge;
 mod connect;
 pub mod due;
-mod entity;
 mod error;
 mod give_way;
 pub mod ledger;
@@ -22,7 +21,6 @@ mod profiles;
 mod retry;
 mod sessions;
 mod users;
-mod works;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,7 +40,6 @@ pub use options::{Options, Place, Server, Tls};
 pub use profiles::{ProfileRow, erase_profile_in};
 pub use sessions::{Revoked, SessionRow, erase_sessions_in};
 pub use users::{AccountRow, erase_user_in};
-pub use works::Saved;
 
 use crate::error_chain::chain;
 use retry::Pauses;

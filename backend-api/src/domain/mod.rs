@@ -4,9 +4,10 @@ pub mod artwork;
 pub mod money;
 mod open_id;
 mod user;
-mod work;
 
 pub use artwork::{Artwork, ArtworkId, ArtworkState, Picture};
 pub use open_id::OpenId;
 pub use user::{Role, User, UserId, WechatAccount};
-pub use work::{Millis, Output, Sighting, Work, WorkId, WorkStatus};
+
+/// An instant in milliseconds since the Unix epoch, the only form of time in tables.
+pub type Millis = i64;

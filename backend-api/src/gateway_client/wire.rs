@@ -5,7 +5,6 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// Service level of a job.
@@ -19,46 +18,6 @@ pub enum Class {
     Normal,
     /// A person is waiting.
     Interactive,
-}
-
-/// Body of `POST /v1/jobs`.
-#[derive(Debug, Clone, Serialize)]
-pub struct SubmitJob {
-    /// The graph in ComfyUI's API format, byte for byte as the caller wrote it.
-    pub workflow: Box<RawValue>,
-    /// Service level.
-    pub class: Class,
-    /// Expire the job unless it runs this soon.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub start_within_seconds: Option<u64>,
-    /// Expire the job unless it ended this soon.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub finish_within_seconds: Option<u64>,
-    /// The caller's own words about the job.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-    /// Order among the caller's own jobs of this class; lower runs first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub order: Option<i64>,
-}
-
-impl SubmitJob {
-    /// A job of class `normal` without further wishes.
-    pub fn new(workflow: Box<RawValue>) -> Self {
-        Self {
-            workflow,
-            class: Class::default(),
-            start_within_seconds: None,
-            finish_within_seconds: None,
-            labels: BTreeMap::new(),
-            order: None,
-        }
-    }
-
-    /// The exact bytes to send, now and in any repeat under the same idempotency key.
-    pub fn encode(&self) -> String {
-        serde_json::to_string(self).expect("all map keys are strings and no field's Serialize can fail")
-    }
 }
 
 /// Body of `POST /v1/jobs` for a template.

@@ -62,9 +62,9 @@ impl Catalog {
                 Ok(templates)
             }
             Err(error) => {
-                warn!(error = %chain(&error), "templates cannot be read");
-                let known = last.as_ref().map(|(_, templates)| templates.clone());
-                known.ok_or(GatewayDown(error))
+                let Some((_, known)) = &*last else { return Err(GatewayDown(error)) };
+                warn!(error = %chain(&error), "templates cannot be read, those known are offered");
+                Ok(known.clone())
             }
         }
     }

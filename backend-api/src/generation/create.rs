@@ -213,7 +213,7 @@ impl Generation {
             return Ok(self.fail(artwork, SUBMISSION_LOST).await?);
         }
         let gateway = &self.inner.gateway;
-        match gateway.submit_encoded(artwork.request.clone(), &artwork.idempotency_key()).await {
+        match gateway.submit(artwork.request.clone(), &artwork.idempotency_key()).await {
             Ok(job) => Ok(self.apply(artwork, &job).await?),
             // The gateway replays what it took, so a refusal means that it never took it.
             Err(SubmitError::Invalid(refusal)) => {

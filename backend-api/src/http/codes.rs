@@ -37,9 +37,6 @@ codes! {
     INTERNAL "internal" Internal,
     UNAVAILABLE "unavailable" Unavailable,
     TIMEOUT "timeout" Timeout,
-    // Works.
-    QUEUE_FULL "queue_full" Busy,
-    GATEWAY_UNAUTHORIZED "gateway_unauthorized" Upstream,
     // Identity.
     IDENTITY_NOT_CONFIGURED "identity_not_configured" Unavailable,
     WECHAT_NOT_CONFIGURED "wechat_not_configured" Unavailable,

@@ -26,8 +26,6 @@ pub enum Access {
     Admin,
     /// An existing user system, by a signed request.
     Partner,
-    /// Bearers of the service token.
-    Service,
     /// Bearers of the trigger's token: who starts the scheduled chores.
     Trigger,
     /// Bearers of the token for metrics.

@@ -18,7 +18,6 @@ use super::codes::{self, Code};
 use crate::db;
 use crate::error_chain::chain;
 use crate::identity::{ExchangeError, IdentityError, LeaveError, SignatureError};
-use crate::works;
 
 /// What kind of failure it is; decides the status and nothing else does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,23 +115,6 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
-    }
-}
-
-impl From<works::CreateError> for ApiError {
-    fn from(cause: works::CreateError) -> Self {
-        use works::CreateError;
-        match cause {
-            CreateError::Refused(refusal) => Self::of_gateway(refusal.code, refusal.message),
-            CreateError::Busy { retry_after } => {
-                Self::of(codes::QUEUE_FULL, "no room for more work now").retry_after(retry_after)
-            }
-            CreateError::GatewayKey => {
-                error!("gateway does not accept our key");
-                Self::of(codes::GATEWAY_UNAUTHORIZED, "pictures cannot be made now")
-            }
-            CreateError::Database(cause) => cause.into(),
-        }
     }
 }
 

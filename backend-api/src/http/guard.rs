@@ -11,7 +11,7 @@ use axum::response::Response;
 use super::doors::{Access, Door};
 use super::error::{ApiError, unauthorized};
 use super::limits::Key;
-use super::token::{ServiceToken, bearer};
+use super::token::{MachineToken, bearer};
 use super::{AppState, Caller, SeenThrough, codes};
 use crate::clock::now;
 use crate::domain::{OpenId, WechatAccount};
@@ -45,7 +45,6 @@ pub(super) async fn enter(
             request = signed(&state, request).await?;
             Key::Machine
         }
-        Access::Service => machine(state.service_token.as_ref(), request.headers())?,
         Access::Trigger => machine(state.trigger_token.as_ref(), request.headers())?,
         Access::Metrics => machine(state.metrics_token.as_ref(), request.headers())?,
     };
@@ -56,7 +55,7 @@ pub(super) async fn enter(
     Ok(next.run(request).await)
 }
 
-fn machine(token: Option<&ServiceToken>, headers: &HeaderMap) -> Result<Key, ApiError> {
+fn machine(token: Option<&MachineToken>, headers: &HeaderMap) -> Result<Key, ApiError> {
     match (token, bearer(headers)) {
         (Some(token), Some(presented)) if token.matches(presented) => Ok(Key::Machine),
         _ => Err(unauthorized()),

@@ -25,7 +25,6 @@ mod reviews;
 mod sockets;
 mod token;
 mod treasury;
-mod works;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -44,14 +43,14 @@ pub use caller::{Caller, SeenThrough};
 pub use doors::{Access, Door, Endpoint, Rate, Serving, Side};
 pub use error::{ApiError, ErrorKind};
 pub use limits::RateOptions;
-pub use token::ServiceToken;
+pub use token::MachineToken;
 
 use crate::generation::{Chores as ArtworkChores, Generation, Live};
+use crate::health::Health;
 use crate::identity::{Identity, Partner};
 use crate::metrics::Metrics;
 use crate::money::{Chores, Money};
 use crate::wechat::events::Push;
-use crate::works::Works;
 use doors::Table;
 use limits::Limits;
 
@@ -64,7 +63,7 @@ pub struct Options {
     pub max_body_bytes: usize,
     /// After this a request is answered 504.
     pub request_timeout: Duration,
-    /// The longest that `GET /works/{id}?wait_seconds=` waits.
+    /// The longest that `GET /artworks/{id}?wait_seconds=` waits.
     pub max_wait: Duration,
     /// Whether strangers can connect: what the platform's public access is set to.
     pub public_access: bool,
@@ -78,8 +77,8 @@ pub struct Options {
 pub struct Services {
     /// As what this process serves.
     pub serving: Serving,
-    /// The works of all users.
-    pub works: Arc<Works>,
+    /// What `/readyz` asks.
+    pub health: Health,
     /// Who people are.
     pub identity: Option<Identity>,
     /// The mini program whose people WeChat's headers tell, where they are trusted.
@@ -96,12 +95,10 @@ pub struct Services {
     pub artwork_chores: Option<ArtworkChores>,
     /// How pushed events are signed; `None`: they are taken on WeChat's own way only.
     pub push: Option<Push>,
-    /// Opens the doors marked [`Access::Service`].
-    pub service_token: Option<ServiceToken>,
     /// Opens the doors marked [`Access::Trigger`].
-    pub trigger_token: Option<ServiceToken>,
+    pub trigger_token: Option<MachineToken>,
     /// Opens the doors marked [`Access::Metrics`].
-    pub metrics_token: Option<ServiceToken>,
+    pub metrics_token: Option<MachineToken>,
     /// What is counted.
     pub metrics: Metrics,
     /// Bounds.
@@ -152,7 +149,6 @@ impl AppState {
         match access {
             Access::Open | Access::Signed | Access::User | Access::Admin => true,
             Access::Partner => self.partner.is_some(),
-            Access::Service => self.service_token.is_some(),
             Access::Trigger => self.trigger_token.is_some(),
             Access::Metrics => self.metrics_token.is_some(),
         }
@@ -176,7 +172,6 @@ fn table() -> Table {
     gateway_callbacks::doors(&mut table);
     reviews::doors(&mut table);
     sockets::doors(&mut table);
-    works::doors(&mut table);
     table
 }
 

@@ -142,7 +142,7 @@ fn complete(operation: &mut Operation, door: Door) {
         Access::Open | Access::Signed => None,
         Access::User | Access::Admin => Some(PERSON),
         Access::Partner => Some(PARTNER),
-        Access::Service | Access::Trigger | Access::Metrics => Some(MACHINE),
+        Access::Trigger | Access::Metrics => Some(MACHINE),
     };
     operation.security = Some(vec![match scheme {
         None => SecurityRequirement::default(),

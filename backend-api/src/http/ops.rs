@@ -6,7 +6,6 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serde::Serialize;
-use tracing::warn;
 
 use utoipa::ToSchema;
 use utoipa_axum::routes;
@@ -14,8 +13,7 @@ use utoipa_axum::routes;
 use super::AppState;
 use super::doors::{Access, Door, Side, Table};
 use super::openapi;
-use crate::error_chain::chain;
-use crate::gateway_client::Readiness;
+use crate::health::State as Health;
 
 pub(super) fn doors(table: &mut Table) {
     table.add(Door::open(), routes!(livez));
@@ -32,7 +30,7 @@ pub(super) struct Live {
     status: &'static str,
 }
 
-/// `status` is `ready`, `degraded` (works are recorded, but not submitted now) or `unready`.
+/// `status` is `ready`, `degraded` (artworks are recorded, but not submitted now) or `unready`.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Ready {
     status: &'static str,
@@ -75,22 +73,11 @@ async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
     (status = 200, description = "Ready, or degraded.", body = Ready),
     (status = 503, description = "The database does not serve.", body = Ready)))]
 async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Ready>) {
-    let (database, gateway) = tokio::join!(state.works.probe_database(), state.works.gateway_readiness());
-    if let Err(error) = &database {
-        warn!(error = %chain(error), "database is not ready");
-    }
-    let (code, status) = match (&database, gateway) {
-        (Err(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "unready"),
-        (Ok(()), Readiness::Ready) => (StatusCode::OK, "ready"),
-        (Ok(()), Readiness::NotReady | Readiness::Unreachable) => (StatusCode::OK, "degraded"),
+    let health = state.health.look().await;
+    let (code, status, database) = match health {
+        Health::Ready => (StatusCode::OK, "ready", "ok"),
+        Health::Degraded { .. } => (StatusCode::OK, "degraded", "ok"),
+        Health::Unready { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unready", "failed"),
     };
-    let checks = Checks {
-        database: if database.is_ok() { "ok" } else { "failed" },
-        gateway: match gateway {
-            Readiness::Ready => "ok",
-            Readiness::NotReady => "not_ready",
-            Readiness::Unreachable => "unreachable",
-        },
-    };
-    (code, Json(Ready { status, checks }))
+    (code, Json(Ready { status, checks: Checks { database, gateway: health.gateway().as_str() } }))
 }

@@ -10,9 +10,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 /// Recognises a machine's token without keeping it.
 #[derive(Clone)]
-pub struct ServiceToken(Digest);
+pub struct MachineToken(Digest);
 
-impl ServiceToken {
+impl MachineToken {
     /// The door opens to `token` from now on.
     pub fn new(token: &SecretString) -> Self {
         Self(digest(&SHA256, token.expose_secret().as_bytes()))
@@ -24,9 +24,9 @@ impl ServiceToken {
     }
 }
 
-impl fmt::Debug for ServiceToken {
+impl fmt::Debug for MachineToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ServiceToken")
+        f.write_str("MachineToken")
     }
 }
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use backend_api::gateway_client::{
-    AskError, Class, FollowError, GatewayClient, JobStatus, Options, SubmitError, SubmitJob, TransportError,
+    AskError, Class, FollowError, GatewayClient, JobStatus, Options, SubmitError, SubmitTemplate,
+    TemplateCall, TransportError, Webhook,
 };
 use secrecy::SecretString;
-use serde_json::json;
-use serde_json::value::RawValue;
+use serde_json::{Map, json};
 use tokio::time::Instant;
 
 use crate::stub_gateway::{Fault, KEY, StubGateway, nowhere};
@@ -22,35 +22,51 @@ fn client(url: &reqwest::Url) -> GatewayClient {
     .unwrap()
 }
 
-fn job() -> SubmitJob {
-    SubmitJob::new(RawValue::from_string("{}".to_owned()).unwrap())
+fn wish() -> SubmitTemplate {
+    SubmitTemplate {
+        template: TemplateCall { name: "portrait".to_owned(), parameters: Map::new() },
+        class: Class::Interactive,
+        user: "somebody".to_owned(),
+        labels: [("a".to_owned(), "b".to_owned())].into(),
+        finish_within_seconds: None,
+        ticket_url: None,
+        webhook: None,
+    }
+}
+
+fn body() -> String {
+    wish().encode()
 }
 
 async fn submit_through(fault: Fault) -> SubmitError {
     let gateway = StubGateway::start().await;
     gateway.script([fault]);
-    client(&gateway.url).submit(&job(), "k").await.unwrap_err()
+    client(&gateway.url).submit(body(), "k").await.unwrap_err()
 }
 
 #[tokio::test]
 async fn a_submission_carries_every_wish_and_nothing_that_was_not_wished() {
     let gateway = StubGateway::start().await;
-    let wishes = SubmitJob {
-        class: Class::Batch,
-        start_within_seconds: Some(5),
+    let webhook = Webhook { url: "https://backend.example.com/callbacks/gateway".to_owned() };
+    let wishes = SubmitTemplate {
         finish_within_seconds: Some(60),
-        labels: [("a".to_owned(), "b".to_owned())].into(),
-        order: Some(-3),
-        ..job()
+        ticket_url: Some("https://backend.example.com/internal/upload-tickets".to_owned()),
+        webhook: Some(webhook),
+        ..wish()
     };
-    client(&gateway.url).submit(&wishes, "k1").await.unwrap();
-    client(&gateway.url).submit(&job(), "k2").await.unwrap();
+    client(&gateway.url).submit(wishes.encode(), "k1").await.unwrap();
+    client(&gateway.url).submit(body(), "k2").await.unwrap();
     let sent = gateway.submissions();
-    assert_eq!(
-        serde_json::from_str::<serde_json::Value>(&sent[0].body).unwrap(),
-        json!({"workflow": {}, "class": "batch", "start_within_seconds": 5, "finish_within_seconds": 60, "labels": {"a": "b"}, "order": -3})
-    );
-    assert_eq!(sent[1].body, r#"{"workflow":{},"class":"normal"}"#);
+    let bare = json!({
+        "template": {"name": "portrait", "parameters": {}}, "class": "interactive", "user": "somebody",
+        "labels": {"a": "b"},
+    });
+    let mut full = bare.clone();
+    full["finish_within_seconds"] = 60.into();
+    full["ticket_url"] = json!("https://backend.example.com/internal/upload-tickets");
+    full["webhook"] = json!({"url": "https://backend.example.com/callbacks/gateway"});
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&sent[0].body).unwrap(), full);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&sent[1].body).unwrap(), bare);
     assert_eq!(sent[1].idempotency_key, "k2");
 }
 
@@ -88,7 +104,7 @@ async fn whatever_leaves_the_fate_open_is_unreachable() {
     }
     assert!(matches!(submit_through(Fault::Refuse(503, "unavailable", Some(2))).await,
         SubmitError::Unreachable { retry_after: Some(wait), .. } if wait == Duration::from_secs(2)));
-    let error = client(&nowhere().await).submit(&job(), "k").await.unwrap_err();
+    let error = client(&nowhere().await).submit(body(), "k").await.unwrap_err();
     assert!(matches!(error, SubmitError::Unreachable { source: TransportError::Call(_), .. }), "{error:?}");
 }
 
@@ -105,7 +121,7 @@ async fn a_reply_over_the_bound_is_not_read() {
 async fn words_and_fields_of_a_newer_gateway_are_ignored() {
     let gateway = StubGateway::start().await;
     let client = client(&gateway.url);
-    let id = client.submit(&job(), "k").await.unwrap().id;
+    let id = client.submit(body(), "k").await.unwrap().id;
     gateway
         .show([json!({"status": "levitating", "mood": {"x": [1]}, "progress": {"value": 0.5, "more": 1}})]);
     let seen = client.job(&id).await.unwrap();
@@ -118,7 +134,7 @@ async fn words_and_fields_of_a_newer_gateway_are_ignored() {
 async fn following_outlasts_a_gateway_that_is_away_for_a_while() {
     let gateway = StubGateway::start().await;
     let client = client(&gateway.url);
-    let id = client.submit(&job(), "k").await.unwrap().id;
+    let id = client.submit(body(), "k").await.unwrap().id;
     gateway.script([Fault::Cut, Fault::Refuse(503, "unavailable", Some(1))]);
     gateway.show([json!({"status": "running"}), json!({"status": "succeeded"})]);
     let ended = client.follow(&id, Instant::now() + Duration::from_secs(30)).await.unwrap();
@@ -129,7 +145,7 @@ async fn following_outlasts_a_gateway_that_is_away_for_a_while() {
 async fn following_stops_at_the_deadline_with_what_it_saw_last() {
     let gateway = StubGateway::start().await;
     let client = client(&gateway.url);
-    let id = client.submit(&job(), "k").await.unwrap().id;
+    let id = client.submit(body(), "k").await.unwrap().id;
     gateway.show([json!({"status": "running"})]);
     let error = client.follow(&id, Instant::now()).await.unwrap_err();
     assert!(matches!(error, FollowError::StillOpen { last } if last.status == JobStatus::Running));
@@ -142,7 +158,7 @@ async fn following_stops_at_the_deadline_with_what_it_saw_last() {
 async fn a_job_is_canceled_and_a_strange_id_cannot_leave_its_place_in_the_path() {
     let gateway = StubGateway::start().await;
     let client = client(&gateway.url);
-    let id = client.submit(&job(), "k").await.unwrap().id;
+    let id = client.submit(body(), "k").await.unwrap().id;
     assert_eq!(client.cancel(&id).await.unwrap().status, JobStatus::Canceled);
     assert!(matches!(client.job("x/../../../readyz?").await.unwrap_err(), AskError::NotFound));
 }
@@ -152,7 +168,7 @@ async fn a_base_url_with_a_path_keeps_it() {
     let gateway = StubGateway::start().await;
     let below = gateway.url.join("/v1/jobs/").unwrap();
     // `/v1/jobs/` + `/v1/jobs` is no route of the stub, which proves that the path was kept.
-    let error = client(&below).submit(&job(), "k").await.unwrap_err();
+    let error = client(&below).submit(body(), "k").await.unwrap_err();
     assert!(
         matches!(error, SubmitError::Unreachable { source: TransportError::Status { .. }, .. }),
         "{error:?}"

@@ -83,8 +83,6 @@ const DOORS: &[(&str, &str, &str, Access)] = &[
         "/admin/artworks/00000000-0000-7000-8000-000000000000/takedown",
         Access::Admin,
     ),
-    ("POST", "/works", "/works", Access::Service),
-    ("GET", "/works/{id}", "/works/00000000-0000-7000-8000-000000000000", Access::Service),
 ];
 
 #[test]
@@ -107,11 +105,11 @@ async fn without_good_credentials_only_open_doors_open() {
         Some("Bearer"),
         Some("Bearer "),
         Some("Bearer wrong"),
-        Some("Bearer service-token-of-test"),
-        Some("Bearer service-token-of-testsx"),
-        Some("Bearer  service-token-of-tests"),
-        Some("Basic service-token-of-tests"),
-        Some("service-token-of-tests"),
+        Some("Bearer chores-token-of-test"),
+        Some("Bearer chores-token-of-testsx"),
+        Some("Bearer  chores-token-of-tests"),
+        Some("Basic chores-token-of-tests"),
+        Some("chores-token-of-tests"),
         Some("Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0."),
     ];
     for (method, _, path, access) in DOORS {
@@ -149,7 +147,6 @@ async fn no_credential_opens_the_doors_of_another_kind() {
     let person = world.login("oA").await.access;
     let kinds = [
         (Access::User, person.as_str()),
-        (Access::Service, crate::support::TOKEN),
         (Access::Trigger, crate::people::CHORES),
         (Access::Metrics, crate::people::METRICS),
     ];
@@ -172,15 +169,13 @@ async fn no_credential_opens_the_doors_of_another_kind() {
 async fn doors_whose_credential_is_not_configured_do_not_exist() {
     let world = World::on(Engine::Sqlite).await;
     let backend = world.backend.restart_with(|config| {
-        config.machines.service_token = None;
         config.machines.metrics_token = None;
         config.machines.trigger_token = None;
         config.machines.partner = None;
     });
     let world = World { backend: backend.await, ..world };
     for (method, _, path, access) in DOORS {
-        let is_machines =
-            matches!(access, Access::Partner | Access::Service | Access::Trigger | Access::Metrics);
+        let is_machines = matches!(access, Access::Partner | Access::Trigger | Access::Metrics);
         let request = world.ask(method.parse::<Method>().unwrap(), path).bearer_auth("");
         let status = request.send().await.unwrap().status().as_u16();
         assert_eq!(status == 404, is_machines, "{method} {path}: {status}");

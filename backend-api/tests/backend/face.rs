@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::engines::Engine;
+use crate::generation::Studio;
 use crate::people::{CHORES, IDENTITY_SECRET, METRICS, PARTNER, World, code, environment};
 use crate::stub_gateway::{KEY, StubGateway};
 use crate::stub_wechat::{PHONE, SECRET, SESSION_KEY, StubWechat};
-use crate::support::{TOKEN, answer, order};
+use crate::support::answer;
 
 const ERRORS: &str = include_str!("../../../docs/ERRORS.md");
 const BACKEND: &str = include_str!("../../../docs/BACKEND.md");
@@ -95,19 +96,41 @@ async fn strangers_are_told_apart_by_the_address_that_a_trusted_proxy_appends() 
 }
 
 #[tokio::test]
-async fn the_gateway_gets_the_trace_that_a_request_came_with() {
+async fn what_is_no_route_gets_the_one_envelope() {
     let world = World::on(Engine::Sqlite).await;
+    for (method, path, expected) in [
+        (Method::GET, "/nothing", (404, "not_found")),
+        (Method::DELETE, "/artworks", (405, "method_not_allowed")),
+        (Method::GET, "/orders/not-an-id", (404, "not_found")),
+    ] {
+        let person = world.login("oA").await;
+        let request = world.ask(method, path).bearer_auth(&person.access);
+        let (status, body) = answer(request.send().await.unwrap()).await;
+        assert_eq!((status, code(&body)), expected, "{path}");
+        assert!(body["error"]["message"].as_str().is_some_and(|message| !message.is_empty()), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn the_gateway_gets_the_trace_that_a_request_came_with() {
+    let studio = Studio::on(Engine::Sqlite).await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let came = format!("00-{trace}-00f067aa0ba902b7-01");
-    let request = world.ask(Method::POST, "/works").bearer_auth(TOKEN).header("traceparent", &came);
-    assert_eq!(request.json(&order()).send().await.unwrap().status(), 201);
-    let sent = world.gateway.traces().pop().unwrap().unwrap();
+    let sent = trace_of_a_wish(&studio, &came).await;
     assert!(sent.starts_with(&format!("00-{trace}-")) && sent.ends_with("-01") && sent != came, "{sent}");
-
-    let request = world.ask(Method::POST, "/works").bearer_auth(TOKEN).header("traceparent", "nonsense");
-    assert_eq!(request.json(&order()).send().await.unwrap().status(), 201);
-    let begun = world.gateway.traces().pop().unwrap().unwrap();
+    let begun = trace_of_a_wish(&studio, "nonsense").await;
     assert!(begun.starts_with("00-") && !begun.contains(trace), "{begun}");
+}
+
+/// Under which trace the gateway gets a wish that came with this one.
+async fn trace_of_a_wish(studio: &Studio, came: &str) -> String {
+    let customer = studio.customer(10).await;
+    let wish = json!({"template": "portrait", "inputs": {"prompt": "一只猫"}});
+    let request = customer.ask(Method::POST, "/artworks").header("traceparent", came).json(&wish);
+    assert_eq!(request.send().await.unwrap().status(), 201);
+    let asked = studio.gateway.asked();
+    let submission = asked.iter().rfind(|asked| asked.line == "POST /v1/jobs").unwrap();
+    submission.header("traceparent")
 }
 
 /// Everything that happens to a person, at the most talkative level of our own code, and not a word about them.
@@ -173,7 +196,6 @@ async fn logs_are_json_and_hold_nothing_personal_and_no_secret() {
         PARTNER.1,
         CHORES,
         METRICS,
-        TOKEN,
         KEY,
     ];
     for secret in secrets {

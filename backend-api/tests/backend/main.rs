@@ -20,4 +20,3 @@ mod settings;
 mod stub_gateway;
 mod stub_wechat;
 mod support;
-mod works;

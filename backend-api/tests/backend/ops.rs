@@ -2,12 +2,11 @@
 
 use backend_api::app::App;
 use backend_api::db::Place;
-use reqwest::Method;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 use serde_json::json;
 
-use crate::stub_gateway::{Fault, StubGateway, nowhere};
-use crate::support::{Backend, TOKEN, answer, config, eventually, gateway_and_backend, order};
+use crate::stub_gateway::{StubGateway, nowhere};
+use crate::support::{Backend, config, gateway_and_backend};
 
 async fn second_connection(backend: &Backend) -> DatabaseConnection {
     let mut options = ConnectOptions::new(format!("sqlite:{}", backend.database().display()));
@@ -64,16 +63,6 @@ async fn readyz_is_red_when_the_database_file_is_gone() {
 }
 
 #[tokio::test]
-async fn a_work_that_cannot_be_recorded_is_never_submitted() {
-    let (gateway, backend) = gateway_and_backend().await;
-    let other = second_connection(&backend).await;
-    other.execute_unprepared("DROP TABLE works").await.unwrap();
-    let (status, body) = backend.post_work(order()).await;
-    assert_eq!((status, &body["error"]["code"]), (503, &json!("unavailable")));
-    assert_eq!(gateway.submissions(), []);
-}
-
-#[tokio::test]
 async fn the_database_is_in_wal_mode() {
     let (_gateway, backend) = gateway_and_backend().await;
     let row = second_connection(&backend)
@@ -83,43 +72,6 @@ async fn the_database_is_in_wal_mode() {
         .unwrap()
         .unwrap();
     assert_eq!(row.try_get::<String>("", "journal_mode").unwrap(), "wal");
-}
-
-#[tokio::test]
-async fn a_row_of_a_newer_version_is_an_error_not_a_guess() {
-    let (_gateway, backend) = gateway_and_backend().await;
-    let (_, work) = backend.post_work(order()).await;
-    second_connection(&backend).await.execute_unprepared("UPDATE works SET status = 'paused'").await.unwrap();
-    let (status, body) = backend.get(&format!("/works/{}", work["id"].as_str().unwrap())).await;
-    assert_eq!((status, &body["error"]["code"]), (500, &json!("internal")));
-}
-
-#[tokio::test]
-async fn a_submission_in_doubt_for_too_long_is_given_up_instead_of_risking_a_second_job() {
-    let (gateway, backend) = gateway_and_backend().await;
-    gateway.script([Fault::Cut]);
-    let (_, work) = backend.post_work(order()).await;
-    second_connection(&backend)
-        .await
-        .execute_unprepared("UPDATE works SET created_at = created_at - 24 * 3600 * 1000")
-        .await
-        .unwrap();
-    let seen = backend.get_work(&work).await;
-    assert_eq!((&seen["status"], &seen["error_code"]), (&json!("failed"), &json!("submission_lost")));
-    assert_eq!(gateway.submissions().len(), 1);
-}
-
-#[tokio::test]
-async fn an_open_request_is_finished_before_the_drain_ends() {
-    let (gateway, backend) = gateway_and_backend().await;
-    gateway.script([Fault::Hang]);
-    let post = backend.bare(Method::POST, "/works").bearer_auth(TOKEN).json(&order());
-    let post = tokio::spawn(async move { answer(post.send().await.unwrap()).await });
-    eventually("the gateway has the submission", || gateway.submissions().len() == 1).await;
-    let backend = backend.restart().await;
-    let (status, work) = post.await.unwrap();
-    assert_eq!(status, 202);
-    assert_eq!(backend.get_work(&work).await["job_id"], "job-1");
 }
 
 #[tokio::test]

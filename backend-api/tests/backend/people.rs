@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::engines::Engine;
 use crate::stub_gateway::{KEY, StubGateway};
 use crate::stub_wechat::{APP_ID, SECRET, StubWechat};
-use crate::support::{Backend, TOKEN, answer};
+use crate::support::{Backend, answer};
 
 pub const IDENTITY_SECRET: &str = "identity-secret-of-tests-32-bytes-long";
 pub const PARTNER: (&str, &str) = ("club", "partner-secret-of-tests");
@@ -41,7 +41,6 @@ pub async fn environment(
         ("BACKEND_DATABASE_URL", engine.fresh(folder).await),
         ("BACKEND_GATEWAY_URL", gateway.url.to_string()),
         ("BACKEND_GATEWAY_KEY", KEY.to_owned()),
-        ("BACKEND_SERVICE_TOKEN", TOKEN.to_owned()),
         ("BACKEND_IDENTITY_SECRET", IDENTITY_SECRET.to_owned()),
         ("BACKEND_WECHAT_APP_ID", APP_ID.to_owned()),
         ("BACKEND_WECHAT_SECRET", SECRET.to_owned()),

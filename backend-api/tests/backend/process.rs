@@ -96,8 +96,10 @@ async fn the_environment_alone_starts_it_and_sigterm_ends_it_cleanly() {
         .unwrap();
     let address = listening["address"].as_str().unwrap();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let ready = client.get(format!("http://{address}/readyz")).send().await.unwrap();
-    assert_eq!(ready.status(), 200);
+    for _ in 0..3 {
+        let ready = client.get(format!("http://{address}/readyz")).send().await.unwrap();
+        assert_eq!(ready.status(), 200);
+    }
 
     let signalled = Command::new("kill").args(["-TERM", &running.0.id().to_string()]).status().unwrap();
     assert!(signalled.success());
@@ -108,7 +110,10 @@ async fn the_environment_alone_starts_it_and_sigterm_ends_it_cleanly() {
     })
     .await;
     assert!(exit.unwrap().success());
-    assert!(lines.any(|line| line.unwrap().contains("\"stopped\"")));
+    let rest: Vec<String> = lines.map(|line| line.unwrap()).collect();
+    assert!(rest.iter().any(|line| line.contains("\"stopped\"")));
+    let told = rest.iter().filter(|line| line.contains("gateway takes nothing now"));
+    assert_eq!(told.count(), 1, "a state is told of when it begins, not each time that somebody asks");
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ fn every_setting_of_the_example_exists_even_those_commented_out() {
         .collect();
     // Empty secrets are wrong; names that do not exist would be told as such.
     let report = Config::resolve(&uncommented, &unset).unwrap_err().to_string();
-    assert!(report.contains("service_token: at least 16 characters are expected"), "{report}");
+    assert!(report.contains("chores.token: at least 16 characters are expected"), "{report}");
     assert!(!report.contains("there is no such setting"), "{report}");
 }
 
@@ -53,14 +53,14 @@ fn every_mistake_is_reported_at_once_and_no_value_is_shown() {
     let env = |name: &str| match name {
         "BACKEND_LISTEN" => Some("hidden".to_owned()),
         "BACKEND_DATABASE_URL" => Some("mysql://hidden:hidden@db/x?ssl-mode=hidden".to_owned()),
-        "BACKEND_SERVICE_TOKEN" => Some("hidden".to_owned()),
+        "BACKEND_CHORES_TOKEN" => Some("hidden".to_owned()),
         "BACKEND_LOG" => Some("backend_api=loud".to_owned()),
         _ => None,
     };
     let report = Config::resolve(file, &env).unwrap_err().to_string();
     for place in [
         "BACKEND_LISTEN",
-        "BACKEND_SERVICE_TOKEN",
+        "BACKEND_CHORES_TOKEN",
         "drain_seconds",
         "BACKEND_DATABASE_URL",
         "gateway.url",
@@ -108,8 +108,8 @@ fn the_database_lies_in_the_data_folder_unless_named() {
     assert_eq!(with("", "").unwrap(), "./data/backend.sqlite3");
     assert_eq!(with("BACKEND_DATA_DIR", "/var/lib/x").unwrap(), "/var/lib/x/backend.sqlite3");
     assert_eq!(with("BACKEND_DATABASE_URL", "sqlite:///srv/a b.db").unwrap(), "/srv/a b.db");
-    assert_eq!(with("BACKEND_DATABASE_URL", "sqlite:works.db").unwrap(), "works.db");
-    for refused in ["sqlite::memory:", "sqlite:", "sqlite:a?mode=ro", "oracle://db/x", "works.db"] {
+    assert_eq!(with("BACKEND_DATABASE_URL", "sqlite:people.db").unwrap(), "people.db");
+    for refused in ["sqlite::memory:", "sqlite:", "sqlite:a?mode=ro", "oracle://db/x", "people.db"] {
         assert!(with("BACKEND_DATABASE_URL", refused).is_err(), "{refused}");
     }
 }
@@ -125,7 +125,6 @@ fn secrets_do_not_show_in_debug_output() {
     let env = |name: &str| {
         [
             "BACKEND_GATEWAY_KEY",
-            "BACKEND_SERVICE_TOKEN",
             "BACKEND_DATABASE_PASSWORD",
             "BACKEND_IDENTITY_SECRET",
             "BACKEND_IDENTITY_PREVIOUS_SECRET",

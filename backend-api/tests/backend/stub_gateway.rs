@@ -41,7 +41,6 @@ pub struct Submission {
 struct Inner {
     faults: VecDeque<Fault>,
     submissions: Vec<Submission>,
-    traces: Vec<Option<String>>,
     polls: usize,
     first_replies: HashMap<String, (String, Value)>,
     jobs: HashMap<String, Value>,
@@ -85,22 +84,8 @@ impl StubGateway {
         self.inner.lock().unwrap().ready = ready;
     }
 
-    /// Forgets every job, as past retention.
-    pub fn forget(&self) {
-        self.inner.lock().unwrap().jobs.clear();
-    }
-
     pub fn submissions(&self) -> Vec<Submission> {
         self.inner.lock().unwrap().submissions.clone()
-    }
-
-    /// The trace that each submission came with.
-    pub fn traces(&self) -> Vec<Option<String>> {
-        self.inner.lock().unwrap().traces.clone()
-    }
-
-    pub fn job_count(&self) -> usize {
-        self.inner.lock().unwrap().jobs.len()
     }
 
     pub fn polls(&self) -> usize {
@@ -123,7 +108,6 @@ async fn submit(State(inner): Shared, headers: HeaderMap, body: String) -> Respo
     let key = headers["idempotency-key"].to_str().unwrap().to_owned();
     let fault = {
         let mut inner = inner.lock().unwrap();
-        inner.traces.push(headers.get("traceparent").map(|value| value.to_str().unwrap().to_owned()));
         inner.submissions.push(Submission { idempotency_key: key.clone(), body: body.clone() });
         inner.faults.pop_front()
     };

@@ -13,9 +13,6 @@ use crate::api::Api;
 use crate::program::{self, Program};
 use crate::wait::{self, SOON};
 
-/// The service token of the sandbox's backend-api.
-pub const SERVICE_TOKEN: &str = "a-service-token-for-tests-only-0123456789";
-
 /// How often a start may lose its port to somebody else.
 const PORT_TRIES: usize = 5;
 
@@ -189,7 +186,7 @@ impl Sandbox {
         Ok(String::from_utf8(made.stdout)?.trim().to_owned())
     }
 
-    /// Starts a backend-api that speaks to this gateway; returns it with a client that carries the service token.
+    /// Starts a backend-api that speaks to this gateway; returns it with a client without credentials.
     ///
     /// # Errors
     /// When it does not start.
@@ -234,13 +231,12 @@ impl Sandbox {
             ("BACKEND_LISTEN", format!("127.0.0.1:{port}")),
             ("BACKEND_DATA_DIR", self.path("backend").display().to_string()),
             ("BACKEND_GATEWAY_URL", self.api.base().to_owned()),
-            ("BACKEND_SERVICE_TOKEN", SERVICE_TOKEN.to_owned()),
             ("BACKEND_CONFIG", file.display().to_string()),
         ]);
         env.extend(self.key.iter().flat_map(|key| pairs(&[("BACKEND_GATEWAY_KEY", key.clone())])));
         env.extend(variables.iter().flat_map(|(name, value)| pairs(&[(name, (*value).to_owned())])));
         let mut backend = Program::serve("backend-api", &env, &self.path(&format!("backend-{port}.log")))?;
-        let api = Api::new(base)?.with_key(SERVICE_TOKEN);
+        let api = Api::new(base)?;
         ready(&mut backend, &api).await?;
         Ok((backend, api))
     }

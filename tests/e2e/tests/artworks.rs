@@ -98,6 +98,17 @@ async fn risky_words_are_refused_before_they_cost_anything() -> anyhow::Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_gateway_refuses_is_refused_in_its_words_and_costs_nothing() -> anyhow::Result<()> {
+    let world = World::start(workflows::plain(COLOR, 16)).await?;
+    let customer = world.customer().await?;
+    let wish = json!({"template": TEMPLATE, "inputs": {"words": "长".repeat(201)}});
+    let refused = customer.api().post("/artworks", &wish).await?;
+    ensure!(refused.status == 422 && refused.code() == "template_parameters_invalid", "{refused:?}");
+    ensure!(customer.credits().await? == 100 && world.sandbox.posts() == 0, "it cost something");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_picture_that_cannot_be_made_costs_nothing() -> anyhow::Result<()> {
     let mut workflow = workflows::plain(COLOR, 16);
     workflow["2"] = json!({"class_type": "TestSyncError", "inputs": {"value": ["1", 0]}});

@@ -1,4 +1,4 @@
-//! Works: the internal first form of generation.
+//! Works: the first form of generation, which artworks took the place of; [`super::m0006_no_works`] removes it.
 
 use sea_orm_migration::prelude::*;
 

@@ -9,6 +9,7 @@ mod m0002_identity;
 mod m0003_ledger;
 mod m0004_orders;
 mod m0005_artworks;
+mod m0006_no_works;
 
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_ledger::Migration),
             Box::new(m0004_orders::Migration),
             Box::new(m0005_artworks::Migration),
+            Box::new(m0006_no_works::Migration),
         ]
     }
 }

@@ -3,13 +3,15 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
+use backend_api::config::Config;
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
-use wechat_sim::WechatSim;
+use wechat_sim::{Person, WechatSim};
 
 use super::studio_gateway::{StudioGateway, output};
 use crate::engines::Engine;
 use crate::money::market::{Customer, Market, SOON};
+use crate::people::Login;
 use crate::support::answer;
 
 /// Id and secret of the gateway's signing key.
@@ -77,6 +79,25 @@ impl Studio {
         let market = Market { backend, sim, url: database };
         market.lead_here();
         Self { market, gateway }
+    }
+
+    /// backend-api ends politely and starts again on the same data.
+    pub async fn restarts(self) -> Self {
+        self.restarts_with(|_| {}).await
+    }
+
+    /// The same, with other settings.
+    pub async fn restarts_with(self, change: impl FnOnce(&mut Config)) -> Self {
+        let Self { market: Market { backend, sim, url }, gateway } = self;
+        let studio =
+            Self { market: Market { backend: backend.restart_with(change).await, sim, url }, gateway };
+        studio.market.lead_here();
+        studio
+    }
+
+    /// The same person after a restart.
+    pub fn is_still(&self, (person, login): (Person, Login)) -> Customer<'_> {
+        Customer { market: &self.market, person, login }
     }
 
     /// Somebody with so many credits.

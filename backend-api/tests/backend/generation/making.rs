@@ -190,6 +190,10 @@ async fn what_cannot_be_made_is_told_by_name() {
         (json!({"template": "portrait", "inputs": {"prompt": "x", "photo": "id"}}), 400, "invalid_request"),
         (json!({"template": "portrait", "inputs": {"prompt": "x", "other": 1}}), 400, "invalid_request"),
         (json!({"template": "portrait", "inputs": {"prompt": "x".repeat(2_501)}}), 400, "invalid_request"),
+        (json!({"template": "portrait", "inputs": {"prompt": "x".repeat(1 << 20)}}), 413, "too_large"),
+        (json!({"template": "portrait", "class": "vip"}), 400, "invalid_request"),
+        (json!({"template": "portrait", "inputs": []}), 400, "invalid_request"),
+        (json!([]), 400, "invalid_request"),
     ];
     for (body, status, expected) in cases {
         let (found, answer) = customer.post("/artworks", body).await;
@@ -255,7 +259,7 @@ async fn nothing_personal_reaches_the_gateway() {
     let phone = customer.person.phone();
     let session_key = customer.person.session_key().unwrap();
     for asked in studio.gateway.asked() {
-        let text = format!("{} {} {}", asked.line, asked.headers, asked.body);
+        let text = format!("{} {:?} {}", asked.line, asked.headers, asked.body);
         let secrets =
             [customer.person.openid(), &phone, &session_key, &customer.login.id, &customer.login.access];
         for secret in secrets {

@@ -6,3 +6,6 @@ mod kit;
 mod live;
 mod making;
 mod studio_gateway;
+mod trouble;
+
+pub use kit::Studio;

@@ -15,8 +15,14 @@ use uuid::Uuid;
 #[derive(Debug, Clone)]
 pub struct Asked {
     pub line: String,
-    pub headers: String,
+    pub headers: HeaderMap,
     pub body: String,
+}
+
+impl Asked {
+    pub fn header(&self, name: &str) -> String {
+        self.headers[name].to_str().unwrap().to_owned()
+    }
 }
 
 #[derive(Default)]
@@ -28,6 +34,7 @@ struct Inner {
     loses_replies: usize,
     refuses: Option<&'static str>,
     is_full: bool,
+    is_mute: bool,
 }
 
 #[derive(Clone, Default)]
@@ -84,6 +91,11 @@ impl StudioGateway {
         self.inner().jobs.clear();
     }
 
+    /// Takes what it gets and never answers.
+    pub fn be_mute(&self, is_mute: bool) {
+        self.inner().is_mute = is_mute;
+    }
+
     pub fn be_full(&self, is_full: bool) {
         self.inner().is_full = is_full;
     }
@@ -134,19 +146,23 @@ async fn serve(
     headers: HeaderMap,
     body: String,
 ) -> Response {
+    let asked = Asked { line: format!("{method} {uri}"), headers, body };
+    gateway.inner().asked.push(asked.clone());
+    let answer = answer(&gateway, &method, &uri, &asked);
+    let is_mute = gateway.inner().is_mute;
+    if is_mute { std::future::pending().await } else { answer }
+}
+
+fn answer(gateway: &StudioGateway, method: &Method, uri: &Uri, asked: &Asked) -> Response {
+    let Asked { headers, body, .. } = asked;
     let mut inner = gateway.inner();
-    inner.asked.push(Asked {
-        line: format!("{method} {uri}"),
-        headers: format!("{headers:?}"),
-        body: body.clone(),
-    });
     let path: Vec<&str> = uri.path().trim_matches('/').split('/').collect();
     match (method.as_str(), path.as_slice()) {
         ("GET", ["v1", "templates"]) => json(200, templates()),
-        ("POST", ["v1", "jobs"]) => submit(&mut inner, &headers, &body),
+        ("POST", ["v1", "jobs"]) => submit(&mut inner, headers, body),
         ("POST", ["v1", "jobs", "status"]) => {
-            let asked: Value = serde_json::from_str(&body).unwrap();
-            let ids = asked["ids"].as_array().unwrap();
+            let question: Value = serde_json::from_str(body).unwrap();
+            let ids = question["ids"].as_array().unwrap();
             let jobs: Vec<Value> =
                 inner.jobs.iter().filter(|job| ids.contains(&job["id"])).cloned().collect();
             json(200, json!({"jobs": jobs, "unknown": []}))
