@@ -61,21 +61,17 @@ struct Idle {
 /// # Errors
 /// When a socket does not open or a job does not end.
 pub async fn measure(options: &Options) -> anyhow::Result<Vec<Row>> {
-    let folder = options.folder()?;
-    let simulators = process::simulators(INSTANCES, &options.simulator(&BUSY), &folder).await?;
-    let gateway = process::gateway_with(&simulators.urls, &folder, SETTINGS).await?;
+    let simulators = process::simulators(INSTANCES, &options.simulator(&BUSY), &options.folder()?).await?;
     let http = Client::builder().no_proxy().build()?;
+    let start = async || process::gateway_with(&simulators.urls, &options.folder()?, SETTINGS).await;
 
+    let gateway = start().await?;
     let alone = watched(&gateway, options, &http, &[]).await?;
-    let before = procfs::memory(gateway.pid)?.resident;
-    let mut sockets = idle(&gateway, options.idle_sockets).await?;
-    let busy = procfs::cpu(gateway.pid)?;
-    tokio::time::sleep(IDLE).await;
-    let cost = Idle {
-        before,
-        after: procfs::memory(gateway.pid)?.resident,
-        cpu: procfs::cpu(gateway.pid)?.saturating_sub(busy),
-    };
+    gateway.end().await?;
+
+    // One of its own: what is free from earlier work would hide what sockets take.
+    let gateway = start().await?;
+    let (mut sockets, cost) = idle(&gateway, options.idle_sockets).await?;
     let stalled = stalled(&gateway).await?;
     let crowded = watched(&gateway, options, &http, &stalled).await?;
     let lost = std::iter::from_fn(|| sockets.try_join_next()).count();
@@ -169,8 +165,9 @@ async fn submit(gateway: &Server, http: &Client, client: &str) -> anyhow::Result
     Ok(())
 }
 
-/// Opens sockets that do nothing but read; a task of the set ends when its socket does.
-async fn idle(gateway: &Server, count: usize) -> anyhow::Result<JoinSet<()>> {
+/// Opens sockets that do nothing but read, and sees what they cost; a task of the set ends when its socket does.
+async fn idle(gateway: &Server, count: usize) -> anyhow::Result<(JoinSet<()>, Idle)> {
+    let before = procfs::memory(gateway.pid)?.resident;
     let mut sockets = JoinSet::new();
     let mut opened = futures_util::stream::iter(0..count)
         .map(|number| async move { connect(gateway, &format!("idle-{number}"), None).await })
@@ -179,7 +176,10 @@ async fn idle(gateway: &Server, count: usize) -> anyhow::Result<JoinSet<()>> {
         let mut socket = socket?;
         sockets.spawn(async move { while let Some(Ok(_)) = socket.next().await {} });
     }
-    Ok(sockets)
+    let busy = procfs::cpu(gateway.pid)?;
+    tokio::time::sleep(IDLE).await;
+    let cpu = procfs::cpu(gateway.pid)?.saturating_sub(busy);
+    Ok((sockets, Idle { before, after: procfs::memory(gateway.pid)?.resident, cpu }))
 }
 
 async fn connect(gateway: &Server, client: &str, room: Option<u32>) -> anyhow::Result<Socket> {
