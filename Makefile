@@ -40,7 +40,7 @@ soak: build ## Long runs: many simulation seeds (SEEDS=n), and the kill test man
 	SIM_SEEDS="$${SEEDS:-5000}" $(CARGO) test --release --package scheduler --test sim -- --nocapture
 	KILLS="$${KILLS:-50}" $(CARGO) test --package e2e --test crash_recovery -- --nocapture --test-threads=1
 	KILLS="$${KILLS:-500}" $(CARGO) test --package backend-api --test backend -- --nocapture --exact money::kills::no_kill_between_any_two_steps_loses_or_makes_money
-	KILLS="$${KILLS:-50}" $(CARGO) test --package e2e --test kills_of_backend -- --nocapture
+	KILLS="$${KILLS:-500}" $(CARGO) test --package e2e --test kills_of_backend -- --nocapture
 
 bench: tools ## Latency, throughput and memory against the aims
 	$(CARGO) build --release --workspace --bins

@@ -4,6 +4,8 @@
 //! Every call is bounded in time and in the size of its reply.
 
 mod error;
+mod feed;
+mod sse;
 mod transport;
 mod wire;
 
@@ -16,6 +18,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 pub use error::{AskError, FollowError, Refusal, SubmitError, TransportError};
+pub use feed::{Feed, Word};
 pub use wire::{
     Class, Event, EventPage, Job, JobError, JobStatus, Output, Progress, Standing, SubmitTemplate, Template,
     TemplateCall, Ticket, TicketMeta, TicketRequest, TicketedFile, Tickets, Webhook,

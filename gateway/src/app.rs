@@ -222,11 +222,19 @@ impl App {
     }
 }
 
-/// The web editor, where the configuration names its folder.
+/// The web editor, where the configuration names its folder or an instance.
 fn open_editor(config: &Config) -> anyhow::Result<Option<http::Editor>> {
-    let Some(folder) = &config.file.native.editor else { return Ok(None) };
-    let editor = http::Editor::open(folder);
-    editor.map(Some).with_context(|| format!("cannot read the web editor in {}", folder.display()))
+    let Some(source) = &config.file.native.editor else { return Ok(None) };
+    let kept = config.file.native.editor_cache_bytes;
+    let name = source.to_str().unwrap_or_default();
+    if name == "any" {
+        return Ok(Some(http::Editor::of_instance(None, kept)));
+    }
+    if config.file.instances.iter().any(|instance| instance.name == name) {
+        return Ok(Some(http::Editor::of_instance(Some(name.into()), kept)));
+    }
+    let editor = http::Editor::open(source);
+    editor.map(Some).with_context(|| format!("cannot read the web editor in {}", source.display()))
 }
 
 /// Opens the listeners that are bound to a key.
@@ -411,6 +419,7 @@ fn runner_config(config: &Config) -> runner::Config {
     let mut runner = runner::Config::new(host, instances, config.data_dir.join("spool"));
     runner.spool_max_bytes = file.runner.spool_max_bytes;
     runner.max_frame_bytes = file.runner.max_frame_bytes;
+    runner.max_forwards = file.native.max_forwards;
     runner.picture_threads = file.runner.picture_threads.unwrap_or(runner.picture_threads);
     runner.picture_memory_bytes = file.runner.picture_memory_bytes;
     runner.picture_limits = file.pictures.clone();

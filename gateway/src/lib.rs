@@ -15,6 +15,7 @@ pub mod listener;
 pub mod metrics;
 mod names;
 pub mod network;
+pub mod open_files;
 pub mod outbox;
 pub mod outside;
 pub mod pictures;

@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use gateway::app::App;
 use gateway::config::Config;
-use gateway::telemetry;
+use gateway::{open_files, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Threads that wait for the disk. A local disk serves no more at once, and each keeps memory of its own.
@@ -102,6 +102,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     telemetry::install(&config.file.log)?;
+    open_files::raise(config.file.http.max_connections);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;

@@ -201,6 +201,21 @@ impl Metrics {
         self.families.webhooks_oldest.set(oldest);
     }
 
+    /// A request was passed on to an instance's own route, and that became of it.
+    pub fn forwarded(&self, passed: Passed) {
+        self.families.forwards.with_label_values(&[passed.name()]).inc();
+    }
+
+    /// Bytes of a body that was passed on: of a `request` or of an `answer`.
+    pub fn forward_bytes(&self, part: &'static str, bytes: usize) {
+        self.families.forward_bytes.with_label_values(&[part]).inc_by(bytes as u64);
+    }
+
+    /// How many requests are being passed on.
+    pub fn forwards_open(&self, open: usize) {
+        self.families.forwards_open.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
     /// How many event streams are open.
     pub fn event_streams(&self, open: usize) {
         self.families.event_streams.set(i64::try_from(open).unwrap_or(i64::MAX));
@@ -251,6 +266,30 @@ impl WebhookResult {
             Self::Failed => "failed",
             Self::Gone => "gone",
             Self::GivenUp => "given_up",
+        }
+    }
+}
+
+/// What became of a request that was passed on to an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passed {
+    /// It was answered to the end, whatever the status.
+    Answered,
+    /// The caller went away, or its body broke off.
+    Abandoned,
+    /// The instance, or its host, broke off.
+    Failed,
+    /// The instance said nothing for too long.
+    Silent,
+}
+
+impl Passed {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Abandoned => "abandoned",
+            Self::Failed => "failed",
+            Self::Silent => "silent",
         }
     }
 }

@@ -39,6 +39,7 @@ pub(crate) use give_way::{begin_again, give_way};
 pub use options::{Options, Place, Server, Tls};
 pub use profiles::{ProfileRow, erase_profile_in};
 pub use sessions::{Revoked, SessionRow, erase_sessions_in};
+pub(crate) use users::take_turn_in;
 pub use users::{AccountRow, erase_user_in};
 
 use crate::error_chain::chain;

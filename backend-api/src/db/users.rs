@@ -214,6 +214,20 @@ pub async fn erase_user_in(transaction: &Transaction, user: UserId, now: Millis)
     Ok(marked.rows_affected > 0)
 }
 
+/// Lets other transactions that take this turn, and the one by which the person leaves, wait for the end of this one.
+/// False when the person has left.
+pub(crate) async fn take_turn_in(transaction: &Transaction, user: UserId) -> Result<bool, Error> {
+    user::Entity::update_many()
+        .col_expr(user::Column::Status, Expr::value(ACTIVE))
+        .filter(user::Column::Id.eq(user.0))
+        .filter(user::Column::Status.eq(ACTIVE))
+        .exec(transaction)
+        .await?;
+    // Not by the number of rows: MySQL may count one that stays as it is as none.
+    let query = user::Entity::find_by_id(user.0).filter(user::Column::Status.eq(ACTIVE));
+    Ok(query.one(transaction).await?.is_some())
+}
+
 fn user_of(row: user::Model) -> Result<User, Error> {
     let corrupt = |name| Error::Corrupt { id: row.id, what: format!("unknown role {name}") };
     Ok(User { id: UserId(row.id), role: row.role.parse().map_err(corrupt)?, created_at: row.created_at })

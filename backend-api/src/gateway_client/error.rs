@@ -27,6 +27,12 @@ pub enum TransportError {
         /// Its status.
         status: StatusCode,
     },
+    /// It answered well, but not with a stream.
+    #[error("the gateway gives no stream")]
+    NoStream,
+    /// A stream on which nothing came for too long.
+    #[error("the gateway fell silent")]
+    Silent,
     /// The configured key has characters that a header cannot carry.
     #[error("the gateway key cannot be sent in a header")]
     Key,

@@ -21,7 +21,16 @@ const REFUSAL_MESSAGE_MAX: usize = 1_024;
 pub(super) struct Transport {
     client: Client,
     base: Url,
+    head_timeout: Duration,
     max_reply_bytes: usize,
+}
+
+/// What became of a question for a stream.
+pub(super) enum Opened {
+    /// Its head has come.
+    Stream(Response),
+    /// There is none.
+    Refused(Reply),
 }
 
 /// A whole reply.
@@ -52,6 +61,7 @@ impl Transport {
         Ok(Self {
             client: client.build()?,
             base: options.url.clone(),
+            head_timeout: options.request_timeout,
             max_reply_bytes: options.max_reply_bytes,
         })
     }
@@ -71,12 +81,32 @@ impl Transport {
 
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Reply, TransportError> {
         let response = request.send().await.map_err(reqwest::Error::without_url)?;
+        self.whole(response).await
+    }
+
+    async fn whole(&self, response: Response) -> Result<Reply, TransportError> {
         Ok(Reply {
             status: response.status(),
             retry_after: retry_after(response.headers()),
             is_problem: is_problem(response.headers()),
             body: self.read(response).await?,
         })
+    }
+
+    /// Opens a reply that comes in the course of time; its head has to come at once.
+    pub(super) async fn open(&self, request: RequestBuilder) -> Result<Opened, TransportError> {
+        let head = tokio::time::timeout(self.head_timeout, request.send()).await;
+        let response = head.map_err(|_| TransportError::Silent)?.map_err(reqwest::Error::without_url)?;
+        if response.status().is_success() {
+            return Ok(Opened::Stream(response));
+        }
+        let reply = tokio::time::timeout(self.head_timeout, self.whole(response)).await;
+        Ok(Opened::Refused(reply.map_err(|_| TransportError::Silent)??))
+    }
+
+    /// The largest reply that is read, in bytes.
+    pub(super) fn max_reply_bytes(&self) -> usize {
+        self.max_reply_bytes
     }
 
     async fn read(&self, mut response: Response) -> Result<Vec<u8>, TransportError> {

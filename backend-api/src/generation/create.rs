@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use super::{CreateError, Generation, Offer};
 use crate::clock::now;
-use crate::db::artworks::insert_artwork_in;
-use crate::db::{self, Transient};
+use crate::db::artworks::{insert_artwork_in, open_artworks_in};
+use crate::db::{self, take_turn_in};
 use crate::domain::{Artwork, ArtworkId, ArtworkState, OpenId, UserId};
 use crate::error_chain::chain;
 use crate::gateway_client::{Class, Refusal, SubmitError, SubmitTemplate, TemplateCall, Webhook};
-use crate::money::{HoldError, Ledger};
+use crate::money::Ledger;
 use crate::wechat::platform::{CheckError, MAX_TEXT_CHARACTERS, Suggestion};
 
 /// The label by which the gateway's words find an artwork whose job is not known yet.
@@ -180,19 +180,7 @@ impl Generation {
     /// The artwork and its hold, both or none.
     async fn record(&self, artwork: &Artwork, wish: &Wish) -> Result<Recorded, CreateError> {
         let database = &self.inner.database;
-        let recorded = database
-            .retry(|| async {
-                let transaction = database.begin().await?;
-                match insert_artwork_in(&transaction, artwork, wish.key.as_deref()).await {
-                    Err(db::Error::Duplicate(_)) => return Ok(false), // the transaction is dropped
-                    inserted => inserted?,
-                }
-                Ledger::hold_in(&transaction, artwork.user, artwork.credits, artwork.id.0).await?;
-                database.commit(transaction).await?;
-                Ok::<_, RecordError>(true)
-            })
-            .await;
-        match recorded.map_err(|RecordError(error)| CreateError::from(error))? {
+        match database.retry(|| self.try_to_record(artwork, wish)).await? {
             true => Ok(Recorded::New),
             // Our own try whose answer was lost, or the person's other request under the key.
             false => match database.retry(|| database.find_artwork(artwork.id)).await? {
@@ -204,6 +192,25 @@ impl Generation {
                 }
             },
         }
+    }
+
+    /// False when its id or key is taken. The person's wishes take turns, so that each sees all before it.
+    async fn try_to_record(&self, artwork: &Artwork, wish: &Wish) -> Result<bool, CreateError> {
+        let database = &self.inner.database;
+        let transaction = database.begin().await?; // undone when it is dropped
+        if !take_turn_in(&transaction, artwork.user).await? {
+            return Err(CreateError::LoginAgain);
+        }
+        match insert_artwork_in(&transaction, artwork, wish.key.as_deref()).await {
+            Err(db::Error::Duplicate(_)) => return Ok(false),
+            inserted => inserted?,
+        }
+        if open_artworks_in(&transaction, artwork.user).await? > self.inner.options.max_open {
+            return Err(CreateError::TooManyOpen);
+        }
+        Ledger::hold_in(&transaction, artwork.user, artwork.credits, artwork.id.0).await?;
+        database.commit(transaction).await?;
+        Ok(true)
     }
 
     /// Hands an artwork to the gateway, now or again: the same bytes under the same key are one job.
@@ -229,29 +236,6 @@ impl Generation {
                 Ok(artwork)
             }
         }
-    }
-}
-
-/// What a recording's transaction may meet.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-struct RecordError(HoldError);
-
-impl From<HoldError> for RecordError {
-    fn from(error: HoldError) -> Self {
-        Self(error)
-    }
-}
-
-impl From<db::Error> for RecordError {
-    fn from(error: db::Error) -> Self {
-        Self(error.into())
-    }
-}
-
-impl Transient for RecordError {
-    fn is_transient(&self) -> bool {
-        self.0.is_transient()
     }
 }
 

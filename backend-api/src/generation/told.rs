@@ -19,15 +19,15 @@ use crate::wechat::storage::{StorageError, Upload, UploadTicket};
 const TRACE_MAX: usize = 128;
 
 impl Generation {
-    /// An event of the gateway. One about a job that is none of ours changes nothing.
+    /// An event of the gateway; gives the artwork as it is then. One about a job that is none of ours changes nothing.
     ///
     /// # Errors
     /// When the database fails; the same event may come again.
-    pub async fn told_by_gateway(&self, event: &Event) -> Result<(), db::Error> {
-        let Some(job) = &event.job else { return Ok(()) };
+    pub async fn told_by_gateway(&self, event: &Event) -> Result<Option<Artwork>, db::Error> {
+        let Some(job) = &event.job else { return Ok(None) };
         match self.artwork_of(job).await? {
-            Some(artwork) => self.apply(artwork, job).await.map(drop),
-            None => Ok(()),
+            Some(artwork) => self.apply(artwork, job).await.map(Some),
+            None => Ok(None),
         }
     }
 

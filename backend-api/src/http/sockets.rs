@@ -107,6 +107,7 @@ async fn talk(mut socket: WebSocket, live: Live, mut watch: Watch) {
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let end = Instant::now() + live.options().socket_for;
     let mut last_sent = Instant::now();
+    let mut bell = watch.bell();
     loop {
         tokio::select! {
             () = live.ended() => break,
@@ -115,6 +116,7 @@ async fn talk(mut socket: WebSocket, live: Live, mut watch: Watch) {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 Some(Ok(_)) => {}
             },
+            Ok(()) = bell.changed() => looks.reset_immediately(),
             _ = looks.tick() => match tell(&mut socket, &mut watch).await {
                 Some(0) if last_sent.elapsed() < PING_EVERY => {}
                 Some(0) if send(&mut socket, Message::Ping(Vec::new().into())).await => last_sent = Instant::now(),

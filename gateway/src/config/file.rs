@@ -230,8 +230,10 @@ section! {
 section! {
     /// ComfyUI's own API.
     Native {
-        /// Folder of the web editor, served at `/`; unset: none.
+        /// The web editor, served at `/`: a folder, the name of an instance that serves it, or `any`; unset: none.
         editor: Option<PathBuf> = None,
+        /// Files of the editor that are kept where it comes from an instance, bytes of all together.
+        editor_cache_bytes: u64 = 64 << 20,
         /// Most jobs that `/queue` lists.
         max_queue_listed: u32 = 1_000,
         /// Most jobs that one answer of `/history` or `/api/jobs` lists.
@@ -256,6 +258,43 @@ section! {
         max_userdata_bytes: u64 = 128 << 20,
         /// Such files of one tenant.
         max_userdata_files: u32 = 1_000,
+        /// Paths of custom nodes that are passed on to an instance.
+        forward: Vec<Forward> = Vec::new(),
+        /// Requests that are passed on at once.
+        max_forwards: usize = 64,
+        /// Those of one key.
+        max_forwards_per_key: usize = 16,
+        /// How long a client that was away is remembered to belong to an instance, seconds.
+        forward_affinity_seconds: u64 = 3_600,
+    }
+}
+
+section! {
+    /// Paths of custom nodes that are passed on to an instance.
+    Forward {
+        /// What they begin with, whole parts only; with or without `/api`, both are passed on.
+        prefix: String = String::new(),
+        /// `GET` (and `HEAD`), `POST`, `PUT`, `PATCH`, `DELETE`.
+        methods: Vec<String> = vec!["GET".to_owned(), "POST".to_owned()],
+        /// Names of the instances that may get them; empty: any.
+        instances: Vec<String> = Vec::new(),
+        /// Names of the tenants that may send them; empty: all.
+        tenants: Vec<String> = Vec::new(),
+        /// Names of headers that pass in both directions beside the usual ones.
+        headers: Vec<String> = Vec::new(),
+        /// The body of a request, bytes.
+        max_body_bytes: u64 = 100 << 20,
+        /// How long the instance may be silent, before its answer and within it, seconds.
+        timeout_seconds: u64 = 60,
+    }
+}
+
+impl Forward {
+    /// The prefix without `/api` and without a slash at its end.
+    #[must_use]
+    pub fn bare_prefix(&self) -> &str {
+        let prefix = self.prefix.trim_end_matches('/');
+        prefix.strip_prefix("/api").filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(prefix)
     }
 }
 

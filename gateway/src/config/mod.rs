@@ -2,6 +2,7 @@
 //! starts, and all are reported at once. `gateway.example.toml` shows every setting with its default.
 
 mod file;
+mod forward;
 mod read;
 
 use std::collections::BTreeSet;
@@ -15,8 +16,8 @@ use crate::artifacts::Artifacts;
 use crate::workflow::FAMILIES;
 
 pub use file::{
-    BoundListener, Engine, File, Http, Instance, Log, LogFormat, Native, Nvml, Outside, Prices, Retention,
-    Runner, Scheduler, SinkConfig, Templates, Tenant, Tls, Webhooks, Workflow,
+    BoundListener, Engine, File, Forward, Http, Instance, Log, LogFormat, Native, Nvml, Outside, Prices,
+    Retention, Runner, Scheduler, SinkConfig, Templates, Tenant, Tls, Webhooks, Workflow,
 };
 
 /// The gateway's settings, checked and complete.
@@ -177,6 +178,7 @@ fn resolve(mut file: File, instances: &str, mistakes: &mut Vec<String>) -> Optio
     check_sinks(&file.sinks, mistakes);
     mistakes.extend(scheduler_config(&file.scheduler).mistakes().iter().map(ToString::to_string));
     check_bounds(&file, mistakes);
+    forward::check(&file, mistakes);
     Some(Config { listen: listen.ok()?, data_dir, public_url, artifacts, database: database?, file })
 }
 
@@ -314,6 +316,10 @@ fn check_bounds(file: &File, mistakes: &mut Vec<String>) {
         ("native.max_userdata_file_bytes", file.native.max_userdata_file_bytes as u64),
         ("native.max_userdata_bytes", file.native.max_userdata_bytes),
         ("native.max_userdata_files", u64::from(file.native.max_userdata_files)),
+        ("native.editor_cache_bytes", file.native.editor_cache_bytes),
+        ("native.max_forwards", file.native.max_forwards as u64),
+        ("native.max_forwards_per_key", file.native.max_forwards_per_key as u64),
+        ("native.forward_affinity_seconds", file.native.forward_affinity_seconds),
         ("tls.handshake_seconds", file.tls.handshake_seconds),
         ("tls.max_handshakes", file.tls.max_handshakes as u64),
         ("workflow.max_bytes", file.workflow.max_bytes as u64),

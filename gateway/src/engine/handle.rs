@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::board::{Board, LiveState, Watch};
 use super::clock::Clock;
 use super::feeds::Feeds;
+use super::forwards::Forwards;
 use super::world;
 use crate::fleet::FleetView;
 use crate::link::message::Secret;
@@ -97,6 +98,7 @@ pub struct EngineHandle {
     pub(super) inbox: mpsc::Sender<Input>,
     pub(super) board: Arc<Board>,
     pub(super) feeds: Arc<Feeds>,
+    pub(super) forwards: Forwards,
     pub(super) fleet: Arc<ArcSwap<FleetView>>,
     pub(super) readiness: watch::Receiver<Readiness>,
     pub(super) store: Arc<dyn Store>,
@@ -203,6 +205,12 @@ impl EngineHandle {
     #[must_use]
     pub fn feeds(&self) -> &Arc<Feeds> {
         &self.feeds
+    }
+
+    /// The way to the routes of instances.
+    #[must_use]
+    pub fn forwards(&self) -> &Forwards {
+        &self.forwards
     }
 
     /// Whether the engine can decide.

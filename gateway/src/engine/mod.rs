@@ -10,6 +10,7 @@ pub mod board;
 pub mod clock;
 mod effects;
 pub mod feeds;
+pub mod forwards;
 pub mod handle;
 mod lanes;
 mod metering;
@@ -38,6 +39,7 @@ use uuid::Uuid;
 pub use board::{Board, LiveState, Watch};
 pub use clock::Clock;
 pub use feeds::{Feeds, Word};
+pub use forwards::Forwards;
 pub use handle::{EngineHandle, Readiness, SubmitAllError, SubmitError, Unavailable};
 pub(crate) use names::{device_class, key_prefix};
 pub use rejudge::UNJUDGED;
@@ -159,9 +161,10 @@ impl Engine {
         let (mut registry, known) = Registry::new(known, catalogues, settings.reserve_mib);
 
         let (reports_tx, reports) = mpsc::channel(BATCH_MAX * 2);
+        let forwards = Forwards::default();
         let mut keep = Vec::new();
         for link in links {
-            keep.extend(greet(&mut registry, link, &known, cell, &reports_tx).await);
+            keep.extend(greet(&mut registry, link, &known, cell, (&reports_tx, &forwards)).await);
         }
         if !keep.is_empty() {
             let mut turn = store.begin().await?;
@@ -190,6 +193,7 @@ impl Engine {
             inbox: inbox_tx,
             board: board.clone(),
             feeds: feeds.clone(),
+            forwards,
             fleet: fleet.clone(),
             readiness: readiness_rx,
             store: store.clone(),
@@ -413,7 +417,7 @@ async fn greet(
     link: EngineEnd,
     known: &registry::Known,
     cell: Uuid,
-    reports: &mpsc::Sender<(usize, Report)>,
+    (reports, forwards): (&mpsc::Sender<(usize, Report)>, &Forwards),
 ) -> Vec<crate::store::FleetFact> {
     let EngineEnd { commands, reports: mut from } = link;
     // Its instances may be quicker than its first word: what they say waits until it is introduced.
@@ -434,18 +438,31 @@ async fn greet(
     if commands.send(Command::Welcome { cell }).await.is_err() && !instances.is_empty() {
         tracing::error!(host, "a runner left after its first word");
     }
-    let reports = reports.clone();
+    forwards.add_host(&host, &instances, &commands);
+    let (reports, forwards) = (reports.clone(), forwards.clone());
     tokio::spawn(async move {
-        for report in early {
-            if reports.send((index, report)).await.is_err() {
-                return;
-            }
-        }
-        while let Some(report) = from.recv().await {
-            if reports.send((index, report)).await.is_err() {
-                return;
-            }
-        }
+        let _ = pump(index, early, &mut from, &reports, &forwards).await;
+        forwards.lose_host(&host);
     });
     change.keep.into_iter().map(crate::store::FleetFact::Instance).collect()
+}
+
+/// Gives the engine what a runner reports, until either is gone. What is passed on goes by: it is no business of turns.
+async fn pump(
+    host: usize,
+    early: Vec<Report>,
+    from: &mut crate::link::local::Receiver<Report>,
+    reports: &mpsc::Sender<(usize, Report)>,
+    forwards: &Forwards,
+) -> Result<(), mpsc::error::SendError<(usize, Report)>> {
+    for report in early {
+        reports.send((host, report)).await?;
+    }
+    while let Some(report) = from.recv().await {
+        match report {
+            Report::Forward { id, word } => forwards.hear(id, word),
+            report => reports.send((host, report)).await?,
+        }
+    }
+    Ok(())
 }

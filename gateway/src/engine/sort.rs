@@ -64,6 +64,8 @@ impl Engine {
         let change = match report {
             // Introduced when its link was greeted; a repeat changes nothing.
             Report::Hello { .. } => return,
+            // Passed on beside the engine, where its link was greeted.
+            Report::Forward { .. } => return,
             Report::Attempt { attempt, signal } => return self.sort_signal(attempt, signal, work),
             Report::Stray { instance, attempt, prompt, ended } => {
                 return self.judge_stray(&instance, attempt, prompt, ended);

@@ -30,7 +30,14 @@ pub(super) struct Gate {
 
 /// Lets a request through to its handler with its [`Caller`], or not.
 pub(super) async fn enter(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    match admit(&gate, request.headers(), request.extensions()).await {
+    let admitted = match gate.need {
+        Need::Nothing | Need::Ticket => Ok(None),
+        Need::Door => let_see(&gate.app, request.headers()).map(|()| None),
+        Need::Scope(scope) => {
+            admit(&gate.app, scope, request.headers(), request.extensions()).await.map(Some)
+        }
+    };
+    match admitted {
         Ok(Some(caller)) => {
             request.extensions_mut().insert(caller);
         }
@@ -46,17 +53,13 @@ pub(super) async fn enter(State(gate): State<Gate>, mut request: Request, next: 
     }
 }
 
-async fn admit(
-    gate: &Gate,
+/// Who sends a request, if it may do what wants this scope.
+pub(super) async fn admit(
+    app: &Shared,
+    scope: Scope,
     headers: &HeaderMap,
     about: &Extensions,
-) -> Result<Option<Arc<Caller>>, ApiError> {
-    let app = &gate.app;
-    let scope = match gate.need {
-        Need::Nothing | Need::Ticket => return Ok(None),
-        Need::Door => return let_see(app, headers).map(|()| None),
-        Need::Scope(scope) => scope,
-    };
+) -> Result<Arc<Caller>, ApiError> {
     let caller = match app.tenants.everybody() {
         Some(everybody) if app.doors.loopback => {
             keep_pages_out(app, headers)?;
@@ -73,7 +76,7 @@ async fn admit(
     if !caller.scope.allows(scope) {
         return Err(ApiError::new(ErrorKind::Forbidden, "forbidden", "this key may not do that"));
     }
-    Ok(Some(caller))
+    Ok(caller)
 }
 
 /// What holds no data is kept from pages of others at the open door, and from nobody else.

@@ -46,6 +46,8 @@ pub enum ErrorKind {
     Busy,
     /// Our own fault.
     Internal,
+    /// An instance broke off.
+    Upstream,
     /// Something we need does not answer, or we are going away.
     Unavailable,
     /// It took too long.
@@ -70,6 +72,7 @@ impl ErrorKind {
             Self::Refused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Upstream => StatusCode::BAD_GATEWAY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         }

@@ -37,6 +37,7 @@ use axum::Router;
 pub use editor::Editor;
 pub use error::{ApiError, ErrorKind};
 pub use native::Desk;
+pub(crate) use native::{is_free, may_pass};
 pub use routes::{Need, RouteInfo};
 pub use state::{Doors, Limits, State};
 

@@ -31,7 +31,8 @@ pub(super) async fn observe(State(app): State<Arc<Shared>>, mut request: Request
     forwarded::settle(&app.doors.trusted_proxies, &mut request);
     let id = request_id(request.headers());
     let method = request.method().clone();
-    let shape = Shape::of(request.uri().path());
+    let path = request.uri().path();
+    let shape = if app.forwarding.has(path) { Shape::Native } else { Shape::of(path) };
     let route = request.extensions().get::<MatchedPath>().cloned();
     let origin = request.headers().get(header::ORIGIN).cloned();
     let span = info_span!("request", id = %id.to_str().unwrap_or_default(), %method, route = route.as_ref().map(MatchedPath::as_str));

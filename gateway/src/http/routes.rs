@@ -52,6 +52,11 @@ impl Routes {
         Self { app, table: Vec::new(), paths: BTreeMap::new(), documented: Document::default() }
     }
 
+    /// What the handlers will be given.
+    pub(super) fn app(&self) -> Arc<Shared> {
+        self.app.clone()
+    }
+
     /// A route that answers within [`super::Limits::request_timeout`].
     pub(super) fn add<H, T>(&mut self, method: Method, path: &'static str, need: Need, handler: H)
     where

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::body::Budget;
 use super::editor::Editor;
 use super::error::{ApiError, ErrorKind};
-use super::native::{Desk, Nodes};
+use super::native::{Desk, Forwarding, Nodes};
 use super::private::AvailabilityCache;
 use super::quota::{Rates, Reserved};
 use crate::artifacts::Artifacts;
@@ -163,6 +163,8 @@ pub(super) struct Shared {
     pub(super) nodes: Nodes,
     /// Pictures that are being converted.
     pub(super) conversions: Semaphore,
+    /// What is passed on to custom nodes.
+    pub(super) forwarding: Forwarding,
     /// Held while the name of an upload is chosen, by tenant.
     pub(super) naming: [tokio::sync::Mutex<()>; 16],
 }
@@ -186,6 +188,7 @@ impl Shared {
             availability: AvailabilityCache::default(),
             nodes: Nodes::default(),
             conversions: Semaphore::new(state.native.settings().conversions),
+            forwarding: Forwarding::new(state.native.settings()),
             naming: Default::default(),
             state,
         }

@@ -2,7 +2,8 @@
 //!
 //! Inside a process the values travel over channels as they are; between processes they will travel as JSON over
 //! a WebSocket. Both ends may restart at any time, so every message names the attempt it is about and may be
-//! repeated. Image bytes never travel here: tickets say where they go.
+//! repeated. Image bytes never travel here: tickets say where they go. What is passed on to custom nodes does, in bounded
+//! pieces beside everything else ([`ForwardRequest`]).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use super::files::*;
+pub use super::forward::*;
 pub use super::native::*;
 pub use super::ticket::{Secret, Ticket};
 
@@ -122,6 +124,15 @@ pub enum Command {
     SendCatalogue {
         /// Which one.
         instance: InstanceName,
+    },
+    /// Pass this request on to its instance.
+    Forward(Box<ForwardRequest>),
+    /// More of a request that is passed on.
+    ForwardMore {
+        /// Which.
+        id: Uuid,
+        /// What.
+        more: ForwardMore,
     },
 }
 
@@ -240,6 +251,13 @@ pub enum Report {
         prompt: Uuid,
         /// It is over: only worth a look if its attempt is still open.
         ended: bool,
+    },
+    /// Word of a request that is passed on.
+    Forward {
+        /// Which.
+        id: Uuid,
+        /// What.
+        word: ForwardWord,
     },
 }
 

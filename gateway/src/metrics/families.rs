@@ -58,6 +58,9 @@ pub(super) struct Families {
     pub(super) webhooks_pending: IntGauge,
     pub(super) webhooks_oldest: IntGauge,
     pub(super) webhooks_dead: IntGauge,
+    pub(super) forwards: IntCounterVec,
+    pub(super) forward_bytes: IntCounterVec,
+    pub(super) forwards_open: IntGauge,
     described: Vec<Family>,
 }
 
@@ -116,6 +119,8 @@ const CLASSES: &[&str] = &["batch", "normal", "interactive"];
 const OUTCOMES: &[&str] = &["succeeded", "failed", "canceled", "expired"];
 const REASONS: &[&str] = &["queue_full", "tenant_queue_full", "spool_full", "draining"];
 const WEBHOOKS: &[&str] = &["delivered", "failed", "gone", "given_up"];
+const PASSED: &[&str] = &["answered", "abandoned", "failed", "silent"];
+const PARTS: &[&str] = &["request", "answer"];
 const ENDS: &[&str] = &[
     "no_trace",
     "unreachable",
@@ -259,6 +264,19 @@ impl Families {
                 "Age of the oldest event that waits for its receiver.",
             ),
             webhooks_dead: r.gauge("gateway_webhook_dead_letters", "Events that were given up."),
+            forwards: r.counters(
+                "gateway_forwards_total",
+                "Requests passed on to routes of custom nodes, by what became of them.",
+                &["outcome"],
+                PASSED,
+            ),
+            forward_bytes: r.counters(
+                "gateway_forward_bytes_total",
+                "Bytes of bodies passed on to routes of custom nodes, and of their answers.",
+                &["part"],
+                PARTS,
+            ),
+            forwards_open: r.gauge("gateway_forwards_open", "Requests that are being passed on."),
             registry: Registry::new(),
             described: Vec::new(),
         };

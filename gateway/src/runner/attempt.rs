@@ -129,7 +129,7 @@ impl Attempt {
                 return false;
             }
             FrameEvent::Success => self.success = true,
-            FrameEvent::Error(error) if error.exception_type.as_deref() != Some("ExecutionBlocked") => {
+            FrameEvent::Error(error) if !error.is_of_a_branch() => {
                 self.error = Some(error.clone());
             }
             _ => {}

@@ -33,6 +33,8 @@ pub struct Config {
     pub max_png_text_bytes: usize,
     /// How many files are fetched or written at the same time.
     pub max_deliveries: usize,
+    /// How many requests may be passed on at the same time.
+    pub max_forwards: usize,
     /// How many pictures are worked on at the same time.
     pub picture_threads: usize,
     /// Bound of what decoding takes altogether, bytes; a picture that takes more has it for itself.
@@ -66,6 +68,7 @@ impl Config {
             max_catalogue_bytes: 64 << 20,
             max_png_text_bytes: 16 << 20,
             max_deliveries: 16,
+            max_forwards: 64,
             picture_threads: picture_threads(),
             picture_memory_bytes: 1 << 30,
             picture_limits: Limits::default(),

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::StartError;
 use super::comfy::{Comfy, http};
 use super::config::Config;
+use super::forward::Forwarder;
 use super::instance::{self, Handle, Homes, Host};
 use super::outputs::deliver::bucket_client;
 use super::outputs::process::Processor;
@@ -50,7 +51,15 @@ pub(super) fn start(
     };
     let names = config.instances.iter().map(|instance| instance.name.as_str().into()).collect();
     let hello = Report::Hello { host: config.host.clone(), instances: names };
-    let instances = start_instances(&host, closing, tasks)?;
+    let comfies = connect(&config)?;
+    let forwarder = Forwarder::new(
+        comfies.clone(),
+        link.reports.clone(),
+        config.max_forwards.max(1),
+        closing.clone(),
+        tasks.clone(),
+    );
+    let instances = start_instances(&host, comfies, closing, tasks);
     let (level, homes) = (host.spool.level(), host.homes.clone());
     let reports = link.reports;
     let nvml = config.nvml.as_ref().map(|nvml| nvml.reports());
@@ -62,7 +71,7 @@ pub(super) fn start(
                 return;
             }
             tokio::select! {
-                () = take_commands(link.commands, cell, &instances, &homes) => {}
+                () = take_commands(link.commands, cell, &instances, &homes, &forwarder) => {}
                 () = tell_level(level, &reports) => {}
                 () = tell_devices(nvml, &reports) => {}
                 () = spot::watch(plain, server, &reports) => {}
@@ -77,25 +86,34 @@ pub(super) fn start(
     Ok(())
 }
 
-/// Instances over plain HTTP share a connection pool.
-fn start_instances(
-    host: &Host,
-    closing: &CancellationToken,
-    tasks: &TaskTracker,
-) -> Result<HashMap<InstanceName, Handle>, StartError> {
-    let plain = http::client(&host.config, "http:")?;
-    let mut instances = HashMap::new();
-    for config in &host.config.instances {
-        let client = if config.url.starts_with("https:") {
-            http::client(&host.config, &config.url)?
+/// The clients of all instances. Those over plain HTTP share a connection pool.
+fn connect(config: &Config) -> Result<HashMap<InstanceName, Comfy>, StartError> {
+    let plain = http::client(config, "http:")?;
+    let mut comfies = HashMap::new();
+    for instance in &config.instances {
+        let client = if instance.url.starts_with("https:") {
+            http::client(config, &instance.url)?
         } else {
             plain.clone()
         };
-        let comfy = Comfy::new(client, &config.url, &host.config);
-        let handle = instance::start(host.clone(), config.clone(), comfy, closing, tasks);
-        instances.insert(handle.name.clone(), handle);
+        comfies.insert(instance.name.as_str().into(), Comfy::new(client, &instance.url, config));
     }
-    Ok(instances)
+    Ok(comfies)
+}
+
+fn start_instances(
+    host: &Host,
+    mut comfies: HashMap<InstanceName, Comfy>,
+    closing: &CancellationToken,
+    tasks: &TaskTracker,
+) -> HashMap<InstanceName, Handle> {
+    let configs = host.config.instances.iter();
+    let started = configs.filter_map(|config| {
+        let comfy = comfies.remove(config.name.as_str())?;
+        let handle = instance::start(host.clone(), config.clone(), comfy, closing, tasks);
+        Some((handle.name.clone(), handle))
+    });
+    started.collect()
 }
 
 async fn take_commands(
@@ -103,46 +121,47 @@ async fn take_commands(
     cell: watch::Sender<Option<Uuid>>,
     instances: &HashMap<InstanceName, Handle>,
     homes: &Homes,
+    forwarder: &Forwarder,
 ) {
     while let Some(command) = commands.recv().await {
-        match target(&command, homes) {
-            Target::Host(id) => {
+        match command {
+            Command::Welcome { cell: id } => {
                 cell.send_replace(Some(id));
             }
-            Target::One(name) => match instances.get(&name) {
-                Some(handle) => drop(handle.commands.send(command).await),
-                None => tracing::warn!(instance = %name, "command for an instance that is not here"),
-            },
-            // an attempt from before a restart: whoever holds something of it lets it go
-            Target::All => {
-                for handle in instances.values() {
-                    drop(handle.commands.send(command.clone()).await);
-                }
+            Command::Forward(request) => forwarder.begin(*request),
+            Command::ForwardMore { id, more } => forwarder.go_on(id, more),
+            command => give(command, instances, homes).await,
+        }
+    }
+}
+
+/// Gives a command to the instance it is for.
+async fn give(command: Command, instances: &HashMap<InstanceName, Handle>, homes: &Homes) {
+    match target(&command, homes) {
+        Some(name) => match instances.get(&name) {
+            Some(handle) => drop(handle.commands.send(command).await),
+            None => tracing::warn!(instance = %name, "command for an instance that is not here"),
+        },
+        // an attempt from before a restart: whoever holds something of it lets it go
+        None => {
+            for handle in instances.values() {
+                drop(handle.commands.send(command.clone()).await);
             }
         }
     }
 }
 
-enum Target {
-    Host(Uuid),
-    One(InstanceName),
-    All,
-}
-
-fn target(command: &Command, homes: &Homes) -> Target {
+/// The instance that a command is for; `None`: whichever knows of it.
+fn target(command: &Command, homes: &Homes) -> Option<InstanceName> {
     match command {
-        Command::Welcome { cell } => Target::Host(*cell),
-        Command::Dispatch(dispatch) | Command::LookUp { dispatch, .. } => {
-            Target::One(dispatch.instance.clone())
-        }
+        Command::Dispatch(dispatch) | Command::LookUp { dispatch, .. } => Some(dispatch.instance.clone()),
         Command::Withdraw { instance, .. }
         | Command::Preempt { instance, .. }
         | Command::Free { instance }
         | Command::Restart { instance }
-        | Command::SendCatalogue { instance } => Target::One(instance.clone()),
-        Command::Grant { attempt, .. } | Command::Settle { attempt } => {
-            homes.of(*attempt).map_or(Target::All, Target::One)
-        }
+        | Command::SendCatalogue { instance } => Some(instance.clone()),
+        Command::Grant { attempt, .. } | Command::Settle { attempt } => homes.of(*attempt),
+        Command::Welcome { .. } | Command::Forward(_) | Command::ForwardMore { .. } => None,
     }
 }
 

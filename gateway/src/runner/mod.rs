@@ -12,6 +12,7 @@ mod comfy;
 mod config;
 mod facts;
 mod failure;
+mod forward;
 mod host;
 mod instance;
 mod model_sizes;

@@ -39,6 +39,7 @@ impl Voice<'_> {
     /// are not the caller's.
     pub(super) fn frame(&self, event: &FrameEvent, text: &[u8]) -> Option<Frame> {
         let (name, kind) = match event {
+            FrameEvent::Error(error) if error.is_of_a_branch() => return self.blocked(text),
             FrameEvent::Started => ("execution_start", FrameKind::Started),
             FrameEvent::Cached(_) => ("execution_cached", FrameKind::Other),
             FrameEvent::Nodes(_) => ("progress_state", FrameKind::Other),
@@ -53,6 +54,14 @@ impl Voice<'_> {
         };
         let data = self.of_caller(wire::frame_data(text)?.get());
         Some(Frame { kind, text: format!(r#"{{"type":"{name}","data":{data}}}"#) })
+    }
+
+    /// A branch that was blocked: the prompt goes on, and its history does not mention it (PROTOCOL §8.2).
+    fn blocked(&self, text: &[u8]) -> Option<Frame> {
+        let mut data: Value = serde_json::from_str(wire::frame_data(text)?.get()).ok()?;
+        clean("execution_error", &mut data);
+        let data = self.of_caller(&data.to_string());
+        Some(Frame { kind: FrameKind::Other, text: format!(r#"{{"type":"execution_error","data":{data}}}"#) })
     }
 
     /// The entry of the history; `found` are its files in the order of their listing.

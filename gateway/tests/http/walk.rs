@@ -139,7 +139,12 @@ fn foreign_native(route: &RouteInfo) -> Option<StatusCode> {
         | ("GET", "/ws" | "/userdata") => StatusCode::BAD_REQUEST,
         (
             "GET",
-            "/models/{folder}" | "/experiment/models/{folder}" | "/view" | "/userdata/{file}" | "/jobs/{id}",
+            "/global_subgraphs/{id}"
+            | "/models/{folder}"
+            | "/experiment/models/{folder}"
+            | "/view"
+            | "/userdata/{file}"
+            | "/jobs/{id}",
         )
         | ("POST", "/jobs/{id}/cancel" | "/userdata/{file}/move/{dest}")
         | ("DELETE", "/userdata/{file}") => StatusCode::NOT_FOUND,

@@ -79,6 +79,11 @@ impl World {
         Self::over(folder, sims, config).await
     }
 
+    /// Changes the settings of the next start.
+    pub fn reconfigure(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.config);
+    }
+
     /// Waits until the gateway knows what its servers offer.
     pub async fn usable(&self) {
         until("the fleet is usable", || async {

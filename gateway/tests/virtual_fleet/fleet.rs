@@ -187,7 +187,9 @@ impl<'s> Fleet<'s> {
             Command::LookUp { .. }
             | Command::Withdraw { .. }
             | Command::Preempt { .. }
-            | Command::Restart { .. } => {
+            | Command::Restart { .. }
+            | Command::Forward(_)
+            | Command::ForwardMore { .. } => {
                 panic!("at {} ms on {}: nothing is in doubt, but {command:?}", self.now_ms(), self.name(node))
             }
         }

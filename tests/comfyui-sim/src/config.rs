@@ -24,6 +24,8 @@ pub struct Config {
     pub history_capacity: usize,
     /// The version told by `/system_stats`.
     pub version: String,
+    /// Scripts of custom nodes that it lists and serves, as paths below `/extensions/`.
+    pub extensions: Vec<String>,
     /// Whether sampling sends latent previews unless a prompt asks otherwise (`--preview-method`).
     pub preview: bool,
 }
@@ -40,6 +42,7 @@ impl Default for Config {
             pace: Pace::instant(),
             history_capacity: 10_000,
             version: "0.33.0".to_owned(),
+            extensions: Vec::new(),
             preview: false,
         }
     }

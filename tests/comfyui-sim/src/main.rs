@@ -91,6 +91,7 @@ impl Options {
             pace: if self.instant { Pace::instant() } else { pace },
             history_capacity: self.history_capacity,
             version: self.comfyui_version.clone(),
+            extensions: Vec::new(),
             preview: self.preview,
         })
     }

@@ -72,6 +72,10 @@ pub struct Observed {
     pub sockets: u64,
     /// Sockets open now.
     pub open_sockets: usize,
+    /// Answers of `/sim_node/endless` and `/sim_node/deaf` that somebody waits for.
+    pub endless: u64,
+    /// Bodies of scripts that were served.
+    pub files: u64,
     /// Times the process was killed or died.
     pub deaths: u64,
 }

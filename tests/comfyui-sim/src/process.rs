@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::catalogue::{Classes, Folders};
@@ -58,6 +59,7 @@ pub(crate) struct Process {
     cache: Mutex<HashMap<blake3::Hash, Arc<Computed>>>,
     current: Mutex<Current>,
     free: Mutex<FreeFlags>,
+    memory: Mutex<HashMap<String, Bytes>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -83,6 +85,7 @@ impl Process {
             cache: Mutex::default(),
             current: Mutex::default(),
             free: Mutex::default(),
+            memory: Mutex::default(),
             config,
         };
         (process, outbox)
@@ -114,6 +117,11 @@ impl Process {
 
     pub(crate) fn free(&self) -> MutexGuard<'_, FreeFlags> {
         locked(&self.free)
+    }
+
+    /// What `/sim_node/memory` holds.
+    pub(crate) fn memory(&self) -> MutexGuard<'_, HashMap<String, Bytes>> {
+        locked(&self.memory)
     }
 
     /// What COMBO lists are filled with now.

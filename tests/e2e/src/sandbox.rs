@@ -224,21 +224,39 @@ impl Sandbox {
         settings: &str,
         variables: &[(&str, &str)],
     ) -> anyhow::Result<(Program, Api)> {
-        let file = self.path(&format!("backend-{port}.toml"));
         let base = format!("http://127.0.0.1:{port}");
-        std::fs::write(&file, settings.replace("{base}", &base)).context("cannot write settings")?;
-        let mut env = pairs(&[
-            ("BACKEND_LISTEN", format!("127.0.0.1:{port}")),
-            ("BACKEND_DATA_DIR", self.path("backend").display().to_string()),
-            ("BACKEND_GATEWAY_URL", self.api.base().to_owned()),
-            ("BACKEND_CONFIG", file.display().to_string()),
-        ]);
-        env.extend(self.key.iter().flat_map(|key| pairs(&[("BACKEND_GATEWAY_KEY", key.clone())])));
+        std::fs::write(self.backend_settings(port), settings.replace("{base}", &base))
+            .context("cannot write settings")?;
+        let mut env = self.backend_environment(port);
         env.extend(variables.iter().flat_map(|(name, value)| pairs(&[(name, (*value).to_owned())])));
         let mut backend = Program::serve("backend-api", &env, &self.path(&format!("backend-{port}.log")))?;
         let api = Api::new(base)?;
         ready(&mut backend, &api).await?;
         Ok((backend, api))
+    }
+
+    /// Runs a command of `backend-api` with the settings and on the data of the one at this port.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub async fn backend_command(&self, port: u16, arguments: &[&str]) -> anyhow::Result<Output> {
+        let mut command = program::command("backend-api", arguments)?;
+        Ok(command.envs(self.backend_environment(port)).output().await?)
+    }
+
+    fn backend_settings(&self, port: u16) -> PathBuf {
+        self.path(&format!("backend-{port}.toml"))
+    }
+
+    fn backend_environment(&self, port: u16) -> Vec<(OsString, OsString)> {
+        let mut env = pairs(&[
+            ("BACKEND_LISTEN", format!("127.0.0.1:{port}")),
+            ("BACKEND_DATA_DIR", self.path("backend").display().to_string()),
+            ("BACKEND_GATEWAY_URL", self.api.base().to_owned()),
+            ("BACKEND_CONFIG", self.backend_settings(port).display().to_string()),
+        ]);
+        env.extend(self.key.iter().flat_map(|key| pairs(&[("BACKEND_GATEWAY_KEY", key.clone())])));
+        env
     }
 
     /// Waits until the gateway can use every simulator that runs.

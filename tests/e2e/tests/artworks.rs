@@ -8,8 +8,10 @@ use e2e::api::{Api, id_of};
 use e2e::pictures;
 use e2e::program::Program;
 use e2e::sandbox::Sandbox;
+use e2e::wait::SOON;
 use e2e::wechat::{Visitor, Wechat};
 use e2e::workflows;
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use wechat_sim::Verdict;
 
@@ -27,6 +29,11 @@ struct World {
 impl World {
     /// Everything runs, and one template is offered: this workflow, with a text that does nothing.
     async fn start(workflow: Value) -> anyhow::Result<Self> {
+        Self::start_with(workflow, "").await
+    }
+
+    /// The same with more settings of generation.
+    async fn start_with(workflow: Value, more: &str) -> anyhow::Result<Self> {
         let sandbox = Sandbox::plan().settings(&Wechat::gateway_settings()).gpu(Device::t4()).start().await?;
         let mut workflow = workflow;
         workflow["7"] = json!({"class_type": "PrimitiveString", "inputs": {"value": ""}});
@@ -37,7 +44,9 @@ impl World {
         let stored = sandbox.api().post("/v1/templates", &template).await?;
         ensure!(matches!(stored.status, 200 | 201), "{stored:?}");
         let wechat = Wechat::start().await?;
-        let settings = wechat.settings() + &Wechat::generation("{base}", TEMPLATE, COSTS);
+        let generation = Wechat::generation("{base}", TEMPLATE, COSTS);
+        let generation = generation.replacen("[generation]\n", &format!("[generation]\n{more}"), 1);
+        let settings = wechat.settings() + &generation;
         let (program, backend) = sandbox.backend_with(&settings).await?;
         wechat.lead_to(&backend);
         Ok(Self { sandbox, wechat, backend, _program: program })
@@ -141,6 +150,31 @@ async fn a_wish_outlives_a_gateway_that_dies_and_one_job_is_made_of_it() -> anyh
     ensure!(world.sandbox.posts() == posts + 1, "{} prompts of one wish", world.sandbox.posts() - posts);
     ensure!(customer.credits().await? == 100 - 2 * COSTS, "{} credits", customer.credits().await?);
     Ok(())
+}
+
+/// Its own looks come once an hour here: the gateway's feed is what tells it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_is_told_of_the_end_the_moment_that_it_comes() -> anyhow::Result<()> {
+    let world = World::start_with(workflows::slow(COLOR, 1.0), "socket_look_seconds = 3600\n").await?;
+    let customer = world.customer().await?;
+    let wish = json!({"template": TEMPLATE, "inputs": {"words": "a"}});
+    let artwork = customer.api().post("/artworks", &wish).await?.expect(201)?.json()?;
+    let ticket = customer.api().post("/sockets", &json!({})).await?.expect(200)?.json()?;
+    let ticket = ticket["ticket"].as_str().context("no ticket")?;
+    let address = format!("{}/ws?ticket={ticket}", world.backend.base().replacen("http", "ws", 1));
+    let (mut socket, _) = tokio_tungstenite::connect_async(address).await?;
+    tokio::time::timeout(SOON, async {
+        loop {
+            let message = socket.next().await.context("the socket was closed")??;
+            let news: Value = serde_json::from_str(message.to_text()?).unwrap_or_default();
+            ensure!(news.is_null() || news["artwork"]["id"] == artwork["id"], "{news}");
+            if matches!(news["artwork"]["state"].as_str(), Some("made" | "checking" | "visible")) {
+                return Ok(());
+            }
+        }
+    })
+    .await
+    .context("nothing was told")?
 }
 
 #[tokio::test(flavor = "multi_thread")]

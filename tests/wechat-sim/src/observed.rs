@@ -4,11 +4,14 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
+use tokio::sync::broadcast;
 
 use crate::faults::Seal;
 
 /// Entries kept of each list; the oldest go first.
 const KEPT_MAX: usize = 20_000;
+/// Lines that a follower may be behind; then it misses the oldest.
+const BEHIND_MAX: usize = 1_024;
 /// Longest body kept, bytes.
 const BODY_MAX: usize = 16 << 10;
 
@@ -55,9 +58,16 @@ pub struct Message {
     pub data: serde_json::Value,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Record {
     inner: Mutex<Inner>,
+    lines: broadcast::Sender<String>,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), lines: broadcast::Sender::new(BEHIND_MAX) }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -82,15 +92,21 @@ impl Record {
     pub(crate) fn saw(&self, line: String, body: &[u8], status: u16, code: String) {
         let body = if body.len() > BODY_MAX { &[] } else { body };
         let body = String::from_utf8_lossy(body).into_owned();
+        let _ = self.lines.send(line.clone()); // nobody has to follow
         keep(&mut self.inner().seen, Seen { line, body, status, code });
     }
 
     pub(crate) fn delivered(&self, delivery: Delivery) {
+        let _ = self.lines.send(delivery.kind.clone());
         keep(&mut self.inner().deliveries, delivery);
     }
 
     pub(crate) fn sent(&self, message: Message) {
         keep(&mut self.inner().messages, message);
+    }
+
+    pub(crate) fn follow(&self) -> broadcast::Receiver<String> {
+        self.lines.subscribe()
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {

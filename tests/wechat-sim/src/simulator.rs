@@ -9,6 +9,7 @@ use anyhow::{Context as _, ensure};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::broadcast;
 
 use crate::config::{Config, Push};
 use crate::cos::Cos;
@@ -139,6 +140,12 @@ impl WechatSim {
     /// Every request so far.
     pub fn requests(&self) -> Vec<Seen> {
         self.platform.record.seen()
+    }
+
+    /// Tells from now on what happens here, as it happens: the line of each request that is answered, and the type of each
+    /// callback or event that was delivered or was not.
+    pub fn follow(&self) -> broadcast::Receiver<String> {
+        self.platform.record.follow()
     }
 
     /// Every attempt so far to deliver a callback or an event.

@@ -18,6 +18,8 @@ use crate::support::answer;
 pub const SIGNING_KEY: (&str, &str) = ("2026-11", "whsec_0123456789abcdefghijklmnopqrstuv");
 /// What a portrait costs.
 pub const PRICE: i64 = 3;
+/// How many one person may have in the making.
+pub const MAX_OPEN: usize = 3;
 
 const SETTINGS: &str = r#"
     [wechat]

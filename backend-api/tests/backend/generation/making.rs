@@ -4,7 +4,9 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::kit::{PRICE, Studio, asks, bucket_of, comes_to, purse, seconds_now, sees, signature, wants};
+use super::kit::{
+    MAX_OPEN, PRICE, Studio, asks, bucket_of, comes_to, purse, seconds_now, sees, signature, wants,
+};
 use super::studio_gateway::output;
 use crate::engines::{Engine, on_every_engine};
 use crate::people::code;
@@ -15,6 +17,7 @@ on_every_engine!(
     a_failed_job_gives_the_credits_back,
     fifty_copies_of_an_event_at_once_settle_once,
     a_person_who_leaves_takes_their_pictures_along,
+    of_fifty_wishes_at_once_no_more_are_made_than_one_person_may,
 );
 
 async fn a_picture_is_made_paid_checked_and_seen_by_its_owner(engine: Engine) {
@@ -86,6 +89,22 @@ async fn a_person_who_leaves_takes_their_pictures_along(engine: Engine) {
     let held = copy["artworks"].to_string();
     assert!(held.contains("一只猫") && held.contains("portrait"), "{held}");
     assert_eq!(customer.ask(Method::DELETE, "/me").send().await.unwrap().status(), 204);
+    studio.books_balance().await;
+}
+
+async fn of_fifty_wishes_at_once_no_more_are_made_than_one_person_may(engine: Engine) {
+    let studio = Studio::on(engine).await;
+    let customer = studio.customer(1_000).await;
+    let answers = join_all((0..50).map(|_| asks(&customer, "一只猫"))).await;
+    let made = answers.iter().filter(|(status, _)| *status == 201).count();
+    let refused = answers.iter().filter(|(status, _)| *status == 409).count();
+    let busy = answers.iter().filter(|(status, _)| *status == 503).count();
+    assert_eq!((made, made + refused + busy), (MAX_OPEN, 50), "{answers:?}");
+    let is_word = |body: &Value| code(body) == "too_many_open_artworks";
+    assert!(answers.iter().all(|(status, body)| *status != 409 || is_word(body)), "{answers:?}");
+    assert_eq!(studio.gateway.jobs().len(), MAX_OPEN);
+    let held = PRICE * i64::try_from(MAX_OPEN).unwrap();
+    assert_eq!(purse(&customer).await, (1_000 - held, held));
     studio.books_balance().await;
 }
 
@@ -199,7 +218,7 @@ async fn what_cannot_be_made_is_told_by_name() {
         let (found, answer) = customer.post("/artworks", body).await;
         assert_eq!((found, code(&answer)), (status, expected), "{answer}");
     }
-    for _ in 0..3 {
+    for _ in 0..MAX_OPEN {
         wants(&customer, "一只猫").await;
     }
     let (status, body) = asks(&customer, "一只猫").await;

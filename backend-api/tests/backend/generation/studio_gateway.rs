@@ -1,14 +1,17 @@
 //! A gateway that keeps every request it got, and whose jobs end when the test says so.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use reqwest::Url;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// A request, as text.
@@ -35,11 +38,15 @@ struct Inner {
     refuses: Option<&'static str>,
     is_full: bool,
     is_mute: bool,
+    has_no_feed: bool,
+    feeds: usize,
 }
 
 #[derive(Clone, Default)]
 pub struct StudioGateway {
     inner: Arc<Mutex<Inner>>,
+    /// Tells streams of events, and counts how often all of them were cut.
+    bell: Arc<watch::Sender<usize>>,
 }
 
 impl StudioGateway {
@@ -96,6 +103,37 @@ impl StudioGateway {
         self.inner().is_mute = is_mute;
     }
 
+    /// Whether it refuses to open streams of events.
+    pub fn have_no_feed(&self, has_none: bool) {
+        self.inner().has_no_feed = has_none;
+    }
+
+    /// Streams that are open.
+    pub fn feeds(&self) -> usize {
+        self.inner().feeds
+    }
+
+    /// Every stream breaks off.
+    pub fn cut_feeds(&self) {
+        self.bell.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Requests for streams of events.
+    pub fn feeds_asked(&self) -> Vec<Asked> {
+        let mut asked = self.asked();
+        asked.retain(|asked| asked.line.starts_with("GET /v1/events") && wants_stream(asked));
+        asked
+    }
+
+    /// A device takes a job: an event that is no end.
+    pub fn place(&self, id: &str) {
+        let event = self.tell(id, json!({"status": "dispatching"}));
+        let mut placed = event.clone();
+        placed["type"] = "job.placed".into();
+        self.inner().events.push(placed);
+        self.bell.send_modify(|_| ());
+    }
+
     pub fn be_full(&self, is_full: bool) {
         self.inner().is_full = is_full;
     }
@@ -118,6 +156,7 @@ impl StudioGateway {
         if ["succeeded", "failed", "canceled", "expired"].contains(&status.as_str()) {
             inner.events.push(event.clone());
         }
+        self.bell.send_modify(|_| ());
         event
     }
 
@@ -176,16 +215,59 @@ fn answer(gateway: &StudioGateway, method: &Method, uri: &Uri, asked: &Asked) ->
             drop(inner);
             json(200, gateway.tell(&id, json!({"status": "canceled"}))["job"].clone())
         }
+        ("GET", ["v1", "events"]) if wants_stream(asked) => {
+            let last = asked.headers.get("last-event-id").map(|id| id.to_str().unwrap().parse().unwrap());
+            let after = last.unwrap_or(inner.events.len());
+            let has_none = inner.has_no_feed;
+            drop(inner);
+            if has_none { problem(503, "unavailable") } else { stream(gateway.clone(), after) }
+        }
         ("GET", ["v1", "events"]) => {
             let query = uri.query().unwrap_or_default();
             let after = query.split('&').find_map(|field| field.strip_prefix("after="));
             let after: usize = after.map_or(0, |after| after.parse().unwrap());
-            let events: Vec<Value> = inner.events.iter().skip(after).cloned().collect();
+            let is_end = |event: &&Value| event["type"] != "job.placed";
+            let events: Vec<Value> = inner.events.iter().skip(after).filter(is_end).cloned().collect();
             json(200, json!({"next": inner.events.len().to_string(), "events": events}))
         }
         ("GET", ["readyz"]) => StatusCode::OK.into_response(),
         _ => problem(404, "not_found"),
     }
+}
+
+fn wants_stream(asked: &Asked) -> bool {
+    asked.headers.get("accept").is_some_and(|accept| accept == "text/event-stream")
+}
+
+/// A stream that counts as open for as long as somebody reads it.
+struct OpenFeed(StudioGateway);
+
+impl Drop for OpenFeed {
+    fn drop(&mut self) {
+        self.0.inner().feeds -= 1;
+    }
+}
+
+/// Events after that one, then each as it comes, until all streams are cut.
+fn stream(gateway: StudioGateway, after: usize) -> Response {
+    gateway.inner().feeds += 1;
+    let (mut bell, open) = (gateway.bell.subscribe(), OpenFeed(gateway));
+    let cuts = *bell.borrow_and_update();
+    let frames =
+        futures_util::stream::unfold((open, bell, after), move |(open, mut bell, after)| async move {
+            loop {
+                if *bell.borrow_and_update() != cuts {
+                    return None;
+                }
+                let event = open.0.inner().events.get(after).cloned();
+                if let Some(event) = event {
+                    let frame = format!("id: {}\nevent: {}\ndata: {event}\n\n", after + 1, event["type"]);
+                    return Some((Ok::<_, Infallible>(frame), (open, bell, after + 1)));
+                }
+                bell.changed().await.ok()?;
+            }
+        });
+    ([("content-type", "text/event-stream")], Body::from_stream(frames)).into_response()
 }
 
 fn submit(inner: &mut Inner, headers: &HeaderMap, body: &str) -> Response {

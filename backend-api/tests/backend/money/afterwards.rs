@@ -11,18 +11,18 @@ use crate::engines::{Engine, on_every_engine};
 
 on_every_engine!(the_bill_of_a_day_is_held_against_the_books);
 
-/// Today in Beijing, where bills are made.
-fn today() -> String {
-    Timestamp::now().to_zoned(TimeZone::fixed(tz::offset(8))).date().to_string()
+/// The day in Beijing on which an order was paid: bills are of such days.
+async fn day_of(admin: &Customer<'_>, order: &Value) -> String {
+    let paid_at: Timestamp = admin.order(order).await["paid_at"].as_str().unwrap().parse().unwrap();
+    paid_at.to_zoned(TimeZone::fixed(tz::offset(8))).date().to_string()
 }
 
-/// Has today's bill checked now; the platform has it by then.
-async fn check_today(market: &Market) {
+/// Has the bill of a day checked now, alone; the platform has it by then.
+async fn check(market: &Market, day: &str) {
     market.execute("DELETE FROM bills").await;
     let insert = format!(
         "INSERT INTO bills (rail, day, state, rows, differences, due_at, tries) \
-         VALUES ('wechat_pay', '{}', 'due', 0, 0, 1, 0)",
-        today()
+         VALUES ('wechat_pay', '{day}', 'due', 0, 0, 1, 0)"
     );
     // `rows` is a word of MySQL's.
     let quoted = if market.url.starts_with("mysql") { insert.replacen("rows", "`rows`", 1) } else { insert };
@@ -30,11 +30,11 @@ async fn check_today(market: &Market) {
     market.chores().await;
 }
 
-async fn bill(admin: &Customer<'_>) -> (Value, Value) {
+async fn bill(admin: &Customer<'_>, day: &str) -> (Value, Value) {
     let (status, body) = admin.get("/admin/bills?rail=wechat_pay").await;
     assert_eq!(status, 200, "{body}");
     let bills = body["bills"].as_array().unwrap();
-    let found = bills.iter().find(|bill| bill["day"] == today().as_str()).unwrap().clone();
+    let found = bills.iter().find(|bill| bill["day"] == day).unwrap().clone();
     (found, body["differences"].clone())
 }
 
@@ -48,20 +48,21 @@ async fn the_bill_of_a_day_is_held_against_the_books(engine: Engine) {
         orders.push(order);
     }
     market.quiet().await;
+    let day = day_of(&admin, &orders[0]).await;
     market.sim.advance(Duration::from_secs(36 * 3600));
     market.sim.leave_out_of_bills(&number(&orders[2]));
 
     // A file that is not what the platform's sum says counts for nothing.
     let matching = "/v3/bill/tradebill".to_owned();
     market.sim.fault(Fault { matching, times: 1, trouble: Trouble::WrongDigest });
-    check_today(&market).await;
-    assert_eq!(bill(&admin).await.0["state"], "due");
+    check(&market, &day).await;
+    assert_eq!(bill(&admin, &day).await.0["state"], "due");
     let audit = admin.audit().await;
     assert_eq!(audit["accounts"]["fen"]["receivable_wechat_pay"], 36_000);
 
     for _ in 0..2 {
-        check_today(&market).await;
-        let (checked, differences) = bill(&admin).await;
+        check(&market, &day).await;
+        let (checked, differences) = bill(&admin, &day).await;
         assert_eq!((&checked["state"], &checked["rows"]), (&json!("checked"), &json!(2)), "{checked}");
         assert_eq!(differences.as_array().unwrap().len(), 1, "{differences}");
         assert_eq!(differences[0]["kind"], "not_on_bill");

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::forward::home::Homes;
 use super::frames;
 use crate::config;
 use crate::engine::EngineHandle;
@@ -32,6 +33,8 @@ struct Inner {
     state: Mutex<State>,
     /// Bytes of pictures on their way to sockets.
     pictures: Arc<Semaphore>,
+    /// Where clients were last.
+    homes: Homes,
 }
 
 #[derive(Debug, Default)]
@@ -133,6 +136,7 @@ impl Desk {
             sinks: sinks.clone(),
             state: Mutex::default(),
             pictures: Arc::new(Semaphore::new(settings.socket_picture_bytes as usize)),
+            homes: Homes::new(&settings),
             settings,
         };
         let desk = Self(Arc::new(inner));
@@ -167,6 +171,16 @@ impl Desk {
     /// The memory for pictures.
     pub(super) fn pictures(&self) -> &Arc<Semaphore> {
         &self.0.pictures
+    }
+
+    /// Where clients were last.
+    pub(super) fn homes(&self) -> &Homes {
+        &self.0.homes
+    }
+
+    /// The owner of an open job.
+    pub(super) fn owner(&self, job: Uuid) -> Option<Owner> {
+        self.state().jobs.get(&job)?.owner()
     }
 
     /// The next number of a tenant's own.

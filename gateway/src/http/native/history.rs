@@ -29,7 +29,8 @@ pub(super) async fn page(
         return found(&app, &caller, id.clone()).await;
     }
     let most = app.native.settings().max_history_listed;
-    let limit = count(&query, "max_items")?.map_or(most, |limit| limit.min(most));
+    let limit = whole(&query, "max_items")?
+        .map_or(most, |limit| u32::try_from(limit.max(0)).map_or(most, |limit| limit.min(most)));
     let page = HistoryPage { offset: count(&query, "offset")?, limit };
     if limit == 0 {
         return Ok(json_text(StatusCode::OK, "{}".into()));
@@ -39,11 +40,14 @@ pub(super) async fn page(
 }
 
 /// A negative number counts as none, as in ComfyUI.
-pub(super) fn count(query: &BTreeMap<String, String>, name: &str) -> Result<Option<u32>, ApiError> {
+fn count(query: &BTreeMap<String, String>, name: &str) -> Result<Option<u32>, ApiError> {
+    Ok(whole(query, name)?.and_then(|number| u32::try_from(number).ok()))
+}
+
+fn whole(query: &BTreeMap<String, String>, name: &str) -> Result<Option<i64>, ApiError> {
     let Some(text) = query.get(name) else { return Ok(None) };
-    let number: i64 =
-        text.trim().parse().map_err(|_| ApiError::invalid(format!("{name} must be a whole number")))?;
-    Ok(u32::try_from(number).ok())
+    let number = text.trim().parse();
+    number.map(Some).map_err(|_| ApiError::invalid(format!("{name} must be a whole number")))
 }
 
 /// `GET /history/{id}`.

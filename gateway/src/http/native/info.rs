@@ -157,14 +157,6 @@ pub(super) async fn users() -> Json<Value> {
     Json(json!({"storage": "server", "migrated": true}))
 }
 
-pub(super) async fn empty_object() -> Json<Value> {
-    Json(json!({}))
-}
-
-pub(super) async fn empty_list() -> Json<Value> {
-    Json(json!([]))
-}
-
 /// Logs tell of everybody's jobs: there are none here.
 pub(super) async fn no_logs() -> Json<Value> {
     Json(json!(""))

@@ -15,7 +15,7 @@ use super::super::error::{ApiError, AsItIs};
 use super::super::respond;
 use super::super::state::{App, Shared};
 use super::super::view::Seen;
-use super::history::{count, is_shown, raw};
+use super::history::{is_shown, raw};
 use super::queue::{cancel_all, open_jobs};
 use super::render::{self, History};
 use crate::store::{HistoryPage, NativeJob, StoredState};
@@ -43,16 +43,19 @@ pub(super) async fn list(
     };
     let known = ["pending", "in_progress", "completed", "failed", "cancelled"];
     if wanted.iter().any(|status| !known.contains(status)) {
-        return Err(ApiError::invalid(format!("status must be some of {}", known.join(", "))));
+        return refused(&format!("status must be some of {}", known.join(", ")));
     }
+    let Some(limit) = number(&query, "limit", 1) else {
+        return refused("limit must be a whole number above 0");
+    };
+    let Some(offset) = number(&query, "offset", 0) else { return refused("offset must be a whole number") };
     let mut jobs = all(&app, &caller).await?;
     jobs.retain(|job| wanted.is_empty() || wanted.iter().any(|status| job["status"] == **status));
     if let Some(workflow) = query.get("workflow_id") {
         jobs.retain(|job| job["workflow_id"] == **workflow);
     }
     sort(&mut jobs, &query);
-    let (total, offset) = (jobs.len(), count(&query, "offset")?.unwrap_or(0) as usize);
-    let limit = count(&query, "limit")?.map(|limit| limit as usize);
+    let (total, offset) = (jobs.len(), offset.unwrap_or(0));
     let page: Vec<Value> = jobs.into_iter().skip(offset).take(limit.unwrap_or(usize::MAX)).collect();
     let has_more = offset + page.len() < total;
     respond::json(
@@ -62,6 +65,13 @@ pub(super) async fn list(
             "pagination": {"offset": offset, "limit": limit, "total": total, "has_more": has_more},
         }),
     )
+}
+
+/// A number of at least this much, where there is one; `None` for anything else.
+#[expect(clippy::option_option, reason = "not there and not a number are two things")]
+fn number(query: &BTreeMap<String, String>, name: &str, least: usize) -> Option<Option<usize>> {
+    let Some(text) = query.get(name) else { return Some(None) };
+    text.trim().parse().ok().filter(|number| *number >= least).map(Some)
 }
 
 fn sort(jobs: &mut [Value], query: &BTreeMap<String, String>) {
@@ -182,6 +192,11 @@ pub(super) async fn one(app: App, caller: Who, Path(id): Path<String>) -> Result
     respond::json(StatusCode::OK, &shown)
 }
 
+/// A refusal in the shape that these routes have in ComfyUI.
+fn refused(error: &str) -> Result<Response, ApiError> {
+    as_it_is(StatusCode::BAD_REQUEST, &json!({"error": error}))
+}
+
 fn not_found() -> Result<Response, ApiError> {
     as_it_is(StatusCode::NOT_FOUND, &json!({"error": "Job not found"}))
 }
@@ -212,7 +227,7 @@ pub(super) async fn cancel_many(app: App, caller: Who, request: Request) -> Resu
     let wanted: Value = serde_json::from_slice(&read.bytes).unwrap_or_default();
     let ids = wanted["job_ids"].as_array().filter(|ids| ids.len() <= MAX_IDS);
     let Some(ids) = ids else {
-        return as_it_is(StatusCode::BAD_REQUEST, &json!({"error": "job_ids must be a list"}));
+        return refused("job_ids must be a list");
     };
     let is_id = |id: &&Value| id.as_str().is_some_and(|id| Uuid::try_parse(id).is_ok());
     let invalid: Vec<&Value> = ids.iter().filter(|id| !is_id(id)).collect();

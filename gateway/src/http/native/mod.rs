@@ -7,6 +7,7 @@
 
 mod desk;
 mod finish;
+mod forward;
 mod frames;
 mod history;
 mod info;
@@ -24,10 +25,14 @@ mod view;
 
 use axum::http::Method;
 
+use super::editor;
 use super::routes::{Need, Routes};
+use super::state::App;
 use crate::store::Scope;
 
 pub use desk::Desk;
+pub(super) use forward::Forwarding;
+pub(crate) use forward::headers::may_pass;
 pub(super) use nodes::Nodes;
 
 /// First parts of the paths of this face, bare and under `/api`.
@@ -56,6 +61,39 @@ const SEGMENTS: [&str; 22] = [
     "node_replacements",
 ];
 
+/// First parts of paths, beside [`SEGMENTS`], that are the gateway's own or the web editor's.
+const TAKEN: [&str; 23] = [
+    "api",
+    "assets",
+    "console",
+    "docs",
+    "experiment",
+    "fonts",
+    "internal",
+    "jobs",
+    "k",
+    "lib",
+    "livez",
+    "login",
+    "logout",
+    "metrics",
+    "openapi.json",
+    "readyz",
+    "scripts",
+    "tags",
+    "templates",
+    "v1",
+    "v2",
+    "index.html",
+    "user.css",
+];
+
+/// Whether a path without `/api` may be passed on to custom nodes: nothing of ours begins as it does.
+pub(crate) fn is_free(bare: &str) -> bool {
+    let first = bare.split('/').find(|part| !part.is_empty()).unwrap_or("api");
+    !SEGMENTS.contains(&first) && !TAKEN.contains(&first)
+}
+
 /// Whether a path belongs to this face.
 pub(super) fn is_path(path: &str) -> bool {
     let mut parts = path.split('/').filter(|part| !part.is_empty()).peekable();
@@ -74,6 +112,16 @@ macro_rules! both {
     ($routes:ident.$add:ident($method:expr, $path:literal, $need:expr, $handler:expr)) => {
         $routes.$add($method, $path, $need, $handler);
         $routes.$add($method, concat!("/api", $path), $need, $handler);
+    };
+}
+
+/// Adds a route, bare and under `/api`, of what is installed where the web editor comes from; a constant where it comes
+/// from a folder.
+macro_rules! told {
+    ($routes:ident, $path:literal, $otherwise:literal) => {
+        both!($routes.add(Method::GET, $path, Need::Scope(Scope::Read), |app: App| async move {
+            editor::fact(&app, $path, $otherwise).await
+        }));
     };
 }
 
@@ -102,6 +150,7 @@ pub(super) fn add(routes: &mut Routes) {
     routes.add(Method::POST, "/api/jobs/{id}/cancel", submit, jobs::cancel);
     add_facts(routes, read, submit);
     userdata::add(routes, read, submit);
+    forward::add(routes);
 }
 
 /// What the fleet is and has, and what is the same for everybody.
@@ -109,16 +158,17 @@ fn add_facts(routes: &mut Routes, read: Need, submit: Need) {
     both!(routes.add(Method::GET, "/system_stats", read, info::system_stats));
     both!(routes.add(Method::GET, "/features", read, info::features));
     both!(routes.add(Method::GET, "/embeddings", read, info::embeddings));
-    both!(routes.add(Method::GET, "/extensions", read, info::empty_list));
+    told!(routes, "/extensions", "[]");
     both!(routes.add(Method::GET, "/models", read, info::model_folders));
     both!(routes.add(Method::GET, "/models/{folder}", read, info::models));
     both!(routes.add(Method::GET, "/experiment/models", read, info::experiment_folders));
     both!(routes.add(Method::GET, "/experiment/models/{folder}", read, info::experiment_models));
     both!(routes.add(Method::GET, "/users", read, info::users));
-    both!(routes.add(Method::GET, "/i18n", read, info::empty_object));
-    both!(routes.add(Method::GET, "/workflow_templates", read, info::empty_object));
-    both!(routes.add(Method::GET, "/global_subgraphs", read, info::empty_object));
-    both!(routes.add(Method::GET, "/node_replacements", read, info::empty_object));
+    told!(routes, "/i18n", "{}");
+    told!(routes, "/workflow_templates", "{}");
+    told!(routes, "/global_subgraphs", "{}");
+    both!(routes.add(Method::GET, "/global_subgraphs/{id}", read, editor::subgraph));
+    told!(routes, "/node_replacements", "{}");
     routes.add(Method::GET, "/internal/logs", read, info::no_logs);
     routes.add(Method::GET, "/internal/logs/raw", read, info::no_raw_logs);
     routes.add(Method::PATCH, "/internal/logs/subscribe", submit, info::subscribe);

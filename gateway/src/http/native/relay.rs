@@ -30,9 +30,14 @@ impl Desk {
 
     fn hear(&self, word: Word) {
         match word {
-            Word::Frames(job, heard) => self.update(job, |entry, socket, remaining| {
-                heard.into_iter().for_each(|frame| tell(entry, socket, remaining, frame));
-            }),
+            Word::Frames(job, heard) => {
+                if self.homes().is_wanted() && heard.iter().any(|frame| frame.kind == FrameKind::Started) {
+                    self.note_home(job);
+                }
+                self.update(job, |entry, socket, remaining| {
+                    heard.into_iter().for_each(|frame| tell(entry, socket, remaining, frame));
+                });
+            }
             Word::Preview(job, preview) => {
                 self.update(job, |entry, socket, _| show(entry, socket, preview));
             }
@@ -40,6 +45,16 @@ impl Desk {
                 (entry.node, entry.preview) = (None, None);
             }),
             Word::Ended(job) => self.end(job),
+        }
+    }
+
+    /// A job began to run: requests of its client go there from now on.
+    fn note_home(&self, job: Uuid) {
+        let live = self.engine().live(job);
+        if let Some(instance) = live.and_then(|live| live.instance)
+            && let Some((tenant, client)) = self.owner(job)
+        {
+            self.homes().runs(tenant, client, &instance);
         }
     }
 

@@ -88,6 +88,7 @@ fn degraded(fleet: &FleetView) -> Vec<&'static str> {
     (status = 200, description = "Classic text format.", content_type = "text/plain", body = String)))]
 async fn metrics(app: App) -> Result<Response, ApiError> {
     app.metrics.event_streams(app.streams.count());
+    app.metrics.forwards_open(app.engine.forwards().count());
     let text = app.metrics.render(&app.engine.fleet()).map_err(|error| ApiError::internal(&error))?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }

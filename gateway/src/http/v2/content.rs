@@ -123,7 +123,7 @@ fn value(text: &str) -> HeaderValue {
 }
 
 /// Types that show and cannot act. SVG and everything of HTML or XML can.
-fn is_inert(content_type: &str) -> bool {
+pub(in super::super) fn is_inert(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_picture = matches!(
         essence.as_str(),

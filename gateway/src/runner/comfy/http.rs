@@ -156,6 +156,15 @@ impl Comfy {
         }
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The server's base URL, without a slash at its end.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
     pub(super) fn request(&self, path: &str) -> RequestBuilder {
         self.client.get(format!("{}{path}", self.base))
     }

@@ -278,6 +278,13 @@ pub(crate) struct ErrorEvent {
     pub traceback: Vec<String>,
 }
 
+impl ErrorEvent {
+    /// It tells of a branch that was blocked: the prompt goes on and may end well (PROTOCOL §8.2).
+    pub(crate) fn is_of_a_branch(&self) -> bool {
+        self.exception_type.as_deref() == Some("ExecutionBlocked")
+    }
+}
+
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(rename = "type", borrow)]

@@ -104,7 +104,7 @@ impl Instance {
             Command::Free { .. } => self.spawn(free(self.shared.clone())),
             Command::Restart { .. } => self.spawn(cannot_restart(self.shared.clone())),
             Command::SendCatalogue { .. } => self.spawn(contact::send_catalogue(self.shared.clone())),
-            Command::Welcome { .. } => {}
+            Command::Welcome { .. } | Command::Forward(_) | Command::ForwardMore { .. } => {}
         }
     }
 

@@ -2,8 +2,11 @@
 
 mod access;
 mod editor;
+mod editor_of_instance;
 mod files;
+mod forward;
 mod jobs;
+mod pitfalls;
 mod queue;
 mod replay;
 mod sockets;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ pub(super) fn routes() -> Router<Arc<Process>> {
         .route("/models", constant(json!(FOLDERS)))
         .route("/models/{folder}", get(models))
         .route("/embeddings", constant(json!([])))
-        .route("/extensions", constant(json!([])))
+        .route("/extensions", get(extensions))
         .route("/experiment/models", constant(json!([])))
         .route("/experiment/models/{folder}", constant(json!([])))
         .route("/view_metadata/{folder}", get(|| async { StatusCode::NOT_FOUND }))
@@ -66,6 +66,8 @@ pub(super) fn routes() -> Router<Arc<Process>> {
 /// Routes without one.
 pub(super) fn unaliased() -> Router<Arc<Process>> {
     Router::new()
+        .route("/assets/{file}", get(asset))
+        .route("/extensions/{*script}", get(script))
         .route("/internal/files/{directory}", get(files))
         .route("/internal/logs", get(|| async { json(StatusCode::OK, &json!("")) }))
         .route("/internal/logs/raw", get(|| async { json(StatusCode::OK, &json!({"entries": []})) }))
@@ -81,6 +83,40 @@ async fn userdata(Query(query): Query<HashMap<String, String>>) -> Response {
         return (StatusCode::BAD_REQUEST, "Directory not provided").into_response();
     }
     json(StatusCode::OK, &json!([]))
+}
+
+/// Scripts of custom nodes.
+async fn extensions(State(process): App) -> Response {
+    let paths: Vec<String> =
+        process.config.extensions.iter().map(|path| format!("/extensions/{path}")).collect();
+    json(StatusCode::OK, &json!(paths))
+}
+
+async fn script(State(process): App, Path(script): Path<String>, headers: HeaderMap) -> Response {
+    if !process.config.extensions.contains(&script) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    file(&process, &headers, format!("// {script}"))
+}
+
+/// A script of the frontend; one that is called `large` has 9 MiB.
+async fn asset(State(process): App, Path(name): Path<String>, headers: HeaderMap) -> Response {
+    match name.as_str() {
+        "app.js" => file(&process, &headers, "void 0".to_owned()),
+        "large.js" => file(&process, &headers, " ".repeat(9 << 20)),
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// A file as it is, or that it has not changed.
+fn file(process: &Process, headers: &HeaderMap, text: String) -> Response {
+    let etag = format!("\"{:x}\"", text.len());
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|given| *given == *etag) {
+        return (StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response();
+    }
+    process.record.count(|seen| seen.files += 1);
+    let kind = "text/javascript".to_owned();
+    ([(header::CONTENT_TYPE, kind), (header::ETAG, etag)], text).into_response()
 }
 
 async fn assets_disabled() -> Response {

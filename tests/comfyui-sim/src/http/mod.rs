@@ -1,5 +1,6 @@
 //! The HTTP surface: every core route also under `/api` (PROTOCOL §1).
 
+mod custom;
 mod history;
 mod info;
 mod jobs;
@@ -57,6 +58,7 @@ fn core() -> Router<Arc<Process>> {
         .route("/upload/image", post(upload::image))
         .route("/upload/mask", post(upload::mask))
         .merge(info::routes())
+        .merge(custom::routes())
 }
 
 /// Browser protection and OPTIONS, ahead of every route (PROTOCOL §8.4).
