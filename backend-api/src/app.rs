@@ -34,6 +34,7 @@ fn identity(
     let mut parts: Vec<Arc<dyn identity::Erasable>> = vec![Arc::new(money.orders.clone())];
     if let Some(generation) = generation {
         parts.push(Arc::new(generation.clone()));
+        parts.push(Arc::new(generation::Photos(generation.clone())));
     }
     let services =
         identity::Services { database: database.clone(), wechat, appid: config.wechat.app_id.clone(), parts };

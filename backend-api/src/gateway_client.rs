@@ -3,6 +3,7 @@
 //! One call is one attempt: who calls decides about repeats, because only the caller knows what is recorded.
 //! Every call is bounded in time and in the size of its reply.
 
+mod assets;
 mod error;
 mod feed;
 mod sse;
@@ -17,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::Instant;
 
+pub use assets::{AssetGone, NewAsset};
 pub use error::{AskError, FollowError, Refusal, SubmitError, TransportError};
 pub use feed::{Feed, Word};
 pub use wire::{

@@ -34,6 +34,8 @@ const FRESH_KEYS: Duration = Duration::from_secs(2);
 const CONFIGURATION: &str = "configuration";
 /// How soon a changed certificate counts.
 const FRESH_CERTIFICATES: Duration = Duration::from_secs(5);
+/// Files of the web editor that may be fetched from an instance at once.
+const EDITOR_FETCHES: usize = 16;
 /// How long open requests may take once the engine has ended.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
 
@@ -305,10 +307,17 @@ fn settings(config: &Config) -> Settings {
         inbox: config.file.engine.inbox,
         workflow: limits(config),
         shared_inputs: config.file.workflow.shared_inputs.clone().into(),
+        told_apart: told_apart(config),
         retention_ms: i64::try_from(config.file.retention.jobs_seconds.saturating_mul(1000))
             .unwrap_or(i64::MAX),
         prices: config.prices(),
     }
+}
+
+/// Instances that may hold something of a client which its jobs need.
+fn told_apart(config: &Config) -> Arc<[String]> {
+    let rules = config.file.native.forward.iter().filter(|rule| rule.jobs);
+    rules.flat_map(|rule| rule.instances.iter().cloned()).collect()
 }
 
 fn limits(config: &Config) -> workflow::Limits {
@@ -419,7 +428,8 @@ fn runner_config(config: &Config) -> runner::Config {
     let mut runner = runner::Config::new(host, instances, config.data_dir.join("spool"));
     runner.spool_max_bytes = file.runner.spool_max_bytes;
     runner.max_frame_bytes = file.runner.max_frame_bytes;
-    runner.max_forwards = file.native.max_forwards;
+    // Files of the web editor are fetched beside what callers send.
+    runner.max_forwards = file.native.max_forwards.saturating_add(EDITOR_FETCHES);
     runner.picture_threads = file.runner.picture_threads.unwrap_or(runner.picture_threads);
     runner.picture_memory_bytes = file.runner.picture_memory_bytes;
     runner.picture_limits = file.pictures.clone();

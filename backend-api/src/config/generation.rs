@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::source::Source;
 use super::{Wechat, parse};
 use crate::domain::money::Credits;
-use crate::generation::{GatewayKeys, LiveOptions, MessageOptions, Offer, Options};
+use crate::generation::{GatewayKeys, LiveOptions, MessageOptions, Offer, Options, PhotoOptions};
 use crate::wechat::platform::Scene;
 
 /// Longest name of a template, in bytes: the gateway's own bound.
@@ -33,6 +33,7 @@ pub(super) fn read(source: &mut Source<'_>, wechat: &Wechat) -> Option<Options> 
         keys: keys.unwrap_or_default(),
         finish_within: seconds(source, "generation.finish_seconds", 3_600),
         max_open: source.get("generation.max_open", "", parse::count).unwrap_or(5).into(),
+        photos: photos(source),
         look_every: seconds(source, "generation.look_seconds", 30),
         recheck_after: seconds(source, "generation.recheck_seconds", 2_400),
         catalog_for: seconds(source, "generation.templates_seconds", 30),
@@ -64,6 +65,16 @@ pub(super) fn read(source: &mut Source<'_>, wechat: &Wechat) -> Option<Options> 
         source.problem("generation.ticket_url", "needs wechat.bucket, where the files are to lie");
     }
     Some(options)
+}
+
+fn photos(source: &mut Source<'_>) -> PhotoOptions {
+    let days = source.get("generation.photo_days", "", |text| parse::whole_number(text, 1, 6)).unwrap_or(6);
+    PhotoOptions {
+        max_bytes: source.get("generation.max_photo_bytes", "", parse::bytes).unwrap_or(1_000 * 1_024),
+        max_pixels: source.get("generation.max_photo_pixels", "", parse::pixels).unwrap_or(16_777_216),
+        per_day: source.get("generation.photos_per_day", "", parse::count).unwrap_or(20).into(),
+        keep_for: Duration::from_secs(days * 86_400),
+    }
 }
 
 fn seconds(source: &mut Source<'_>, name: &str, default: u64) -> Duration {

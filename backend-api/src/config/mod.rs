@@ -152,6 +152,10 @@ impl Config {
         if config.identity.trust_wx_headers && config.wechat.app_id.is_none() {
             source.problem("wechat.app_id", "is needed to trust the headers of its mini program");
         }
+        let photos = config.generation.as_ref().map(|options| options.photos.max_bytes);
+        if photos.is_some_and(|most| most > config.http.max_body_bytes) {
+            source.problem("generation.max_photo_bytes", "has to be at most http.max_body_bytes");
+        }
         if config.money.chores.run_for >= config.http.request_timeout {
             source.problem("chores.run_seconds", "has to be less than http.request_timeout_seconds");
         }

@@ -69,6 +69,10 @@ pub(super) fn count(text: &str) -> Result<u32, String> {
     u32::try_from(count).map_err(|_| "too large".to_owned())
 }
 
+pub(super) fn pixels(text: &str) -> Result<u64, String> {
+    whole_number(text, 1, 1 << 30)
+}
+
 pub(super) fn http_url(text: &str) -> Result<Url, String> {
     match Url::parse(text) {
         Ok(url) if !matches!(url.scheme(), "http" | "https") => {

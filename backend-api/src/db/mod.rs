@@ -17,6 +17,7 @@ pub mod ledger;
 mod migrations;
 mod options;
 pub mod orders;
+pub mod photos;
 mod profiles;
 mod retry;
 mod sessions;

@@ -77,9 +77,11 @@ impl Generation {
     /// When the gateway was never reached.
     pub async fn offered(&self) -> Result<Vec<Offered>, GatewayDown> {
         let templates = self.inner.catalog.templates(&self.inner.gateway).await?;
+        let takes_photos = self.takes_photos();
         let offered = self.inner.options.offers.iter().filter_map(|(name, offer)| {
             let template = templates.iter().find(|template| template.name == *name)?;
-            let parameters = template.parameters.iter().filter(|parameter| !is_picture(parameter));
+            let is_taken = |parameter: &&Map<String, Value>| takes_photos || !is_picture(parameter);
+            let parameters = template.parameters.iter().filter(is_taken);
             let title = offer.title.clone().map(Value::String);
             Some(Offered {
                 name: name.clone(),
@@ -87,31 +89,38 @@ impl Generation {
                 meta: template.meta.clone(),
                 credits: offer.credits,
                 parameters: parameters.map(shown).collect(),
-                is_available: is_available(template),
+                is_available: is_available(template, takes_photos),
             })
         });
         Ok(offered.collect())
     }
 
-    /// Looks whether the inputs can be the template's. The rest of the judgement is the gateway's.
+    /// Looks whether the inputs can be the template's; gives the names of those that are photos. The rest of the
+    /// judgement is the gateway's.
     pub(super) async fn judge_inputs(
         &self,
         name: &str,
         inputs: &Map<String, Value>,
-    ) -> Result<(), CreateError> {
+    ) -> Result<Vec<String>, CreateError> {
+        let takes_photos = self.takes_photos();
         let templates = self.inner.catalog.templates(&self.inner.gateway).await?;
         let template = templates.iter().find(|template| template.name == name);
-        let template = template.filter(|template| is_available(template)).ok_or(CreateError::Unavailable)?;
+        let template = template
+            .filter(|template| is_available(template, takes_photos))
+            .ok_or(CreateError::Unavailable)?;
+        let mut photos = Vec::new();
         for input in inputs.keys() {
             let is_named = |parameter: &&Map<String, Value>| {
                 parameter.get("name").and_then(Value::as_str) == Some(input)
             };
-            // Pictures are named by ids of the gateway, where all people are one tenant: nobody may name another's.
-            if template.parameters.iter().find(is_named).is_none_or(is_picture) {
-                return Err(CreateError::Inputs(format!("inputs: the template takes no {input:?}")));
+            match template.parameters.iter().find(is_named) {
+                // The gateway has names of its own for them, where all people are one tenant: nobody gives those here.
+                Some(parameter) if is_picture(parameter) && takes_photos => photos.push(input.clone()),
+                Some(parameter) if !is_picture(parameter) => {}
+                _ => return Err(CreateError::Inputs(format!("inputs: the template takes no {input:?}"))),
             }
         }
-        Ok(())
+        Ok(photos)
     }
 }
 
@@ -124,10 +133,10 @@ fn shown(parameter: &Map<String, Value>) -> Map<String, Value> {
     fields.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// A picture that a person would have to give cannot be given yet.
-fn is_available(template: &Template) -> bool {
+/// A photo that a person would have to give cannot be given everywhere.
+fn is_available(template: &Template, takes_photos: bool) -> bool {
     let needs = |parameter: &Map<String, Value>| {
         is_picture(parameter) && parameter.get("required") == Some(&Value::Bool(true))
     };
-    template.available != Some(false) && !template.parameters.iter().any(needs)
+    template.available != Some(false) && (takes_photos || !template.parameters.iter().any(needs))
 }

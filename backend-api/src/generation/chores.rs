@@ -17,7 +17,6 @@ use crate::domain::{Artwork, ArtworkState, Millis};
 use crate::error_chain::chain;
 use crate::gateway_client::AskError;
 use crate::money::ChoreOptions;
-use crate::wechat::storage::MAX_FILES;
 
 /// The name of the gateway's feed in the table of cursors.
 const FEED: &str = "gateway";
@@ -73,7 +72,9 @@ impl Chores {
             done.later += u64::from(outcome == Some(false));
         }
         drop(steps);
-        let _ = tokio::time::timeout_at(deadline, self.remove_files(&mut done)).await; // found again
+        let until = now() + millis(self.options.backoff);
+        let removal = self.generation.remove_files(until, &mut done);
+        let _ = tokio::time::timeout_at(deadline, removal).await; // found again
         Ok(done)
     }
 
@@ -196,35 +197,6 @@ impl Chores {
                 Some(self.generation.next_look(now(), tries))
             }
             _ => None,
-        }
-    }
-
-    async fn remove_files(&self, done: &mut Done) {
-        let inner = &self.generation.inner;
-        let Some(wechat) = &inner.wechat else { return };
-        let database = &inner.database;
-        let until = now() + millis(self.options.backoff);
-        let limit = u64::try_from(MAX_FILES).unwrap_or(1);
-        let removed = async {
-            let files = database.claim_doomed_files(now(), until, limit).await?;
-            if files.is_empty() {
-                return Ok(());
-            }
-            match wechat.delete_files(&files).await {
-                Ok(()) => {
-                    database.forget_doomed_files(&files).await?;
-                    done.files += u64::try_from(files.len()).unwrap_or(0);
-                    done.more |= files.len() >= MAX_FILES;
-                }
-                Err(error) => {
-                    warn!(error = %chain(&error), "files are removed later");
-                    done.later += 1;
-                }
-            }
-            Ok::<_, db::Error>(())
-        };
-        if let Err(error) = removed.await {
-            error!(error = %chain(&error), "background step failed");
         }
     }
 }

@@ -72,14 +72,18 @@ impl Generation {
             return self.carry_on(earlier, wish).await;
         }
         let offer = self.inner.options.offers.get(&wish.template).ok_or(CreateError::NoSuchTemplate)?;
-        self.judge_inputs(&wish.template, &wish.inputs).await?;
+        let photos = self.judge_inputs(&wish.template, &wish.inputs).await?;
         let database = &self.inner.database;
         let open = database.retry(|| database.open_artworks_of(wish.user)).await?;
         if open >= self.inner.options.max_open {
             return Err(CreateError::TooManyOpen);
         }
-        self.check_words(wish).await?;
-        let artwork = self.draft(wish, offer);
+        let parameters = self.exchange_photos(wish, &photos).await?;
+        self.check_words(wish, &photos).await?;
+        let artwork = Artwork {
+            inputs: (!photos.is_empty()).then(|| Value::Object(wish.inputs.clone()).to_string()),
+            ..self.draft(wish, offer, parameters)
+        };
         match self.record(&artwork, wish).await? {
             Recorded::New => {
                 self.inner.metrics.came_into(artwork.state);
@@ -106,10 +110,11 @@ impl Generation {
         }
     }
 
-    /// Before anything is held. Everything that is text in the inputs is checked as one.
-    async fn check_words(&self, wish: &Wish) -> Result<(), CreateError> {
+    /// Before anything is held. Everything that is text in the inputs is checked as one; names of photos are no words.
+    async fn check_words(&self, wish: &Wish, photos: &[String]) -> Result<(), CreateError> {
         let mut words = Vec::new();
-        wish.inputs.values().for_each(|value| gather(value, &mut words));
+        let written = wish.inputs.iter().filter(|(name, _)| !photos.contains(name));
+        written.for_each(|(_, value)| gather(value, &mut words));
         let text = words.join("\n");
         let Some(wechat) = self.inner.wechat.as_ref().filter(|_| self.inner.options.checks_text) else {
             return Ok(());
@@ -145,11 +150,11 @@ impl Generation {
         Ok(row.map(|row| row.account.openid))
     }
 
-    fn draft(&self, wish: &Wish, offer: &Offer) -> Artwork {
+    fn draft(&self, wish: &Wish, offer: &Offer, parameters: Map<String, Value>) -> Artwork {
         let (id, at) = (ArtworkId(Uuid::now_v7()), now());
         let options = &self.inner.options;
         let request = SubmitTemplate {
-            template: TemplateCall { name: wish.template.clone(), parameters: wish.inputs.clone() },
+            template: TemplateCall { name: wish.template.clone(), parameters },
             class: Class::Interactive,
             user: self.inner.names.person(wish.user),
             labels: BTreeMap::from([(LABEL.to_owned(), id.to_string())]),
@@ -163,6 +168,7 @@ impl Generation {
             template: wish.template.clone(),
             credits: offer.credits,
             request: request.encode(),
+            inputs: None,
             job_id: None,
             state: ArtworkState::Created,
             reason: None,
@@ -244,10 +250,19 @@ fn is_same(artwork: &Artwork, wish: &Wish) -> bool {
     if artwork.template != wish.template {
         return false;
     }
-    let Ok(request) = serde_json::from_str::<Value>(&artwork.request) else {
-        return artwork.deleted_at.is_some();
-    };
-    request.pointer("/template/parameters") == Some(&Value::Object(wish.inputs.clone()))
+    match inputs_of(artwork) {
+        Some(inputs) => inputs == Value::Object(wish.inputs.clone()),
+        None => artwork.deleted_at.is_some(),
+    }
+}
+
+/// What the person gave the template; `None` once it is deleted.
+pub(super) fn inputs_of(artwork: &Artwork) -> Option<Value> {
+    if let Some(inputs) = &artwork.inputs {
+        return serde_json::from_str(inputs).ok();
+    }
+    let request: Value = serde_json::from_str(&artwork.request).ok()?;
+    request.pointer("/template/parameters").cloned()
 }
 
 /// Every text in a value, however deep.

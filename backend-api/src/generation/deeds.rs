@@ -3,6 +3,7 @@
 use serde_json::Value;
 use tracing::info;
 
+use super::create::inputs_of;
 use super::follow::Change;
 use super::names::Names;
 use super::{DeedError, GatewayDown, Generation, Seen};
@@ -146,8 +147,7 @@ impl Generation {
         for artwork in artworks {
             let pictures = self.linked_pictures(artwork.id).await?;
             let reasons = database.retry(|| database.report_reasons(artwork.id, REASONS_SHOWN)).await?;
-            let request: Value = serde_json::from_str(&artwork.request).unwrap_or_default();
-            let inputs = request.pointer("/template/parameters").cloned().unwrap_or_default();
+            let inputs = inputs_of(&artwork).unwrap_or_default();
             let seen = Seen { artwork, pictures, progress: None, position: None, is_stale: false };
             reviews.push(Review { seen, inputs, reasons });
         }

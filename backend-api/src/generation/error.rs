@@ -5,6 +5,7 @@ use crate::domain::money::Credits;
 use crate::gateway_client::{AskError, Refusal};
 use crate::money::HoldError;
 use crate::wechat::CallError;
+use crate::wechat::storage::StorageError;
 
 /// The gateway cannot be asked now.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,15 @@ pub enum CreateError {
     /// The words may not be made into a picture.
     #[error("the words are refused")]
     WordsRefused,
+    /// An input names a photo that is none of theirs.
+    #[error("there is no such photo")]
+    NoSuchPhoto,
+    /// An input names a photo that is not checked yet.
+    #[error("the photo is not ready")]
+    PhotoNotReady,
+    /// An input names a photo that must not be used.
+    #[error("the photo is refused")]
+    PhotoRefused,
     /// WeChat does not know the person as one who is here now.
     #[error("the person has to log in again")]
     LoginAgain,
@@ -68,6 +78,50 @@ impl From<HoldError> for CreateError {
 }
 
 impl Transient for CreateError {
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_transient())
+    }
+}
+
+/// Why a photo is not kept, or not shown.
+#[derive(Debug, thiserror::Error)]
+pub enum PhotoError {
+    /// There is none, or it is not theirs.
+    #[error("there is no such photo")]
+    NotFound,
+    /// Photos could not be checked here, so none are taken.
+    #[error("no photos are taken here")]
+    NotConfigured,
+    /// It has too many bytes.
+    #[error("the photo is too large")]
+    TooLarge,
+    /// It is no picture that can be used.
+    #[error("{0}")]
+    Unfit(&'static str),
+    /// The person gave enough of them for a day.
+    #[error("too many photos in a day")]
+    TooMany,
+    /// WeChat does not know the person as one who is here now.
+    #[error("the person has to log in again")]
+    LoginAgain,
+    /// The bucket does not take it now.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The gateway does not take it now.
+    #[error(transparent)]
+    Gateway(#[from] GatewayDown),
+    /// Whether it is kept is not known.
+    #[error(transparent)]
+    Database(#[from] db::Error),
+}
+
+impl From<AskError> for PhotoError {
+    fn from(error: AskError) -> Self {
+        Self::Gateway(GatewayDown(error))
+    }
+}
+
+impl Transient for PhotoError {
     fn is_transient(&self) -> bool {
         matches!(self, Self::Database(error) if error.is_transient())
     }

@@ -7,6 +7,7 @@
 //! - Its end and the end of the hold are one transaction, and only the job's success settles. Webhooks, the feed of
 //!   events and looks at the job lead to the same step; whichever comes first takes it, the others find it taken.
 //! - Nobody sees a picture before its check has passed or a person has approved it.
+//! - A photo that a person gave is named by nobody else, and only once its check has passed.
 //! - The gateway gets a name of the person that says nothing about them, and what they wrote for the template.
 //! - Whatever was begun has a row with the time of its next look; [`Chores`] finds it after any crash.
 
@@ -21,7 +22,9 @@ mod leaving;
 mod live;
 mod metrics;
 mod names;
+mod photos;
 mod read;
+mod removal;
 mod settings;
 mod signed;
 mod told;
@@ -33,11 +36,12 @@ pub use catalog::Offered;
 pub use chores::{Chores, Done};
 pub use create::Wish;
 pub use deeds::Review;
-pub use error::{CreateError, DeedError, GatewayDown};
+pub use error::{CreateError, DeedError, GatewayDown, PhotoError};
+pub use leaving::Photos;
 pub use live::{AdmitError, Live, LiveOptions, Watch};
 pub use metrics::Metrics;
 pub use read::Seen;
-pub use settings::{MessageOptions, Offer, Options};
+pub use settings::{MessageOptions, Offer, Options, PhotoOptions};
 pub use signed::{GatewayKeys, GatewaySignatureError};
 
 use crate::db::Database;

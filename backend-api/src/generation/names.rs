@@ -5,7 +5,7 @@ use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 
 use uuid::Uuid;
 
-use crate::domain::{Millis, UserId};
+use crate::domain::{Millis, PhotoId, UserId};
 use crate::wechat::crypto;
 
 /// Characters of a person's name.
@@ -34,6 +34,12 @@ impl Names {
     pub(super) fn file(&self, job: &str, attempt: u64, index: u64, content_type: &str) -> String {
         let name = self.name(&format!("file\n{job}\n{attempt}\n{index}"), FILE);
         format!("artworks/{name}{}", extension(content_type))
+    }
+
+    /// The path of a photo, in the bucket and at the gateway; the same whenever it is asked for again.
+    pub(super) fn photo(&self, photo: PhotoId, content_type: &str) -> String {
+        let name = self.name(&format!("photo\n{photo}"), FILE);
+        format!("photos/{name}{}", extension(content_type))
     }
 
     /// Says for a while that somebody is this person; the same is never made twice.

@@ -32,6 +32,8 @@ pub struct Options {
     pub finish_within: Duration,
     /// Artworks that one person may have in the making.
     pub max_open: u64,
+    /// Bounds of the photos that people give.
+    pub photos: PhotoOptions,
     /// An artwork in the making is looked at this often at first, when nobody tells of it.
     pub look_every: Duration,
     /// A check of pictures that nobody told the end of is asked for again after this.
@@ -42,6 +44,19 @@ pub struct Options {
     pub live: LiveOptions,
     /// The message that tells a person of their artwork; `None`: none is sent.
     pub message: Option<MessageOptions>,
+}
+
+/// Bounds of the photos that people give.
+#[derive(Debug, Clone, Copy)]
+pub struct PhotoOptions {
+    /// Bytes of one.
+    pub max_bytes: usize,
+    /// Its pixels.
+    pub max_pixels: u64,
+    /// One person's in 24 hours.
+    pub per_day: u64,
+    /// Then they are forgotten; six days at most, since the gateway keeps a file for a week.
+    pub keep_for: Duration,
 }
 
 /// What one template costs.

@@ -56,7 +56,9 @@ impl Generation {
         };
         let (database, label) = (&self.inner.database, checked.verdict.label);
         database.retry(|| database.note_verdict(trace, verdict, label, now())).await?;
-        let Some(id) = database.retry(|| database.apply_verdict(trace)).await? else { return Ok(()) };
+        let Some(id) = database.retry(|| database.apply_verdict(trace)).await? else {
+            return self.conclude_photo(trace).await.map(drop);
+        };
         match database.retry(|| database.find_artwork(id)).await? {
             Some(artwork) if artwork.deleted_at.is_none() => self.conclude(artwork).await.map(drop),
             _ => Ok(()),

@@ -26,6 +26,9 @@ const TEMPLATE_MAX: usize = 64;
 const PAGE: u64 = 20;
 const PAGE_MAX: u64 = 50;
 
+/// Nobody means to wait longer; what is really waited is the configuration's.
+const WAIT_MAX: u32 = 3_600;
+
 pub(super) fn doors(table: &mut Table) {
     let stranger = Door { access: Access::Open, side: Side::App, rate: Rate::Read };
     table.add(stranger, routes!(templates));
@@ -40,7 +43,7 @@ struct TemplateView {
     #[schema(example = "portrait")]
     name: String,
     /// Text, or texts by language, as its author wrote it.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     title: Option<Value>,
     /// What else its author tells.
     #[schema(value_type = Object)]
@@ -48,7 +51,8 @@ struct TemplateView {
     /// What one costs.
     #[schema(example = 3)]
     credits: i64,
-    /// What may be set: `name`, `type` (`int`, `float`, `text`, `bool`, `choice`, `seed`, `size`) and bounds.
+    /// What may be set: `name`, `type` (`int`, `float`, `text`, `bool`, `choice`, `image`, `seed`, `size`) and bounds.
+    /// An `image` is the id of a photo of yours.
     #[schema(value_type = Vec<Object>)]
     parameters: Vec<Map<String, Value>>,
     /// Whether it can be made now.
@@ -197,6 +201,7 @@ struct WhichArtworks {
 struct HowToRead {
     /// Wait this long for the end of the making; capped by configuration.
     #[serde(default)]
+    #[param(maximum = 3600)]
     wait_seconds: u32,
 }
 
@@ -215,8 +220,8 @@ async fn templates(State(state): State<AppState>) -> Result<Json<Templates>, Api
     responses(
     (status = 201, description = "Recorded, its credits held. `created`: the gateway gets it as soon as it can.",
         body = ArtworkView),
-    (status = 404, description = "`no_such_template`."),
-    (status = 409, description = "`not_enough_credits`; `login_again`: call `wx.login` and log in, then repeat with \
+    (status = 404, description = "`no_such_template`, `no_such_photo`."),
+    (status = 409, description = "`not_enough_credits`; `photo_not_ready`; `login_again`: call `wx.login` and log in, then repeat with \
         the same key; `key_reused`; `too_many_open_artworks`."),
     (status = 422, description = "`content_refused`; else the gateway will never make it; code and message are its own."),
     (status = 503, description = "`check_unavailable`, `gateway_unavailable`, `template_unavailable`: repeat with the \
@@ -267,6 +272,9 @@ async fn read(
     query: Result<Query<HowToRead>, QueryRejection>,
 ) -> Result<Json<ArtworkView>, ApiError> {
     let (Path(id), Query(query)) = (id?, query?);
+    if query.wait_seconds > WAIT_MAX {
+        return Err(ApiError::of(codes::INVALID_REQUEST, "wait_seconds: 0 to 3600 is expected"));
+    }
     let wait = Duration::from_secs(query.wait_seconds.into()).min(state.options.max_wait);
     match state.generation()?.read(caller.user, id, wait).await? {
         Some(seen) => Ok(Json(ArtworkView::of(seen))),

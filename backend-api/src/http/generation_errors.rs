@@ -7,11 +7,13 @@ use tracing::{error, warn};
 use super::codes;
 use super::error::{ApiError, internal, unauthorized};
 use crate::error_chain::chain;
-use crate::generation::{CreateError, DeedError, GatewayDown, GatewaySignatureError};
+use crate::generation::{CreateError, DeedError, GatewayDown, GatewaySignatureError, PhotoError};
 use crate::wechat::storage::StorageError;
 
 /// When to repeat what the gateway or WeChat did not answer.
 const COME_BACK: Duration = Duration::from_secs(2);
+/// When a person who gave enough photos for a day may try again.
+const NEXT_PHOTO: Duration = Duration::from_secs(3_600);
 
 impl From<GatewayDown> for ApiError {
     fn from(cause: GatewayDown) -> Self {
@@ -36,6 +38,11 @@ impl From<CreateError> for ApiError {
             CreateError::WordsRefused => {
                 Self::of(codes::CONTENT_REFUSED, "nothing can be made of these words")
             }
+            CreateError::NoSuchPhoto => Self::of(codes::NO_SUCH_PHOTO, "there is no such photo of yours"),
+            CreateError::PhotoNotReady => Self::of(codes::PHOTO_NOT_READY, "the photo is not checked yet"),
+            CreateError::PhotoRefused => {
+                Self::of(codes::CONTENT_REFUSED, "nothing can be made of this photo")
+            }
             CreateError::LoginAgain => Self::of(codes::LOGIN_AGAIN, "log in at WeChat again, then repeat"),
             CreateError::NoCheck(cause) if cause.is_passing() => {
                 warn!(error = %chain(&cause), "words cannot be checked");
@@ -52,6 +59,24 @@ impl From<CreateError> for ApiError {
             CreateError::Refused(refusal) => Self::of_gateway(refusal.code, refusal.message),
             CreateError::Gateway(cause) => cause.into(),
             CreateError::Database(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<PhotoError> for ApiError {
+    fn from(cause: PhotoError) -> Self {
+        match cause {
+            PhotoError::NotFound => Self::of(codes::NOT_FOUND, "there is no such photo"),
+            PhotoError::NotConfigured => Self::of(codes::PHOTOS_NOT_CONFIGURED, "no photos are taken here"),
+            PhotoError::TooLarge => Self::of(codes::TOO_LARGE, "the photo is too large"),
+            PhotoError::Unfit(message) => Self::of(codes::PHOTO_UNFIT, message),
+            PhotoError::TooMany => {
+                Self::of(codes::TOO_MANY_PHOTOS, "too many photos in a day").retry_after(NEXT_PHOTO)
+            }
+            PhotoError::LoginAgain => Self::of(codes::LOGIN_AGAIN, "log in at WeChat again, then repeat"),
+            PhotoError::Storage(cause) => cause.into(),
+            PhotoError::Gateway(cause) => cause.into(),
+            PhotoError::Database(cause) => cause.into(),
         }
     }
 }

@@ -22,6 +22,7 @@ mod openapi;
 mod ops;
 mod orders;
 mod pay_callbacks;
+mod photos;
 mod reviews;
 mod sockets;
 mod token;
@@ -171,6 +172,7 @@ fn table() -> Table {
     treasury::doors(&mut table);
     artworks::doors(&mut table);
     artwork_deeds::doors(&mut table);
+    photos::doors(&mut table);
     gateway_callbacks::doors(&mut table);
     reviews::doors(&mut table);
     sockets::doors(&mut table);

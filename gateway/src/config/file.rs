@@ -278,6 +278,8 @@ section! {
         methods: Vec<String> = vec!["GET".to_owned(), "POST".to_owned()],
         /// Names of the instances that may get them; empty: any.
         instances: Vec<String> = Vec::new(),
+        /// Whether jobs of a client go where its requests went; wants names of instances.
+        jobs: bool = false,
         /// Names of the tenants that may send them; empty: all.
         tenants: Vec<String> = Vec::new(),
         /// Names of headers that pass in both directions beside the usual ones.

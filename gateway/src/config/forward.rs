@@ -29,6 +29,9 @@ pub(super) fn check(file: &File, mistakes: &mut Vec<String>) {
         for name in rule.instances.iter().filter(|name| !instances.contains(name.as_str())) {
             mistake(format!("instances: there is no instance \"{name}\""));
         }
+        if rule.jobs && rule.instances.is_empty() {
+            mistake("jobs: wants the names of instances".to_owned());
+        }
         for name in rule.headers.iter().filter(|name| !http::may_pass(name)) {
             mistake(format!("headers: \"{name}\" is no header, or one that is never passed on"));
         }
@@ -109,6 +112,7 @@ mod tests {
             Forward { methods: Vec::new(), ..rule.clone() },
             Forward { methods: vec!["GET".to_owned(); 2], ..rule.clone() },
             Forward { instances: list("nobody"), ..rule.clone() },
+            Forward { jobs: true, ..rule.clone() },
             Forward { headers: list("Authorization"), ..rule.clone() },
             Forward { timeout_seconds: 0, ..rule.clone() },
         ] {

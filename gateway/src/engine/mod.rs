@@ -11,6 +11,7 @@ pub mod clock;
 mod effects;
 pub mod feeds;
 pub mod forwards;
+mod greeting;
 pub mod handle;
 mod lanes;
 mod metering;
@@ -46,7 +47,7 @@ pub use rejudge::UNJUDGED;
 
 use crate::fleet::FleetView;
 use crate::link::local::EngineEnd;
-use crate::link::message::{Command, Report, Secret};
+use crate::link::message::{Report, Secret};
 use crate::metrics::Metrics;
 use crate::prices::Prices;
 use crate::sinks::Sinks;
@@ -54,6 +55,7 @@ use crate::store::{Result, Store, StoreError};
 use crate::ticket_desk::TicketDesk;
 use crate::workflow::{Catalogue, Limits};
 use effects::{Hands, Returned};
+use greeting::greet;
 use handle::Input;
 use lanes::Lanes;
 use registry::Registry;
@@ -86,6 +88,8 @@ pub struct Settings {
     pub workflow: Limits,
     /// Input files that lie on every instance and may be named by anyone.
     pub shared_inputs: Arc<[String]>,
+    /// Names of instances that jobs may be bound to.
+    pub told_apart: Arc<[String]>,
     /// How long the files of a job wait for a caller's tickets, from its acceptance, milliseconds.
     pub retention_ms: i64,
     /// What GPU time costs.
@@ -159,6 +163,7 @@ impl Engine {
         let known = store.instances().await?;
         let catalogues = known_catalogues(&*store, &known).await?;
         let (mut registry, known) = Registry::new(known, catalogues, settings.reserve_mib);
+        registry.tell_apart(settings.told_apart.clone());
 
         let (reports_tx, reports) = mpsc::channel(BATCH_MAX * 2);
         let forwards = Forwards::default();
@@ -409,60 +414,4 @@ async fn known_catalogues(
         }
     }
     Ok(catalogues)
-}
-
-/// Waits for a runner's first word, introduces it and pumps its reports from then on.
-async fn greet(
-    registry: &mut Registry,
-    link: EngineEnd,
-    known: &registry::Known,
-    cell: Uuid,
-    (reports, forwards): (&mpsc::Sender<(usize, Report)>, &Forwards),
-) -> Vec<crate::store::FleetFact> {
-    let EngineEnd { commands, reports: mut from } = link;
-    // Its instances may be quicker than its first word: what they say waits until it is introduced.
-    let mut early = Vec::new();
-    let (host, instances) = loop {
-        match from.recv().await {
-            Some(Report::Hello { host, instances }) => break (host, instances),
-            Some(report) => early.push(report),
-            None => {
-                tracing::error!("a runner left without a word");
-                return Vec::new();
-            }
-        }
-    };
-    let index = registry.hosts();
-    let change = registry.add_host(&host, &instances, commands.clone(), known);
-    // One without instances has nothing to wait for.
-    if commands.send(Command::Welcome { cell }).await.is_err() && !instances.is_empty() {
-        tracing::error!(host, "a runner left after its first word");
-    }
-    forwards.add_host(&host, &instances, &commands);
-    let (reports, forwards) = (reports.clone(), forwards.clone());
-    tokio::spawn(async move {
-        let _ = pump(index, early, &mut from, &reports, &forwards).await;
-        forwards.lose_host(&host);
-    });
-    change.keep.into_iter().map(crate::store::FleetFact::Instance).collect()
-}
-
-/// Gives the engine what a runner reports, until either is gone. What is passed on goes by: it is no business of turns.
-async fn pump(
-    host: usize,
-    early: Vec<Report>,
-    from: &mut crate::link::local::Receiver<Report>,
-    reports: &mpsc::Sender<(usize, Report)>,
-    forwards: &Forwards,
-) -> Result<(), mpsc::error::SendError<(usize, Report)>> {
-    for report in early {
-        reports.send((host, report)).await?;
-    }
-    while let Some(report) = from.recv().await {
-        match report {
-            Report::Forward { id, word } => forwards.hear(id, word),
-            report => reports.send((host, report)).await?,
-        }
-    }
-    Ok(())
 }

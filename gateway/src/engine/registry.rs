@@ -74,6 +74,11 @@ impl Registry {
         (registry, Known(known))
     }
 
+    /// Instances of these names are told apart from now on.
+    pub(super) fn tell_apart(&mut self, names: Arc<[String]>) {
+        self.stock.tell_apart(names);
+    }
+
     /// A runner with its instances. They are down until they are reported up; what they were before is remembered.
     pub(super) fn add_host(
         &mut self,
@@ -227,11 +232,13 @@ impl Registry {
     pub(super) fn learn(&mut self, catalogue: Arc<Catalogue>) -> Vec<Event> {
         let hash = catalogue.hash.clone();
         self.stock.learn(catalogue);
-        let Some(parts) = self.stock.offer(&hash) else { return Vec::new() };
-        self.instances
-            .iter()
-            .filter(|instance| instance.catalogue() == Some(&hash))
-            .map(|instance| Event::InstanceCatalogue { instance: instance.id, catalogue: parts.clone() })
+        let stock = &mut self.stock;
+        let offering = self.instances.iter().filter(|instance| instance.catalogue() == Some(&hash));
+        offering
+            .filter_map(|instance| {
+                let catalogue = stock.offer_of(&hash, &instance.name)?;
+                Some(Event::InstanceCatalogue { instance: instance.id, catalogue })
+            })
             .collect()
     }
 
@@ -368,7 +375,7 @@ impl Registry {
             loading: facts.loading.map(loading),
             vram_mib: facts.vram_mib,
             reserve_mib: if facts.vram_mib.is_some() { self.reserve_mib } else { 0 },
-            catalogue: facts.catalogue.as_ref().and_then(|hash| self.stock.offer(hash)),
+            catalogue: facts.catalogue.as_ref().and_then(|hash| self.stock.offer_of(hash, &instance.name)),
         }
     }
 

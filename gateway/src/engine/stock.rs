@@ -15,6 +15,10 @@ pub(super) struct Stock {
     sizes_mib: BTreeMap<ModelId, u32>,
     /// Catalogues with the sizes filled in, made when first asked for.
     sized: HashMap<String, Arc<scheduler::Catalogue>>,
+    /// Names of instances that are told apart: each offers itself beside its catalogue.
+    told_apart: Arc<[String]>,
+    /// Catalogues as these offer them, by hash and name, made when first asked for.
+    apart: HashMap<(String, String), Arc<scheduler::Catalogue>>,
 }
 
 impl Stock {
@@ -22,6 +26,11 @@ impl Stock {
         let catalogues =
             catalogues.into_iter().map(|catalogue| (catalogue.hash.clone(), catalogue)).collect();
         Self { catalogues, ..Self::default() }
+    }
+
+    /// Instances of these names are told apart from now on.
+    pub(super) fn tell_apart(&mut self, names: Arc<[String]>) {
+        self.told_apart = names;
     }
 
     pub(super) fn knows(&self, hash: &str) -> bool {
@@ -34,6 +43,7 @@ impl Stock {
 
     pub(super) fn learn(&mut self, catalogue: Arc<Catalogue>) {
         self.sized.remove(&catalogue.hash);
+        self.apart.retain(|(hash, _), _| *hash != catalogue.hash);
         self.catalogues.insert(catalogue.hash.clone(), catalogue);
     }
 
@@ -44,12 +54,23 @@ impl Stock {
         for (model, mib) in told {
             if self.sizes_mib.insert(model, mib) != Some(mib) {
                 self.sized.clear();
+                self.apart.clear();
             }
         }
     }
 
+    /// The scheduler's view of what an instance with this catalogue offers; `None` while its body is not known.
+    pub(super) fn offer_of(&mut self, hash: &str, instance: &str) -> Option<Arc<scheduler::Catalogue>> {
+        let common = self.offer(hash)?;
+        if !self.told_apart.iter().any(|name| name == instance) {
+            return Some(common);
+        }
+        let own = self.apart.entry((hash.to_owned(), instance.to_owned()));
+        Some(own.or_insert_with(|| Arc::new(workflow::offered_by(&common, instance))).clone())
+    }
+
     /// The scheduler's view of a catalogue; `None` while its body is not known.
-    pub(super) fn offer(&mut self, hash: &str) -> Option<Arc<scheduler::Catalogue>> {
+    fn offer(&mut self, hash: &str) -> Option<Arc<scheduler::Catalogue>> {
         let catalogue = self.catalogues.get(hash)?;
         if self.sizes_mib.is_empty() {
             return Some(catalogue.parts.clone());

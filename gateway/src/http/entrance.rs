@@ -29,10 +29,15 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action
 pub(super) fn before(routes: Router) -> Router {
     // A fallback and no route: parameters of a route would be handed on to those of the table.
     Router::new().fallback(move |mut request: Request| async move {
+        if let Some(whole) = unfinished(request.uri()) {
+            return to(&whole);
+        }
         let Some((key, uri)) = split(request.uri()) else { return answer(routes, request).await };
         *request.uri_mut() = uri;
+        let way = format!("/k/{}", key.0);
         request.extensions_mut().insert(PathKey(key));
         let mut response = answer(routes, request).await;
+        keep_to(&way, response.headers_mut());
         // Pages behind the key must not tell it to others.
         response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         response
@@ -48,6 +53,35 @@ pub(super) fn bind(routes: Router, key: Secret) -> Router {
 fn split(uri: &Uri) -> Option<(Secret, Uri)> {
     let (key, rest) = uri.path_and_query()?.as_str().strip_prefix("/k/")?.split_once('/')?;
     Some((Secret(key.to_owned()), format!("/{rest}").parse().ok()?))
+}
+
+/// A key without a slash behind it: where it should have led. Pages there ask for what is beside them.
+fn unfinished(uri: &Uri) -> Option<String> {
+    let key = uri.path().strip_prefix("/k/").filter(|key| !key.is_empty() && !key.contains('/'))?;
+    let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
+    Some(format!("/k/{key}/{query}"))
+}
+
+/// Whoever is led elsewhere on this server goes on by its key.
+fn keep_to(way: &str, headers: &mut HeaderMap) {
+    let Some(location) = headers.get(header::LOCATION).and_then(|location| location.to_str().ok()) else {
+        return;
+    };
+    if location.starts_with('/') && !location.starts_with("//") {
+        let kept = HeaderValue::from_str(&format!("{way}{location}"));
+        if let Ok(kept) = kept {
+            headers.insert(header::LOCATION, kept);
+        }
+    }
+}
+
+fn to(whole: &str) -> Response {
+    let Ok(location) = HeaderValue::from_str(whole) else { return StatusCode::NOT_FOUND.into_response() };
+    let mut response = StatusCode::TEMPORARY_REDIRECT.into_response();
+    response.headers_mut().insert(header::LOCATION, location);
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 async fn answer(routes: Router, request: Request) -> Response {

@@ -4,6 +4,7 @@
 //! The road of a graph: [`Graph::parse`] reads it within bounds → [`judge`] checks it against each distinct
 //! [`Catalogue`] as ComfyUI would, and says what it needs and costs → [`prepare`] makes an attempt's prompt of it.
 
+mod apart;
 mod asks;
 mod catalogue;
 mod check;
@@ -27,6 +28,7 @@ mod rewrite;
 mod shape;
 mod trial;
 
+pub use apart::{instance_part, offered_by, only_at};
 pub use asks::{Asked, Asks, MEGAPIXEL, asks};
 pub use catalogue::{Catalogue, CatalogueError};
 pub use graph::{Graph, Limits, Node, NodeInput};
@@ -35,7 +37,7 @@ pub use malformed::Malformed;
 pub use models::{is_model_file, model_file};
 pub use nesting::depth;
 pub use object_info::strict as strict_json;
-pub use outputs::{Sound, output_nodes, sound_without};
+pub use outputs::{Sound, is_known, is_output, output_nodes, sound_without};
 pub use parts::names;
 pub use permits::{Forbidden, check_rules, forbidden, is_allowed};
 pub use problems::{NodeProblem, Refused};

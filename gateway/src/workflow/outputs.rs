@@ -10,9 +10,20 @@ use super::trial::reach;
 /// The ids of the nodes that a prompt may end in, by any of these catalogues, in the order of the graph.
 #[must_use]
 pub fn output_nodes(graph: &Graph, fleet: &[Arc<Catalogue>]) -> Vec<String> {
-    let is_output = |class: &str| fleet.iter().filter_map(|it| it.class(class)).any(|it| it.output_node);
-    let outputs = graph.nodes.iter().filter(|node| is_output(&node.class_type));
+    let outputs = graph.nodes.iter().filter(|node| is_output(&node.class_type, fleet));
     outputs.map(|node| node.id.clone()).collect()
+}
+
+/// Whether a prompt may end in nodes of a class, by any of these catalogues.
+#[must_use]
+pub fn is_output(class: &str, fleet: &[Arc<Catalogue>]) -> bool {
+    fleet.iter().filter_map(|it| it.class(class)).any(|it| it.output_node)
+}
+
+/// Whether any of these catalogues has a class.
+#[must_use]
+pub fn is_known(class: &str, fleet: &[Arc<Catalogue>]) -> bool {
+    fleet.iter().any(|it| it.class(class).is_some())
 }
 
 /// What faulty nodes leave of the outputs.

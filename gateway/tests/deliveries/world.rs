@@ -199,6 +199,7 @@ fn settings() -> Settings {
         inbox: 64,
         workflow: Limits::default(),
         shared_inputs: Arc::new([]),
+        told_apart: Arc::new([]),
         retention_ms: 3_600_000,
         prices: gateway::prices::Prices::default(),
     }

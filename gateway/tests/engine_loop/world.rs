@@ -42,6 +42,7 @@ pub fn settings() -> Settings {
         inbox: 64,
         workflow: Limits::default(),
         shared_inputs: Arc::new([]),
+        told_apart: Arc::new([]),
         retention_ms: 1_000_000,
         prices: gateway::prices::Prices::default(),
     }

@@ -37,6 +37,7 @@ pub async fn state() -> State {
         inbox: 1,
         workflow: gateway::workflow::Limits::default(),
         shared_inputs: Arc::new([]),
+        told_apart: Arc::new([]),
         retention_ms: 1,
         prices: gateway::prices::Prices::default(),
     };

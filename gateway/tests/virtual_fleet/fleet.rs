@@ -334,6 +334,7 @@ fn parts(setting: &Setting, folder: &tempfile::TempDir, links: Vec<EngineEnd>) -
             inbox: 64,
             workflow: Limits::default(),
             shared_inputs: Arc::new([]),
+            told_apart: Arc::new([]),
             retention_ms: 1_000_000,
             prices: gateway::prices::Prices::default(),
         },

@@ -219,6 +219,7 @@ fn parts(store: Arc<SqliteStore>, folder: &Path, link: EngineEnd) -> Parts {
             inbox: 64,
             workflow: Limits::default(),
             shared_inputs: Arc::new([]),
+            told_apart: Arc::new([]),
             retention_ms: 1_000_000_000,
             prices: gateway::prices::Prices::default(),
         },

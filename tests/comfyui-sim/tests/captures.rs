@@ -195,7 +195,7 @@ async fn sockets_queue_and_hostile_input_are_as_recorded() {
 
 #[test]
 fn every_capture_is_replayed_or_left_out_for_a_reason() {
-    let directory = std::fs::read_dir(replay::fixtures().join("captures")).unwrap();
+    let directory = std::fs::read_dir(replay::folder()).unwrap();
     let recorded: BTreeSet<String> = directory
         .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
         .collect();

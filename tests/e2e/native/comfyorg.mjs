@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Comfy } from "@comfyorg/sdk";
 
-const [base, path] = process.argv.slice(2);
+const [base, path, apiKey] = process.argv.slice(2);
 process.env.COMFY_BASE_URL = base;
-const client = new Comfy({ baseUrl: base });
+const client = new Comfy({ baseUrl: base, apiKey });
 const job = await client.run(await client.workflows.fromFile(path));
 const file = join(await mkdtemp(join(tmpdir(), "comfy-")), "out.png");
 await job.getOutputs("2")[0].toFile(file);

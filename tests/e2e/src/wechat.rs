@@ -34,7 +34,7 @@ impl Wechat {
     /// # Errors
     /// When it does not start.
     pub async fn start() -> anyhow::Result<Self> {
-        let sim = WechatSim::start(Config { hurry: HURRY, ..Config::default() }).await?;
+        let sim = WechatSim::start(Config { hurry: HURRY, fetches_media: true, ..Config::default() }).await?;
         sim.push_to(Push {
             url: format!("{PUBLIC}/callbacks/wechat-events"),
             format: Format::Json,

@@ -8,14 +8,17 @@ use e2e::api::{Api, id_of};
 use e2e::pictures;
 use e2e::program::Program;
 use e2e::sandbox::Sandbox;
-use e2e::wait::SOON;
+use e2e::wait::{self, SOON};
 use e2e::wechat::{Visitor, Wechat};
 use e2e::workflows;
 use futures_util::StreamExt as _;
+use reqwest::Method;
 use serde_json::{Value, json};
 use wechat_sim::Verdict;
 
 const TEMPLATE: &str = "painting";
+/// Takes a photo, and makes its negative.
+const NEGATIVE: &str = "negative";
 const COSTS: i64 = 10;
 const COLOR: u32 = 0xc0_ff_ee;
 
@@ -27,7 +30,8 @@ struct World {
 }
 
 impl World {
-    /// Everything runs, and one template is offered: this workflow, with a text that does nothing.
+    /// Everything runs, and two templates are offered: this workflow, with a text that does nothing, and the negative of
+    /// a photo.
     async fn start(workflow: Value) -> anyhow::Result<Self> {
         Self::start_with(workflow, "").await
     }
@@ -41,12 +45,19 @@ impl World {
             "name": TEMPLATE, "workflow": workflow,
             "parameters": [{"name": "words", "type": "text", "targets": ["/7/inputs/value"], "max_length": 200}],
         });
-        let stored = sandbox.api().post("/v1/templates", &template).await?;
-        ensure!(matches!(stored.status, 200 | 201), "{stored:?}");
+        let photo =
+            json!({"name": "photo", "type": "image", "targets": ["/1/inputs/image"], "required": true});
+        let workflow = workflows::negative(&json!("none.png"));
+        let negative = json!({"name": NEGATIVE, "workflow": workflow, "parameters": [photo]});
+        for template in [template, negative] {
+            let stored = sandbox.api().post("/v1/templates", &template).await?;
+            ensure!(matches!(stored.status, 200 | 201), "{stored:?}");
+        }
         let wechat = Wechat::start().await?;
         let generation = Wechat::generation("{base}", TEMPLATE, COSTS);
         let generation = generation.replacen("[generation]\n", &format!("[generation]\n{more}"), 1);
-        let settings = wechat.settings() + &generation;
+        let also = format!("[generation.templates.{NEGATIVE}]\ncredits = {COSTS}\n");
+        let settings = wechat.settings() + &generation + &also;
         let (program, backend) = sandbox.backend_with(&settings).await?;
         wechat.lead_to(&backend);
         Ok(Self { sandbox, wechat, backend, _program: program })
@@ -150,6 +161,45 @@ async fn a_wish_outlives_a_gateway_that_dies_and_one_job_is_made_of_it() -> anyh
     ensure!(world.sandbox.posts() == posts + 1, "{} prompts of one wish", world.sandbox.posts() - posts);
     ensure!(customer.credits().await? == 100 - 2 * COSTS, "{} credits", customer.credits().await?);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_is_made_of_a_photo_by_its_owner_alone_and_both_go_with_them() -> anyhow::Result<()> {
+    let world = World::start(workflows::plain(COLOR, 16)).await?;
+    let (customer, other) = (world.customer().await?, world.customer().await?);
+    let give = customer.api().request(Method::POST, "/photos").body(pictures::of_color(COLOR)?);
+    let photo = customer.api().send(give).await?.expect(201)?.json()?;
+    let path = format!("/photos/{}", id_of(&photo)?);
+    wait::until("the photo to be ready", SOON, async || {
+        let photo = customer.api().get(&path).await?.expect(200)?.json()?;
+        Ok((photo["state"] == "ready").then_some(()))
+    })
+    .await?;
+
+    let inputs = json!({"photo": id_of(&photo)?});
+    let refused = other.api().post("/artworks", &json!({"template": NEGATIVE, "inputs": inputs})).await?;
+    ensure!(refused.status == 404 && refused.code() == "no_such_photo", "{refused:?}");
+    let artwork = customer.wishes_for(NEGATIVE, &inputs).await?;
+    ensure!(artwork["state"] == "visible", "{artwork}");
+    let url = artwork["pictures"][0]["url"].as_str().context("no url")?;
+    let bytes = customer.api().without_key().get(url).await?.expect(200)?.bytes;
+    ensure!(pictures::only_color(&bytes)? == COLOR ^ 0xff_ff_ff, "not its negative");
+
+    let asset = asset_of_the_only_photo(&world.sandbox.path("backend/backend.sqlite3"))?;
+    let asset = format!("/api/v2/assets/{asset}");
+    world.sandbox.api().get(&asset).await?.expect(200)?;
+    let leave = customer.api().request(Method::DELETE, "/me");
+    customer.api().send(leave).await?.expect(204)?;
+    wait::until("everything to be gone", SOON, async || {
+        let is_gone = world.sandbox.api().get(&asset).await?.status == 404;
+        Ok((is_gone && world.wechat.sim().cos().keys().is_empty()).then_some(()))
+    })
+    .await
+}
+
+fn asset_of_the_only_photo(database: &Path) -> anyhow::Result<String> {
+    let database = rusqlite::Connection::open(database)?;
+    Ok(database.query_row("SELECT asset_id FROM photos", [], |row| row.get(0))?)
 }
 
 /// Its own looks come once an hour here: the gateway's feed is what tells it.

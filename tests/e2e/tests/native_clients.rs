@@ -1,37 +1,37 @@
-//! Clients of ComfyUI's own API that nobody here wrote, each in a process of its own: `tests/e2e/native`, as they come
-//! from their registries, against a gateway over three simulated GPUs.
+//! Clients of ComfyUI's own API that nobody here wrote (`tests/e2e/native`) against a gateway over three simulated GPUs.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use comfyui_sim::Device;
 use e2e::sandbox::Sandbox;
-use e2e::wait;
+use e2e::{foreign, program, wait};
 use serde_json::json;
 use tokio::process::Command;
 
 /// Longest run of one client.
 const RUN: Duration = Duration::from_secs(90);
 
+const CATAPULT: &str = "catapult_client.py";
+
+/// Scripts of Python clients.
+const PYTHON: [&str; 3] = ["comfy_api_simplified_client.py", "comfyapi_client.py", CATAPULT];
+
 /// What the clients are installed in, and the workflow that each of them runs.
 struct Clients {
     python: PathBuf,
+    /// The environment of comfy-catapult, which wants older libraries than the others.
+    catapult: PathBuf,
     node: PathBuf,
     workflow: PathBuf,
 }
 
 impl Clients {
     fn find(sandbox: &Sandbox) -> anyhow::Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let python = root.join("target/venv-native/bin");
-        ensure!(python.is_dir(), "the Python clients are not installed: run `tests/setup-python`");
-        let node = root.join("target/native-clients");
-        ensure!(
-            node.join("node_modules").is_dir(),
-            "the npm clients are not installed: run `tests/setup-node`"
-        );
+        let python = foreign::installed("venv-native/bin", "tests/setup-python")?;
+        let catapult = foreign::installed("venv-catapult/bin", "tests/setup-python")?;
+        let node = foreign::installed("native-clients", "tests/setup-node")?;
         let workflow = sandbox.path("workflow.json");
         let text = json!({
             "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255},
@@ -40,21 +40,19 @@ impl Clients {
                 "_meta": {"title": "Save"}},
         });
         std::fs::write(&workflow, text.to_string())?;
-        Ok(Self { python, node, workflow })
+        Ok(Self { python, catapult, node, workflow })
     }
 
     fn python(&self, script: &str, base: &str) -> Command {
-        let mut command = Command::new(self.python.join("python"));
+        let folder = if script == CATAPULT { &self.catapult } else { &self.python };
+        let mut command = Command::new(folder.join("python"));
         command.arg(scripts().join(script)).arg(base).arg(&self.workflow);
         command
     }
 
-    /// Modules are looked for beside a script, so it runs from a copy beside them.
     fn node(&self, script: &str, base: &str) -> anyhow::Result<Command> {
-        let copy = self.node.join(script);
-        std::fs::copy(scripts().join(script), &copy)?;
-        let mut command = Command::new("node");
-        command.arg(copy).arg(base).arg(&self.workflow);
+        let mut command = foreign::node(&self.node, &scripts().join(script))?;
+        command.arg(base).arg(&self.workflow);
         Ok(command)
     }
 
@@ -68,22 +66,11 @@ impl Clients {
 }
 
 fn scripts() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("native")
+    foreign::repository("tests/e2e/native")
 }
 
-async fn succeeds(sandbox: &Sandbox, name: &str, mut command: Command) -> anyhow::Result<()> {
-    let run = command
-        .env("HOME", sandbox.path("home"))
-        .env("DO_NOT_TRACK", "1")
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env_remove("COMFY_API_KEY")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let run = tokio::time::timeout(RUN, run).await.with_context(|| format!("{name} hangs"))??;
-    let (told, complained) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
-    ensure!(run.status.success(), "{name} fails:\n{told}\n{complained}");
-    Ok(())
+async fn succeeds(sandbox: &Sandbox, name: &str, command: Command) -> anyhow::Result<()> {
+    foreign::succeeds(sandbox, name, command, RUN).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,14 +78,14 @@ async fn clients_of_comfyui_run_their_workflows_on_the_fleet() -> anyhow::Result
     let sandbox = Sandbox::plan().gpu(Device::t4()).gpu(Device::v100()).gpu(Device::a100()).start().await?;
     let clients = Clients::find(&sandbox)?;
     let base = sandbox.api().base();
-    for script in ["comfy_api_simplified_client.py", "comfyapi_client.py"] {
+    for script in PYTHON {
         succeeds(&sandbox, script, clients.python(script, base)).await?;
     }
     for script in ["stable_canvas.mjs", "saintno.mjs", "comfyorg.mjs"] {
         succeeds(&sandbox, script, clients.node(script, base)?).await?;
     }
     succeeds(&sandbox, "comfy-cli", clients.cli(base)?).await?;
-    ensure!(sandbox.posts() >= 6, "not every client had its job done");
+    ensure!(sandbox.posts() >= 13, "not every client had its jobs done");
     Ok(())
 }
 
@@ -114,11 +101,46 @@ async fn clients_that_can_send_no_key_take_it_in_their_address() -> anyhow::Resu
     .await?;
     let base = sandbox.api().base();
     let by_password = |key: &str| base.replace("http://", &format!("http://anybody:{key}@"));
-    for script in ["comfy_api_simplified_client.py", "comfyapi_client.py"] {
+    for script in PYTHON {
         let stranger = succeeds(&sandbox, script, clients.python(script, &by_password("none"))).await;
         ensure!(stranger.is_err(), "{script} gets in with a wrong key");
         succeeds(&sandbox, script, clients.python(script, &by_password(&key))).await?;
     }
     let script = "saintno.mjs";
-    succeeds(&sandbox, script, clients.node(script, &format!("{base}/k/{key}"))?).await
+    succeeds(&sandbox, script, clients.node(script, &format!("{base}/k/{key}"))?).await?;
+    let script = "comfyorg.mjs";
+    let comfyorg = |key: &str| {
+        let mut command = clients.node(script, base)?;
+        command.arg(key);
+        anyhow::Ok(command)
+    };
+    let stranger = succeeds(&sandbox, script, comfyorg("none")?).await;
+    ensure!(stranger.is_err(), "{script} gets in with a wrong key");
+    succeeds(&sandbox, script, comfyorg(&key)?).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_know_nothing_but_a_host_use_a_listener_that_is_bound_to_a_key() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let key_file = folder.path().join("local.key");
+    std::fs::write(&key_file, "\n")?;
+    let bound = format!("127.0.0.1:{}", program::free_port()?);
+    let settings =
+        format!("[[listeners]]\nlisten = \"{bound}\"\nkey_file = {:?}\n", key_file.display().to_string());
+    let mut sandbox = Sandbox::plan().keyed().settings(&settings).gpu(Device::t4()).start().await?;
+    let clients = Clients::find(&sandbox)?;
+    std::fs::write(&key_file, sandbox.new_key("clients", "submit").await?)?;
+    sandbox.start().await?;
+    sandbox.all_known().await?;
+    let stranger = succeeds(&sandbox, "comfy-cli", clients.cli(sandbox.api().base())?).await;
+    ensure!(stranger.is_err(), "comfy-cli gets in by the other address");
+    let bound = format!("http://{bound}");
+    succeeds(&sandbox, "comfy-cli", clients.cli(&bound)?).await?;
+    for script in ["stable_canvas.mjs", "saintno.mjs"] {
+        succeeds(&sandbox, script, clients.node(script, &bound)?).await?;
+    }
+    for script in PYTHON {
+        succeeds(&sandbox, script, clients.python(script, &bound)).await?;
+    }
+    Ok(())
 }

@@ -195,6 +195,7 @@ pub(crate) async fn delete_artwork_in(
     let deleted = Entity::update_many()
         .col_expr(Column::DeletedAt, Expr::value(now))
         .col_expr(Column::Request, Expr::value(""))
+        .col_expr(Column::Inputs, Expr::value(None::<String>))
         .col_expr(Column::ShareToken, Expr::value(None::<String>))
         .col_expr(Column::NeedsReview, Expr::value(false))
         .col_expr(Column::DueAt, Expr::value(None::<i64>))
@@ -278,6 +279,7 @@ fn row(artwork: &Artwork, key: Option<&str>) -> Model {
         due_at: artwork.due_at,
         tries: artwork.tries,
         deleted_at: artwork.deleted_at,
+        inputs: artwork.inputs.clone(),
     }
 }
 
@@ -290,6 +292,7 @@ fn read(row: Model) -> Result<Artwork, Error> {
         state: ArtworkState::named(&row.state).ok_or_else(|| corrupt("state"))?,
         template: row.template,
         request: row.request,
+        inputs: row.inputs,
         job_id: row.job_id,
         reason: row.reason,
         is_favourite: row.is_favourite,

@@ -99,20 +99,27 @@ impl Database {
         }
     }
 
+    /// What a check said, if its end was told.
+    ///
+    /// # Errors
+    /// When the database fails or the row is unreadable.
+    pub async fn verdict(&self, trace_id: &str) -> Result<Option<Verdict>, Error> {
+        let word = verdicts::Entity::find_by_id(trace_id.to_owned()).one(&self.connection).await?;
+        let corrupt = || Error::Corrupt { id: Uuid::nil(), what: "verdict of a check".to_owned() };
+        word.map(|word| Verdict::named(&word.verdict).ok_or_else(corrupt)).transpose()
+    }
+
     /// Brings a check's word to the picture that waits for it; gives its artwork. `None` when the one or the other is
     /// not there yet.
     ///
     /// # Errors
     /// When the database fails or a row is unreadable.
     pub async fn apply_verdict(&self, trace_id: &str) -> Result<Option<ArtworkId>, Error> {
-        let Some(word) = verdicts::Entity::find_by_id(trace_id.to_owned()).one(&self.connection).await?
-        else {
-            return Ok(None);
-        };
+        let Some(word) = self.verdict(trace_id).await? else { return Ok(None) };
         let query = Entity::find().filter(Column::TraceId.eq(trace_id));
         let Some(row) = query.one(&self.connection).await? else { return Ok(None) };
         Entity::update_many()
-            .col_expr(Column::Verdict, Expr::value(word.verdict))
+            .col_expr(Column::Verdict, Expr::value(word.as_str()))
             .filter(Column::ArtworkId.eq(row.artwork_id))
             .filter(Column::Position.eq(row.position))
             .filter(Column::Verdict.is_null())

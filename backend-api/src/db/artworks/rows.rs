@@ -27,9 +27,10 @@ pub(super) mod artworks {
         pub due_at: Option<i64>,
         pub tries: i32,
         pub deleted_at: Option<i64>,
+        pub inputs: Option<String>,
     }
 
-    // By hand, since `request` is what a person wrote.
+    // By hand, since `request` and `inputs` are what a person wrote.
     impl std::fmt::Debug for Model {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             f.debug_struct("Model").field("id", &self.id).field("state", &self.state).finish_non_exhaustive()

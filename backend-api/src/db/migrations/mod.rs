@@ -10,6 +10,7 @@ mod m0003_ledger;
 mod m0004_orders;
 mod m0005_artworks;
 mod m0006_no_works;
+mod m0007_photos;
 
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_orders::Migration),
             Box::new(m0005_artworks::Migration),
             Box::new(m0006_no_works::Migration),
+            Box::new(m0007_photos::Migration),
         ]
     }
 }

@@ -204,6 +204,8 @@ pub struct Artwork {
     pub credits: Credits,
     /// The exact bytes for the gateway: a repeat must equal the first attempt. Empty once it is deleted.
     pub request: String,
+    /// What the person wrote, where the request has the gateway's names of their photos instead.
+    pub inputs: Option<String>,
     /// The gateway's job, once known.
     pub job_id: Option<String>,
     /// Where it stands.

@@ -5,6 +5,7 @@
 
 mod bucket;
 mod cloud;
+mod send;
 mod sign;
 
 use std::fmt;
@@ -143,6 +144,11 @@ impl Platform {
             true => bucket::delete(self, place, file_ids).await,
             false => cloud::delete(self, place, file_ids).await,
         }
+    }
+
+    /// Whether there is a bucket.
+    pub fn has_storage(&self) -> bool {
+        self.inner().options.storage.is_some()
     }
 
     fn place(&self, files: &[String]) -> Result<&Place, StorageError> {

@@ -33,6 +33,8 @@ const SETTINGS: &str = r#"
     message_page = "pages/artwork"
     message_fields = "thing1={title};phrase2={outcome};time3={time}"
     max_open = 3
+    photos_per_day = 3
+    max_photo_bytes = 100000
     max_sockets = 2
     socket_look_seconds = 1
     [generation.templates.portrait]
@@ -144,7 +146,7 @@ impl Studio {
 
     /// Everything that is due later is due now.
     pub async fn time_passes(&self) {
-        for table in ["artworks", "doomed_files"] {
+        for table in ["artworks", "doomed_files", "photos"] {
             let update = format!("UPDATE {table} SET due_at = 1 WHERE due_at IS NOT NULL");
             self.market.execute(&update).await;
         }

@@ -18,6 +18,7 @@ on_every_engine!(
     fifty_copies_of_an_event_at_once_settle_once,
     a_person_who_leaves_takes_their_pictures_along,
     of_fifty_wishes_at_once_no_more_are_made_than_one_person_may,
+    who_leaves_while_they_wish_leaves_nothing_behind,
 );
 
 async fn a_picture_is_made_paid_checked_and_seen_by_its_owner(engine: Engine) {
@@ -29,7 +30,7 @@ async fn a_picture_is_made_paid_checked_and_seen_by_its_owner(engine: Engine) {
         offered["templates"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["lacking", "portrait"], "only what is offered");
     assert_eq!(offered["templates"][1]["credits"], PRICE);
-    assert_eq!(offered["templates"][1]["parameters"].as_array().unwrap().len(), 2, "{offered}");
+    assert_eq!(offered["templates"][1]["parameters"].as_array().unwrap().len(), 3, "{offered}");
     assert!(!offered.to_string().contains("targets"), "{offered}");
 
     let id = wants(&customer, "一只猫").await;
@@ -105,6 +106,23 @@ async fn of_fifty_wishes_at_once_no_more_are_made_than_one_person_may(engine: En
     assert_eq!(studio.gateway.jobs().len(), MAX_OPEN);
     let held = PRICE * i64::try_from(MAX_OPEN).unwrap();
     assert_eq!(purse(&customer).await, (1_000 - held, held));
+    studio.books_balance().await;
+}
+
+/// Either a wish came first and nobody can leave, or the person left first and there is no wish.
+async fn who_leaves_while_they_wish_leaves_nothing_behind(engine: Engine) {
+    let studio = Studio::on(engine).await;
+    for _ in 0..5 {
+        let customer = studio.customer(10).await;
+        let leave = customer.ask(Method::DELETE, "/me").send();
+        let (answers, left) = tokio::join!(join_all((0..3).map(|_| asks(&customer, "一只猫"))), leave);
+        let made = answers.iter().filter(|(status, _)| *status == 201).count();
+        match left.unwrap().status().as_u16() {
+            204 => assert_eq!(made, 0, "{answers:?}"),
+            409 => assert!(made > 0, "{answers:?}"),
+            status => assert_eq!(status, 503),
+        }
+    }
     studio.books_balance().await;
 }
 
@@ -206,7 +224,8 @@ async fn what_cannot_be_made_is_told_by_name() {
         (json!({"template": "secret"}), 404, "no_such_template"),
         (json!({"template": "nobody"}), 404, "no_such_template"),
         (json!({"template": "lacking"}), 503, "template_unavailable"),
-        (json!({"template": "portrait", "inputs": {"prompt": "x", "photo": "id"}}), 400, "invalid_request"),
+        (json!({"template": "portrait", "inputs": {"prompt": "x", "photo": "id"}}), 404, "no_such_photo"),
+        (json!({"template": "portrait", "inputs": {"prompt": "x", "photo": 1}}), 404, "no_such_photo"),
         (json!({"template": "portrait", "inputs": {"prompt": "x", "other": 1}}), 400, "invalid_request"),
         (json!({"template": "portrait", "inputs": {"prompt": "x".repeat(2_501)}}), 400, "invalid_request"),
         (json!({"template": "portrait", "inputs": {"prompt": "x".repeat(1 << 20)}}), 413, "too_large"),

@@ -5,6 +5,7 @@ mod deeds;
 mod kit;
 mod live;
 mod making;
+mod photos;
 mod studio_gateway;
 mod trouble;
 

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -40,6 +40,8 @@ struct Inner {
     is_mute: bool,
     has_no_feed: bool,
     feeds: usize,
+    assets: Vec<String>,
+    holds_assets: bool,
 }
 
 #[derive(Clone, Default)]
@@ -113,6 +115,16 @@ impl StudioGateway {
         self.inner().feeds
     }
 
+    /// Files that callers stored, by their ids.
+    pub fn assets(&self) -> Vec<String> {
+        self.inner().assets.clone()
+    }
+
+    /// Whether a job uses every file, so that none can be deleted.
+    pub fn hold_assets(&self, holds: bool) {
+        self.inner().holds_assets = holds;
+    }
+
     /// Every stream breaks off.
     pub fn cut_feeds(&self) {
         self.bell.send_modify(|cuts| *cuts += 1);
@@ -183,8 +195,9 @@ async fn serve(
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    body: String,
+    body: Bytes,
 ) -> Response {
+    let body = String::from_utf8_lossy(&body).into_owned();
     let asked = Asked { line: format!("{method} {uri}"), headers, body };
     gateway.inner().asked.push(asked.clone());
     let answer = answer(&gateway, &method, &uri, &asked);
@@ -229,6 +242,18 @@ fn answer(gateway: &StudioGateway, method: &Method, uri: &Uri, asked: &Asked) ->
             let is_end = |event: &&Value| event["type"] != "job.placed";
             let events: Vec<Value> = inner.events.iter().skip(after).filter(is_end).cloned().collect();
             json(200, json!({"next": inner.events.len().to_string(), "events": events}))
+        }
+        ("POST", ["api", "v2", "assets"]) => {
+            let id = Uuid::now_v7().to_string();
+            inner.assets.push(id.clone());
+            json(201, json!({"id": id, "hash": "blake3:00", "size_bytes": body.len()}))
+        }
+        ("DELETE", ["api", "v2", "assets", _]) if inner.holds_assets => {
+            json(409, json!({"code": "asset_in_use"}))
+        }
+        ("DELETE", ["api", "v2", "assets", id]) => {
+            inner.assets.retain(|asset| asset != id);
+            StatusCode::NO_CONTENT.into_response()
         }
         ("GET", ["readyz"]) => StatusCode::OK.into_response(),
         _ => problem(404, "not_found"),

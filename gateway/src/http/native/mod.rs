@@ -12,6 +12,7 @@ mod frames;
 mod history;
 mod info;
 mod jobs;
+mod malformed;
 mod node_errors;
 mod nodes;
 mod prompt;

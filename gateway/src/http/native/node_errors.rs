@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::super::error::{ApiError, ErrorKind};
 use super::nodes::Union;
 use crate::store::{Named, Reference};
-use crate::workflow::{self, Graph, Judged, Malformed, NodeProblem, Refused};
+use crate::workflow::{self, Graph, Judged, NodeProblem, Refused};
 
 const OUTPUTS_FAILED: &str = "prompt_outputs_failed_validation";
 const OUTPUTS_FAILED_WORDS: &str = "Prompt outputs failed validation";
@@ -54,32 +54,6 @@ pub(super) fn outputs_failed(problems: &[NodeProblem], node_errors: Value) -> Ap
     let own = problems.iter().filter(|problem| problem.dependent_outputs.contains(&problem.node_id));
     let lines: Vec<String> = own.map(|problem| format!("{}: {}", problem.message, problem.details)).collect();
     refusal(OUTPUTS_FAILED, OUTPUTS_FAILED_WORDS, &lines.join("\n"), json!({}), node_errors)
-}
-
-pub(super) fn of_malformed(malformed: &Malformed) -> ApiError {
-    match malformed {
-        Malformed::Empty => no_outputs(),
-        Malformed::NoClass { node, title } => {
-            let name = title.clone().unwrap_or_else(|| format!("ID #{node}"));
-            refusal(
-                "missing_node_type",
-                &format!("Node '{name}' has no class_type"),
-                &format!("Node ID '#{node}'"),
-                json!({"node_id": node, "class_type": null, "node_title": title}),
-                json!({}),
-            )
-        }
-        Malformed::Cycle { nodes, .. } => {
-            let problems = malformed.problems();
-            let mut errors = render(&problems, None);
-            let ids: Vec<&String> = nodes.iter().map(|(id, _)| id).collect();
-            for id in &ids {
-                errors[id.as_str()]["errors"][0]["extra_info"] = json!({"node_id": id, "cycle_nodes": ids});
-            }
-            outputs_failed(&problems, errors)
-        }
-        other => refuse(other.kind(), other.to_string()),
-    }
 }
 
 /// What ComfyUI would say to a graph that some catalogue refused.

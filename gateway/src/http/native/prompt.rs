@@ -19,8 +19,9 @@ use super::super::respond;
 use super::super::state::{App, Shared};
 use super::super::submit::{self, Wanted};
 use super::super::{body, quota, time};
+use super::forward::hold::keep_together;
 use super::node_errors::{self, Unfit};
-use super::render;
+use super::{malformed, render};
 use crate::engine::SubmitError;
 use crate::link::message::Secret;
 use crate::store::{Face, NativeFacts, NewJob, Reference};
@@ -108,7 +109,7 @@ fn read(app: &Shared, caller: &Caller, bytes: &[u8]) -> Result<Submission, ApiEr
     let preview_method = extra.get("preview_method").and_then(Value::as_str).map(str::to_owned);
 
     let graph = Graph::parse(text, &app.limits.workflow)
-        .map_err(|malformed| node_errors::of_malformed(&malformed))?;
+        .map_err(|malformed| malformed::refused(&malformed, text, &app.engine.fleet().catalogues))?;
     quota::graph(app, caller, &graph)?;
     let outputs = workflow::output_nodes(&graph, &app.engine.fleet().catalogues);
     if targets.as_ref().is_some_and(|targets| !targets.iter().any(|target| outputs.contains(target))) {
@@ -264,6 +265,7 @@ async fn accept(app: &Shared, caller: &Caller, submission: Submission) -> Result
     let now = app.engine.now();
     let mut job = submit::job(app, caller, Face::Native, wanted, None, (time::job_id(now), now))?;
     (facts.number, job.plan.order) = settle(place, || app.native.count(tenant), app.native.next(tenant));
+    keep_together(app, caller, facts.client_id.as_deref(), &mut job.plan);
     if facts.prompt_id.is_empty() {
         facts.prompt_id = job.id.to_string();
     }

@@ -107,7 +107,7 @@ impl<'a> History<'a> {
         let record = job.record.as_deref().and_then(|text| serde_json::from_str(text).ok());
         let mut record = record.unwrap_or_else(|| Record { outputs: listed(job), ..Record::default() });
         if job.row.state != StoredState::Succeeded {
-            record.outputs.clear();
+            without_files(&mut record.outputs);
         }
         let rows: HashMap<String, &OutputRow> =
             job.outputs.iter().map(|row| (row.id.to_string(), row)).collect();
@@ -233,6 +233,13 @@ fn name(file: &mut Value, rows: &HashMap<String, &OutputRow>) {
     members.insert("subfolder".into(), folder.into());
 }
 
+/// Of a job that failed, what nodes said that were done and made no files: files of such a job are not kept.
+fn without_files(outputs: &mut Map<String, Value>) {
+    let is_file = |item: &Value| item.get("filename").is_some();
+    let has_files = |told: &Value| told.as_array().is_some_and(|list| list.iter().any(is_file));
+    outputs.retain(|_, node| !node.as_object().is_some_and(|node| node.values().any(has_files)));
+}
+
 /// The files of a job whose history nobody saw: what is stored of them.
 fn listed(job: &NativeJob) -> Map<String, Value> {
     let mut outputs = Map::new();
@@ -251,6 +258,20 @@ fn listed(job: &NativeJob) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_job_that_failed_what_nodes_said_stays_and_files_go() {
+        let file = json!({"filename": "a.png", "subfolder": "", "type": "output"});
+        let told = json!({
+            "1": {"images": [file], "animated": [false]},
+            "2": {"text": ["a", "b"]},
+            "3": {"text": ["a"], "images": [file]},
+            "4": {},
+        });
+        let mut outputs = told.as_object().cloned().unwrap_or_default();
+        without_files(&mut outputs);
+        assert_eq!(Value::Object(outputs), json!({"2": {"text": ["a", "b"]}, "4": {}}));
+    }
 
     #[test]
     fn a_number_is_whole_where_it_can_be() {

@@ -98,7 +98,14 @@ async fn part_names(
     }
     let Some(body) = app.engine.store().body(job).await? else { return Ok(HashMap::new()) };
     let graph = Graph::parse(&body.workflow, &app.limits.workflow);
-    Ok(graph.map(|graph| workflow::names(&graph).into_iter().collect()).unwrap_or_default())
+    let mut names: HashMap<Part, String> =
+        graph.map(|graph| workflow::names(&graph).into_iter().collect()).unwrap_or_default();
+    let fleet = app.engine.fleet();
+    names.extend(fleet.instances.iter().map(|instance| {
+        let words = format!("what requests of the job's client put on {}", instance.name);
+        (workflow::instance_part(&instance.name), words)
+    }));
+    Ok(names)
 }
 
 fn ended(seen: &Seen) -> Explained<'_> {

@@ -43,6 +43,16 @@ async fn a_key_is_taken_as_password_in_the_path_and_as_cookie() {
 }
 
 #[tokio::test]
+async fn a_key_without_a_slash_behind_it_leads_to_its_pages() {
+    let world = World::with(vec![], "").await;
+    let led = world.get("/k/dk_x?a=b").await;
+    assert_eq!(led.status(), StatusCode::TEMPORARY_REDIRECT);
+    assert_eq!(led.headers()["location"], "/k/dk_x/?a=b");
+    assert_eq!(led.headers()["referrer-policy"], "no-referrer");
+    assert_eq!(world.get("/k/").await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn a_socket_comes_in_as_a_request_does() {
     let world = World::with(vec![], "").await;
     let key = world.key("team", Scope::Read).await;

@@ -224,3 +224,49 @@ async fn what_was_there_is_there_after_a_restart() {
     let world = world.restart().await;
     assert_eq!(world.entry(&id).await, before);
 }
+
+#[tokio::test]
+async fn a_graph_that_cannot_be_read_is_refused_node_by_node() {
+    let world = World::start().await;
+    let invert = |from: &str| json!({"class_type": "ImageInvert", "inputs": {"image": [from, 0]}});
+    let save = |from: &str| json!({"class_type": "SaveImage", "inputs": {"images": [from, 0], "filename_prefix": "x"}});
+    let ring = json!({"1": invert("2"), "2": invert("1"), "3": save("1"), "4": save("5"), "5": invert("6"),
+        "6": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}}});
+    let (status, refused) = world.post_prompt(&json!({"prompt": ring})).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    for node in ["1", "2"] {
+        let error = &refused["node_errors"][node];
+        assert_eq!(error["errors"][0]["type"], "dependency_cycle", "{refused}");
+        assert_eq!(error["dependent_outputs"], json!(["3"]), "and not the other output");
+        assert_eq!(error["class_type"], "ImageInvert");
+    }
+    let bare = json!({"1": {"class_type": "SaveImage"}});
+    let (status, refused) = world.post_prompt(&json!({"prompt": bare})).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(refused["error"]["details"], "Exception when validating node: 'inputs'");
+    let error = &refused["node_errors"]["1"];
+    assert_eq!(
+        (&error["class_type"], &error["dependent_outputs"]),
+        (&json!("SaveImage"), &json!(["1"])),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_job_that_fails_tells_what_its_nodes_said_and_none_of_their_files() {
+    let world = World::start().await;
+    let graph = json!({
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+        "3": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
+        "4": {"class_type": "TestSleep", "inputs": {"value": ["1", 0], "seconds": 0.05}},
+        "5": {"class_type": "TestSyncError", "inputs": {"value": ["4", 0]}},
+        "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "y"}},
+    });
+    let id = world.prompt(graph, None).await;
+    let entry = world.entry(&id).await;
+    assert_eq!(entry["status"]["status_str"], "error", "{entry}");
+    let told: Vec<&String> = entry["outputs"].as_object().unwrap().keys().collect();
+    assert_eq!(told, ["3"], "{entry}");
+    assert!(entry["outputs"]["3"]["text"][0].is_string(), "{entry}");
+}

@@ -32,6 +32,7 @@ pub(super) fn routes() -> Router<Arc<Process>> {
         .route("/sim_node/slow", get(slow))
         .route("/sim_node/endless", get(endless))
         .route("/sim_node/page", get(page))
+        .route("/sim_node/moved", get(moved))
         .route("/sim_node/refuse", any(refuse))
         .route("/sim_node/deaf", any(deaf))
 }
@@ -74,10 +75,12 @@ struct Amount {
 }
 
 /// So many bytes, made as they are read.
-async fn bytes(Query(amount): Query<Amount>) -> Response {
-    let pieces = stream::unfold(amount.bytes, |left| async move {
+async fn bytes(State(process): App, Query(amount): Query<Amount>) -> Response {
+    let record = Arc::clone(&process.record);
+    let pieces = stream::unfold((amount.bytes, record), |(left, record)| async move {
         let size = left.min(PIECE);
-        (size > 0).then(|| (Ok::<_, Infallible>(Bytes::from(vec![b'.'; size])), left - size))
+        record.count(|seen| seen.made_bytes += size as u64);
+        (size > 0).then(|| (Ok::<_, Infallible>(Bytes::from(vec![b'.'; size])), (left - size, record)))
     });
     let length = [(header::CONTENT_LENGTH, HeaderValue::from(amount.bytes as u64))];
     (length, Body::from_stream(pieces)).into_response()
@@ -125,6 +128,11 @@ async fn page() -> Response {
         (header::LOCATION, "http://127.0.0.1:1/"),
     ];
     (headers, "<script>alert(1)</script>").into_response()
+}
+
+/// The way to another route.
+async fn moved() -> Response {
+    (StatusCode::FOUND, [(header::LOCATION, "/sim_node/echo")]).into_response()
 }
 
 /// A refusal in words of its own.

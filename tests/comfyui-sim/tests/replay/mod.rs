@@ -1,10 +1,10 @@
 //! Replays the client side of a capture against a simulator.
 
 mod frame;
+mod recording;
 mod reply;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use comfyui_sim::{PromptState, Simulator};
@@ -17,33 +17,17 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 pub use frame::Frames;
+pub use recording::folder;
+use recording::{Ids, PAUSE_MS};
 
 /// Nothing in a capture takes longer than this between two actions of the client.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A recording client that let this much time pass without a frame had waited for the queue to run dry.
-const PAUSE_MS: f64 = 250.0;
-
 /// How long the last `status` frames may take after everything else arrived.
 const REST: Duration = Duration::from_millis(500);
 
-/// Bodies beyond this are not worth sending in a test.
-const FORM_BYTES_MAX: u64 = 10_000_000;
-
-/// Where the fixtures are.
-pub fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/comfyui")
-}
-
 /// One line of a capture.
 pub type Line = Value;
-
-/// The lines of a capture.
-pub fn capture(name: &str) -> Vec<Line> {
-    let path = fixtures().join(format!("captures/{name}.jsonl"));
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
 
 /// What was seen: frames by connection, replies in order.
 #[derive(Default)]
@@ -63,8 +47,7 @@ pub struct Replay<'a> {
     simulator: &'a Simulator,
     http: reqwest::Client,
     sockets: HashMap<String, Socket>,
-    /// Prompt ids of the recording and what they are called here; ids the server minted differ.
-    ids: HashMap<String, String>,
+    ids: Ids,
     recorded: Seen,
     replayed: Seen,
 }
@@ -81,11 +64,11 @@ pub async fn replay(simulator: &Simulator, name: &str) -> Outcome {
         simulator,
         http: reqwest::Client::new(),
         sockets: HashMap::new(),
-        ids: HashMap::new(),
+        ids: Ids::default(),
         recorded: Seen::default(),
         replayed: Seen::default(),
     };
-    let lines = capture(name);
+    let lines = recording::lines(name);
     let mut last = 0.0;
     for (index, line) in lines.iter().enumerate() {
         let now = line["t_ms"].as_f64().unwrap_or(last);
@@ -182,12 +165,8 @@ impl Replay<'_> {
     }
 
     async fn send(&mut self, conn: &str, line: &Line) {
-        let text = match &line["payload"] {
-            Value::String(text) => text.clone(),
-            payload => payload.to_string(),
-        };
         let socket = self.sockets.get_mut(conn).unwrap();
-        socket.writer.send(Message::text(text)).await.unwrap();
+        socket.writer.send(Message::text(recording::said(line))).await.unwrap();
     }
 
     async fn request(&mut self, line: &Line, rest: &[Line]) {
@@ -195,28 +174,14 @@ impl Replay<'_> {
         if self.sockets.is_empty() {
             self.settle().await;
         }
-        let later = rest.iter().skip(1).take_while(|line| line["kind"] != "request");
-        let answer = later.into_iter().find(|line| line["kind"] == "response");
+        let answer = recording::answer(rest);
         if answer.is_none() {
             self.wait(|replay| !replay.simulator.is_running()).await;
         }
-        let too_big = line["form"]["file_len"].as_u64().is_some_and(|len| len > FORM_BYTES_MAX);
-        if too_big || line["headers"].get("If-None-Match").is_some() {
-            return;
-        }
-        let (method, path) = (line["method"].as_str().unwrap(), self.rename(line["path"].as_str().unwrap()));
-        let url = format!("{}{path}", self.simulator.url());
-        let mut request = self.http.request(method.parse().unwrap(), url);
-        for (name, value) in line["headers"].as_object().into_iter().flatten() {
-            request = request.header(name, value.as_str().unwrap());
-        }
-        if let Some(json) = line.get("json") {
-            request = request.body(self.rename(&json.to_string()));
-        } else if let Some(raw) = line["raw"].as_str() {
-            request = request.body(raw.to_owned());
-        } else if line["form"].is_object() {
-            request = request.multipart(form(&line["form"]));
-        }
+        let url = self.simulator.url();
+        let Some(request) = self.ids.request(&self.http, &url, line) else { return };
+        let (method, path) =
+            (line["method"].as_str().unwrap(), self.ids.rename(line["path"].as_str().unwrap()));
         let (response, answer) = match (request.send().await, answer) {
             (Ok(response), Some(answer)) => (response, answer),
             (response, answer) => {
@@ -229,25 +194,12 @@ impl Replay<'_> {
         let status = response.status().as_u16();
         let body = response.bytes().await.unwrap();
         let here: Option<Value> = serde_json::from_slice(&body).ok();
-        if let (Some(theirs), Some(ours)) =
-            (answer["json"]["prompt_id"].as_str(), here.as_ref().and_then(|json| json["prompt_id"].as_str()))
-        {
-            self.ids.insert(theirs.to_owned(), ours.to_owned());
-        }
+        self.ids.learn(&answer["json"], here.as_ref());
         let recorded_status = u16::try_from(answer["status"].as_u64().unwrap()).unwrap();
         let (theirs, ours) =
             reply::describe_pair(method, &path, answer, recorded_status, here.as_ref(), status);
         self.recorded.replies.push(theirs);
         self.replayed.replies.push(ours);
-    }
-
-    /// Replaces prompt ids of the recording by those of the replay.
-    fn rename(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for (theirs, ours) in &self.ids {
-            text = text.replace(theirs, ours);
-        }
-        text
     }
 
     /// Waits until every socket got as far as it was at this point of the recording.
@@ -286,31 +238,4 @@ impl Replay<'_> {
             }
         }
     }
-}
-
-/// A form of the recorded shape; the same name and length give the same bytes.
-fn form(form: &Value) -> reqwest::multipart::Form {
-    let text = |key: &str| form[key].as_str().map(str::to_owned);
-    let length = usize::try_from(form["file_len"].as_u64().unwrap()).unwrap();
-    let name = text("filename").unwrap().replace('/', "%2F"); // as the recording client sent it
-    let file = reqwest::multipart::Part::bytes(picture(length)).file_name(name);
-    let mut parts = reqwest::multipart::Form::new().part(text("file_field").unwrap(), file);
-    for key in ["overwrite", "type", "subfolder", "original_ref"] {
-        if let Some(value) = text(key) {
-            parts = parts.text(key, value);
-        }
-    }
-    parts
-}
-
-/// A PNG where the length allows one, followed by filler.
-fn picture(length: usize) -> Vec<u8> {
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    image::RgbImage::new(2, 2).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
-    let mut bytes = bytes.into_inner();
-    if length < bytes.len() {
-        bytes = b"not a picture".to_vec();
-    }
-    bytes.resize(length, 0);
-    bytes
 }

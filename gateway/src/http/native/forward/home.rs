@@ -54,6 +54,8 @@ impl Who {
 #[derive(Debug, Clone)]
 pub(in super::super) struct Homes {
     known: Cache<Who, (u64, InstanceName)>,
+    /// Those that hold something which jobs of the client need.
+    holders: Cache<Who, InstanceName>,
     noted: Arc<AtomicU64>,
     is_wanted: bool,
 }
@@ -63,6 +65,7 @@ impl Homes {
         let idle = Duration::from_secs(settings.forward_affinity_seconds);
         Self {
             known: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_idle(idle).build(),
+            holders: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_idle(idle).build(),
             noted: Arc::default(),
             is_wanted: !settings.forward.is_empty(),
         }
@@ -85,6 +88,13 @@ impl Homes {
         self.known.insert(who, (order, instance));
     }
 
+    /// The instance that holds something of a client, or of the key it uses: many name themselves in jobs only.
+    pub(super) fn holder(&self, caller: &Caller, client: Option<&str>) -> Option<InstanceName> {
+        let names =
+            [client.map(|client| Name::Client(client.into())), Some(Name::Key(caller.key_id.clone()))];
+        names.into_iter().flatten().find_map(|name| self.holders.get(&Who { tenant: caller.tenant.id, name }))
+    }
+
     /// Where somebody was last; one that does not name itself may have had any job of its tenant.
     fn of(&self, who: &Who) -> Option<InstanceName> {
         let own = self.known.get(who);
@@ -104,9 +114,14 @@ pub(super) fn choose(app: &Shared, rule: &Rule, who: Who) -> Option<InstanceName
     let up = fleet.instances.iter().filter(|instance| instance.up).map(|instance| &instance.name);
     let usable: Vec<&InstanceName> = up.filter(|name| may_serve(name)).collect();
     let homes = app.native.homes();
-    let home = homes.of(&who).filter(|name| usable.contains(&name));
+    let is_usable = |name: &InstanceName| usable.contains(&name);
+    let holder = rule.jobs.then(|| homes.holders.get(&who)).flatten().filter(is_usable);
+    let home = holder.or_else(|| homes.of(&who).filter(is_usable));
     let by_name = || usable.iter().max_by_key(|name| weight(&who, name)).map(|name| (*name).clone());
     let chosen = home.or_else(by_name)?;
+    if rule.jobs {
+        homes.holders.insert(who.clone(), chosen.clone());
+    }
     homes.remember(who, chosen.clone());
     Some(chosen)
 }

@@ -3,6 +3,7 @@
 //! goes along.
 
 pub(crate) mod headers;
+pub(super) mod hold;
 pub(super) mod home;
 mod rules;
 mod target;
@@ -182,9 +183,13 @@ fn respond(
     let status = StatusCode::from_u16(answer.head.status).ok().filter(|status| status.as_u16() >= 200);
     let status = status.ok_or_else(|| broke_off("it answered without a usable status"))?;
     let headers = headers::from_instance(&answer.head.headers, &rule.headers);
+    let mut told = Told::new(app);
     let mut response = Response::new(match *method {
-        Method::HEAD => Body::empty(),
-        _ => Body::from_stream(flow(answer, Told::new(app), permit)),
+        Method::HEAD => {
+            told.outcome = Passed::Answered;
+            Body::empty()
+        }
+        _ => Body::from_stream(flow(answer, told, permit)),
     });
     *response.status_mut() = status;
     *response.headers_mut() = headers;

@@ -19,6 +19,8 @@ pub(super) struct Rule {
     pub(super) methods: Vec<Method>,
     /// Names of instances; empty: any.
     pub(super) instances: Vec<Arc<str>>,
+    /// Jobs of a client go where its requests went.
+    pub(super) jobs: bool,
     /// Names of tenants; empty: all.
     tenants: Vec<String>,
     /// Headers that pass beside the usual ones.
@@ -49,6 +51,7 @@ impl Rule {
             prefix: forward.bare_prefix().to_owned(),
             methods: methods.collect(),
             instances: forward.instances.iter().map(|name| name.as_str().into()).collect(),
+            jobs: forward.jobs,
             tenants: forward.tenants.clone(),
             headers: headers.collect(),
             max_body_bytes: forward.max_body_bytes,

@@ -8,6 +8,8 @@ mod course;
 mod frame;
 mod lists;
 mod player;
+#[path = "../../../../../tests/comfyui-sim/tests/replay/recording.rs"]
+mod recording;
 #[path = "../../../../../tests/comfyui-sim/tests/replay/reply.rs"]
 mod reply;
 
@@ -58,7 +60,7 @@ fn assert_meant(names: &[&str], mut found: Vec<String>) {
 #[tokio::test]
 async fn plain_runs_and_the_http_surface_are_as_recorded() {
     let world = over(Config { checkpoints: Vec::new(), ..Config::default() }).await;
-    let example = Part::bytes(player::picture(4096, 64)).file_name("example.png"); // every ComfyUI comes with it
+    let example = Part::bytes(recording::picture(4096, 64)).file_name("example.png"); // every ComfyUI comes with it
     let upload = world.request(Method::POST, "/upload/image").multipart(Form::new().part("image", example));
     assert!(upload.send().await.unwrap().status().is_success());
     assert_meant(RUNS, replayed(&world, RUNS).await);
@@ -83,7 +85,7 @@ async fn sockets_queue_and_hostile_input_are_as_recorded() {
 
 #[test]
 fn every_recording_is_replayed_or_left_out_for_a_reason() {
-    let recorded: BTreeSet<String> = std::fs::read_dir(player::folder())
+    let recorded: BTreeSet<String> = std::fs::read_dir(recording::folder())
         .unwrap()
         .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
         .collect();

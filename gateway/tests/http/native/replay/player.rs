@@ -1,14 +1,10 @@
 //! Plays the client side of a recording against the gateway.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures_util::stream::SplitSink;
 use futures_util::{SinkExt as _, StreamExt as _};
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use reqwest::multipart::{Form, Part};
-use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -17,20 +13,15 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::course::Course;
+use super::recording::{self, Ids, PAUSE_MS};
 use super::reply;
 use crate::world::{PATIENCE, World, until};
 
 /// How long the last frames may take once everything ended.
 const REST: Duration = Duration::from_secs(3);
 
-/// A recording client that let this much time pass without a frame had waited for the queue to run dry, ms.
-const PAUSE_MS: f64 = 250.0;
-
 /// Between two looks at what the sockets were told.
 const LOOK: Duration = Duration::from_millis(10);
-
-/// Bodies beyond this are not worth sending in a test.
-const FORM_BYTES_MAX: u64 = 10_000_000;
 
 type Writer = SplitSink<WebSocketStream<MaybeTlsStream<TcpStream>>, Message>;
 
@@ -66,20 +57,10 @@ impl Pair {
 struct Player<'a> {
     world: &'a World,
     sockets: HashMap<String, Socket>,
-    /// Ids of the recording and what they are called here.
-    ids: HashMap<String, String>,
+    ids: Ids,
     courses: BTreeMap<String, Pair>,
     /// Replies that differ.
     replies: Vec<String>,
-}
-
-pub fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/comfyui/captures")
-}
-
-fn capture(name: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(folder().join(format!("{name}.jsonl"))).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// What differs between a recording and its replay, each line under the recording's name.
@@ -87,11 +68,11 @@ pub async fn replay(world: &World, name: &str, is_any_order: bool) -> Vec<String
     let mut player = Player {
         world,
         sockets: HashMap::new(),
-        ids: HashMap::new(),
+        ids: Ids::default(),
         courses: BTreeMap::new(),
         replies: Vec::new(),
     };
-    let lines = capture(name);
+    let lines = recording::lines(name);
     let mut last = 0.0;
     for (index, line) in lines.iter().enumerate() {
         let now = line["t_ms"].as_f64().unwrap_or(last);
@@ -131,9 +112,13 @@ impl Player<'_> {
                 self.sockets.insert(socket, opened);
             }
             ("c2s", "text") => {
-                let text =
-                    line["payload"].as_str().map_or_else(|| line["payload"].to_string(), str::to_owned);
-                self.sockets.get_mut(&socket).unwrap().writer.send(Message::text(text)).await.unwrap();
+                self.sockets
+                    .get_mut(&socket)
+                    .unwrap()
+                    .writer
+                    .send(Message::text(recording::said(line)))
+                    .await
+                    .unwrap();
             }
             ("c2s", "ws_close") => {
                 self.catch_up().await;
@@ -147,8 +132,7 @@ impl Player<'_> {
                 self.request(line, rest).await;
             }
             ("s2c", "text" | "binary") => {
-                let rename = |id: &str| self.ids.get(id).cloned().unwrap_or_else(|| id.to_owned());
-                self.courses.entry(socket).or_default().recorded.record(line, rename);
+                self.courses.entry(socket).or_default().recorded.record(line, |id| self.ids.rename(id));
             }
             _ => {}
         }
@@ -178,53 +162,24 @@ impl Player<'_> {
     }
 
     async fn request(&mut self, line: &Value, rest: &[Value]) {
-        let is_too_big = line["form"]["file_len"].as_u64().is_some_and(|len| len > FORM_BYTES_MAX);
-        if is_too_big || line["headers"].get("If-None-Match").is_some() {
-            return;
-        }
-        let (method, path) = (line["method"].as_str().unwrap(), self.rename(line["path"].as_str().unwrap()));
-        let request = self.world.request(method.parse::<Method>().unwrap(), &path);
-        let response = self.with_body(request, line).send().await.unwrap();
+        let Some(request) = self.ids.request(&self.world.client, &self.world.base, line) else { return };
+        let (method, path) =
+            (line["method"].as_str().unwrap(), self.ids.rename(line["path"].as_str().unwrap()));
+        let response = request.send().await.unwrap();
         let status = response.status().as_u16();
         let here: Option<Value> = serde_json::from_slice(&response.bytes().await.unwrap()).ok();
-        let answer = rest.iter().skip(1).take_while(|line| line["kind"] != "request");
-        let Some(answer) = answer.into_iter().find(|line| line["kind"] == "response") else {
+        let Some(answer) = recording::answer(rest) else {
             // That server was gone by then.
             assert!(status < 500, "{method} {path}: {status}");
             return;
         };
-        let id = |body: &Value| body["prompt_id"].as_str().map(str::to_owned);
-        if let (Some(theirs), Some(ours)) = (id(&answer["json"]), here.as_ref().and_then(id)) {
-            self.ids.insert(theirs, ours);
-        }
+        self.ids.learn(&answer["json"], here.as_ref());
         let recorded = u16::try_from(answer["status"].as_u64().unwrap()).unwrap();
         let (theirs, ours) = reply::describe_pair(method, &path, answer, recorded, here.as_ref(), status);
         if theirs != ours {
             let note = line["note"].as_str().unwrap_or("");
             self.replies.push(format!("{note}\n  recorded {theirs}\n  replayed {ours}"));
         }
-    }
-
-    fn with_body(&self, mut request: RequestBuilder, line: &Value) -> RequestBuilder {
-        for (name, value) in line["headers"].as_object().into_iter().flatten() {
-            request = request.header(name, value.as_str().unwrap());
-        }
-        if let Some(name) = line["note"].as_str().and_then(|note| note.strip_prefix("filename=")) {
-            let part = format!("Content-Disposition: form-data; name=\"image\"; filename=\"{name}\"");
-            request.body(format!("--B\r\n{part}\r\n\r\nnot a picture\r\n--B--\r\n"))
-        } else if let Some(json) = line.get("json") {
-            request.body(self.rename(&json.to_string()))
-        } else if let Some(raw) = line["raw"].as_str() {
-            request.body(raw.to_owned())
-        } else if line["form"].is_object() {
-            request.multipart(form(&line["form"]))
-        } else {
-            request
-        }
-    }
-
-    fn rename(&self, text: &str) -> String {
-        self.ids.iter().fold(text.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours))
     }
 
     /// Waits until nothing is queued or running.
@@ -265,33 +220,4 @@ impl Player<'_> {
             }
         }
     }
-}
-
-/// A form of the recorded shape; the same name and length give the same bytes.
-fn form(form: &Value) -> Form {
-    let text = |key: &str| form[key].as_str().map(str::to_owned);
-    let length = usize::try_from(form["file_len"].as_u64().unwrap()).unwrap();
-    // Masks were recorded over a picture of this size.
-    let side = if form["original_ref"].is_string() { 64 } else { 2 };
-    let name = text("filename").unwrap().replace('/', "%2F"); // as the recording client sent it
-    let file = Part::bytes(picture(length, side)).file_name(name);
-    let mut parts = Form::new().part(text("file_field").unwrap(), file);
-    for key in ["overwrite", "type", "subfolder", "original_ref"] {
-        if let Some(value) = text(key) {
-            parts = parts.text(key, value);
-        }
-    }
-    parts
-}
-
-/// A PNG where the length allows one, followed by filler.
-pub fn picture(length: usize, side: u32) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Best, FilterType::NoFilter);
-    image::RgbaImage::new(side, side).write_with_encoder(encoder).unwrap();
-    if length < bytes.len() {
-        bytes = b"not a picture".to_vec();
-    }
-    bytes.resize(length, 0);
-    bytes
 }
