@@ -14,6 +14,8 @@ use super::{AskError, Event, GatewayClient, TransportError};
 const FEED_FOR: Duration = Duration::from_secs(3_600);
 /// The gateway says something every ten seconds; one that is silent for this long is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// What moves a job on; that it was accepted is known from the reply to its submission.
+const STEPS: &str = "job.placed,job.requeued,job.succeeded,job.failed,job.canceled,job.expired";
 /// The media type of a stream.
 const STREAM: &str = "text/event-stream";
 
@@ -42,6 +44,7 @@ impl GatewayClient {
     /// [`AskError::Refused`] with `cursor_expired` when the cursor is too old; else see [`AskError`].
     pub async fn feed(&self, cursor: Option<&str>) -> Result<Feed, AskError> {
         let request = self.transport.request(Method::GET, &["v1", "events"]).header(ACCEPT, STREAM);
+        let request = request.query(&[("types", STEPS)]);
         let request = match cursor {
             Some(cursor) => request.header("last-event-id", cursor),
             None => request.query(&[("after", "latest")]),

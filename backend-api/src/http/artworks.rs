@@ -25,6 +25,9 @@ const TEMPLATE_MAX: usize = 64;
 const PAGE: u64 = 20;
 const PAGE_MAX: u64 = 50;
 
+/// Nobody means to wait longer; what is really waited is the configuration's.
+const WAIT_MAX: u32 = 3_600;
+
 pub(super) fn doors(table: &mut Table) {
     let stranger = Door { access: Access::Open, side: Side::App, rate: Rate::Read };
     table.add(stranger, routes!(templates));
@@ -39,7 +42,7 @@ struct TemplateView {
     #[schema(example = "portrait")]
     name: String,
     /// Text, or texts by language, as its author wrote it.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     title: Option<Value>,
     /// What else its author tells.
     #[schema(value_type = Object)]
@@ -197,6 +200,7 @@ struct WhichArtworks {
 struct HowToRead {
     /// Wait this long for the end of the making; capped by configuration.
     #[serde(default)]
+    #[param(maximum = 3600)]
     wait_seconds: u32,
 }
 
@@ -267,6 +271,9 @@ async fn read(
     query: Result<Query<HowToRead>, QueryRejection>,
 ) -> Result<Json<ArtworkView>, ApiError> {
     let (Path(id), Query(query)) = (id?, query?);
+    if query.wait_seconds > WAIT_MAX {
+        return Err(ApiError::of(codes::INVALID_REQUEST, "wait_seconds: 0 to 3600 is expected"));
+    }
     let wait = Duration::from_secs(query.wait_seconds.into()).min(state.options.max_wait);
     match state.generation()?.read(caller.user, id, wait).await? {
         Some(seen) => Ok(Json(ArtworkView::of(seen))),

@@ -22,6 +22,12 @@ pub(super) fn doors(table: &mut Table) {
     table.add(Door::user(Rate::Write), routes!(delete));
 }
 
+/// The bytes of a file.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "its shape is documented; the handler takes bytes")]
+struct PhotoBytes(Vec<u8>);
+
 /// A picture that you gave.
 #[derive(Serialize, ToSchema)]
 struct PhotoView {
@@ -69,7 +75,7 @@ struct Photos {
 
 /// Gives a picture, as it is in its file. It is known by its bytes, whatever its media type says.
 #[utoipa::path(post, path = "/photos", tag = "generation",
-    request_body(content((Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"))), responses(
+    request_body(content((PhotoBytes = "image/jpeg"), (PhotoBytes = "image/png"))), responses(
     (status = 201, description = "Kept, and being checked.", body = PhotoView),
     (status = 409, description = "`login_again`: call `wx.login` and log in, then repeat."),
     (status = 413, description = "`too_large`."),

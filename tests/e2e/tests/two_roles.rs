@@ -79,8 +79,12 @@ async fn events_come_on_wechats_own_way_and_nobody_else_can_send_them() -> anyho
     let order = visitor.pays_for("credits_100").await?;
     visitor.order_is(&order, "fulfilled").await?;
     ensure!(visitor.credits().await? == 100, "other credits than were bought");
-    let events = roles.wechat.sim().deliveries();
-    ensure!(events.iter().any(|one| one.kind == "xpay_goods_deliver_notify" && one.taken), "{events:?}");
+    // A look at the order may have been faster than the event.
+    wait::until("the event to be taken", SOON, async || {
+        let events = roles.wechat.sim().deliveries();
+        Ok(events.iter().any(|one| one.kind == "xpay_goods_deliver_notify" && one.taken).then_some(()))
+    })
+    .await?;
 
     let forged = json!({"MsgType": "event", "Event": "xpay_goods_deliver_notify", "OutTradeNo": order});
     let path = "/callbacks/wechat-events";

@@ -18,6 +18,7 @@ on_every_engine!(
     fifty_copies_of_an_event_at_once_settle_once,
     a_person_who_leaves_takes_their_pictures_along,
     of_fifty_wishes_at_once_no_more_are_made_than_one_person_may,
+    who_leaves_while_they_wish_leaves_nothing_behind,
 );
 
 async fn a_picture_is_made_paid_checked_and_seen_by_its_owner(engine: Engine) {
@@ -105,6 +106,23 @@ async fn of_fifty_wishes_at_once_no_more_are_made_than_one_person_may(engine: En
     assert_eq!(studio.gateway.jobs().len(), MAX_OPEN);
     let held = PRICE * i64::try_from(MAX_OPEN).unwrap();
     assert_eq!(purse(&customer).await, (1_000 - held, held));
+    studio.books_balance().await;
+}
+
+/// Either a wish came first and nobody can leave, or the person left first and there is no wish.
+async fn who_leaves_while_they_wish_leaves_nothing_behind(engine: Engine) {
+    let studio = Studio::on(engine).await;
+    for _ in 0..5 {
+        let customer = studio.customer(10).await;
+        let leave = customer.ask(Method::DELETE, "/me").send();
+        let (answers, left) = tokio::join!(join_all((0..3).map(|_| asks(&customer, "一只猫"))), leave);
+        let made = answers.iter().filter(|(status, _)| *status == 201).count();
+        match left.unwrap().status().as_u16() {
+            204 => assert_eq!(made, 0, "{answers:?}"),
+            409 => assert!(made > 0, "{answers:?}"),
+            status => assert_eq!(status, 503),
+        }
+    }
     studio.books_balance().await;
 }
 
