@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::artworks::{ArtworkView, PictureView};
-use super::doors::{Access, Door, Rate, Side, Table};
+use super::door::{Access, Door, Rate, Side};
+use super::doors::Table;
 use super::{ApiError, AppState, Caller, codes};
 use crate::domain::ArtworkId;
 use crate::generation::Seen;

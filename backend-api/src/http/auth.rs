@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::doors::{Access, Door, Rate, Side, Table};
+use super::door::{Access, Door, Rate, Side};
+use super::doors::Table;
 use super::me::Person;
+use super::token::credential;
 use super::{ApiError, AppState, Caller, SeenThrough, codes};
 use crate::identity::{IdentityError, LoggedIn};
 
@@ -60,18 +62,6 @@ impl Tokens {
             user: Person::of(&login.user),
         }
     }
-}
-
-/// Longest code or token that is looked at, in bytes.
-const MAX_BYTES: usize = 256;
-
-/// What a caller sends instead of a password.
-pub(super) fn credential<'a>(secret: &'a SecretString, name: &str) -> Result<&'a str, ApiError> {
-    let text = secret.expose_secret();
-    if (1..=MAX_BYTES).contains(&text.len()) {
-        return Ok(text);
-    }
-    Err(ApiError::of(codes::INVALID_REQUEST, format!("{name}: 1 to {MAX_BYTES} bytes are expected")))
 }
 
 /// Logs a person in by a code of `wx.login`; who is new gets an account.

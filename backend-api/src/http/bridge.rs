@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::auth::Tokens;
-use super::doors::{Access, Door, Table};
+use super::door::{Access, Door};
+use super::doors::Table;
 use super::guard::is_openid;
 use super::{ApiError, AppState, codes};
 use crate::db::PaymentNoted;

@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::doors::{Door, Rate, Table};
+use super::door::{Door, Rate};
+use super::doors::Table;
 use super::orders::{Page, timestamp};
 use super::{ApiError, AppState, Caller};
 

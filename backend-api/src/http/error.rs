@@ -14,68 +14,10 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tracing::{error, warn};
 
-use super::codes::{self, Code};
+use super::codes::{self, Code, ErrorKind};
 use crate::db;
 use crate::error_chain::chain;
 use crate::identity::{ExchangeError, IdentityError, LeaveError, SignatureError};
-
-/// What kind of failure it is; decides the status and nothing else does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorKind {
-    /// The request is malformed.
-    Invalid,
-    /// No valid proof of who asks.
-    Unauthorized,
-    /// It has to be paid for first.
-    PaymentRequired,
-    /// Known, and not allowed to.
-    Forbidden,
-    /// No such thing.
-    NotFound,
-    /// The path is known, the method is not.
-    MethodNotAllowed,
-    /// Things are not as the request takes them to be.
-    Conflict,
-    /// The body is over the bound.
-    TooLarge,
-    /// The body is not JSON by its own account.
-    UnsupportedMedia,
-    /// Well formed, but will never be carried out.
-    Refused,
-    /// Not now; there is a time to come back.
-    Busy,
-    /// Our own bug.
-    Internal,
-    /// The fault of the gateway, of WeChat, or of our operator towards them.
-    Upstream,
-    /// The database, WeChat or a part that is not set up does not serve.
-    Unavailable,
-    /// Took too long.
-    Timeout,
-}
-
-impl ErrorKind {
-    /// Its HTTP status.
-    pub fn status(self) -> StatusCode {
-        match self {
-            Self::Invalid => StatusCode::BAD_REQUEST,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::PaymentRequired => StatusCode::PAYMENT_REQUIRED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Conflict => StatusCode::CONFLICT,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Refused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Busy => StatusCode::TOO_MANY_REQUESTS,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Upstream => StatusCode::BAD_GATEWAY,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        }
-    }
-}
 
 /// A failure on its way to the caller.
 #[derive(Debug)]

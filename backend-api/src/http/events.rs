@@ -12,7 +12,8 @@ use axum::response::{IntoResponse, Response};
 use tracing::{error, info, warn};
 use utoipa_axum::routes;
 
-use super::doors::{Access, Door, Rate, Side, Table};
+use super::door::{Access, Door, Rate, Side};
+use super::doors::Table;
 use super::error::unauthorized;
 use super::{ApiError, AppState, Serving, codes};
 use crate::error_chain::chain;

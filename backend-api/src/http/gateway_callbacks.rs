@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use tracing::warn;
 use utoipa_axum::routes;
 
-use super::doors::{Access, Door, Table};
+use super::door::{Access, Door};
+use super::doors::Table;
 use super::error::unauthorized;
 use super::{ApiError, AppState, codes};
 use crate::clock::now;

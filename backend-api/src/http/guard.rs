@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::doors::{Access, Door};
+use super::door::{Access, Door};
 use super::error::{ApiError, unauthorized};
 use super::limits::Key;
 use super::token::{MachineToken, bearer};
@@ -49,7 +49,7 @@ pub(super) async fn enter(
         Access::Metrics => machine(state.metrics_token.as_ref(), request.headers())?,
     };
     state.limits.check(door.rate, key).map_err(|wait| {
-        state.metrics.rate_limited(door.rate);
+        state.metrics.rate_limited(door.rate.name());
         ApiError::of(codes::RATE_LIMITED, "too many requests").retry_after(wait)
     })?;
     Ok(next.run(request).await)

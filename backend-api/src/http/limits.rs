@@ -8,7 +8,7 @@ use std::time::Duration;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use super::doors::Rate;
+use super::door::Rate;
 use crate::clock::now;
 use crate::domain::{UserId, WechatAccount};
 

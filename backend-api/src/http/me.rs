@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::auth::credential;
-use super::doors::{Door, Rate, Table};
+use super::door::{Door, Rate};
+use super::doors::Table;
+use super::token::credential;
 use super::{ApiError, AppState, Caller, codes};
 use crate::domain::{Role, User, UserId};
 use crate::identity::{Profile, masked};

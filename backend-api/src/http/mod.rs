@@ -7,6 +7,7 @@ mod bridge;
 mod caller;
 pub mod codes;
 mod credits;
+mod door;
 mod doors;
 mod error;
 mod events;
@@ -41,8 +42,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 
 pub use caller::{Caller, SeenThrough};
-pub use doors::{Access, Door, Endpoint, Rate, Serving, Side};
-pub use error::{ApiError, ErrorKind};
+pub use codes::ErrorKind;
+pub use door::{Access, Door, Endpoint, Rate, Serving, Side};
+pub use error::ApiError;
 pub use limits::RateOptions;
 pub use token::MachineToken;
 

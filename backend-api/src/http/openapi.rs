@@ -17,7 +17,7 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 
 use super::AppState;
-use super::doors::{Access, Door, Rate};
+use super::door::{Access, Door, Rate};
 
 const ABOUT: &str = "Darkroom's business side: people, money and pictures. Every refusal is \
     `{\"error\": {\"code\", \"message\"}}` with a stable code; `docs/ERRORS.md` tells cause and remedy of each.";

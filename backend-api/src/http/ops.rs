@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::AppState;
-use super::doors::{Access, Door, Side, Table};
+use super::door::{Access, Door, Side};
+use super::doors::Table;
 use super::openapi;
 use crate::health::State as Health;
 

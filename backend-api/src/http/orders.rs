@@ -12,7 +12,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::doors::{Access, Door, Rate, Side, Table};
+use super::door::{Access, Door, Rate, Side};
+use super::doors::Table;
 use super::{ApiError, AppState, Caller, codes};
 use crate::domain::money::{Item, ItemId, Order, OrderId, OrderState, Rail};
 use crate::domain::{Millis, UserId};

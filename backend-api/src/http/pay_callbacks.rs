@@ -16,7 +16,8 @@ use tracing::{error, info, warn};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::doors::{Access, Door, Rate, Side, Table};
+use super::door::{Access, Door, Rate, Side};
+use super::doors::Table;
 use super::{ApiError, AppState, Serving, codes};
 use crate::error_chain::chain;
 use crate::money::ToldError;

@@ -10,7 +10,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::doors::{Door, Rate, Table};
+use super::door::{Door, Rate};
+use super::doors::Table;
 use super::orders::timestamp;
 use super::{ApiError, AppState, Caller};
 use crate::domain::{Photo, PhotoId, PhotoState};

@@ -10,7 +10,8 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::artworks::ArtworkView;
-use super::doors::{Door, Rate, Table};
+use super::door::{Door, Rate};
+use super::doors::Table;
 use super::{ApiError, AppState, Caller, codes};
 use crate::domain::ArtworkId;
 use crate::generation::Review;

@@ -16,7 +16,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use super::artworks::ArtworkView;
-use super::doors::{Access, Door, Rate, Side, Table};
+use super::door::{Access, Door, Rate, Side};
+use super::doors::Table;
 use super::error::unauthorized;
 use super::{ApiError, AppState, Caller, codes};
 use crate::error_chain::chain;

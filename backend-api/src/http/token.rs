@@ -1,4 +1,4 @@
-//! Tokens that machines hold: one word, compared by its hash.
+//! What callers present instead of a password: tokens of machines, compared by their hash, and codes and tokens of people.
 
 use std::fmt;
 
@@ -7,6 +7,12 @@ use aws_lc_rs::digest::{Digest, SHA256, digest};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use secrecy::{ExposeSecret as _, SecretString};
+
+use super::codes;
+use super::error::ApiError;
+
+/// Longest code or token that is looked at, in bytes.
+const MAX_BYTES: usize = 256;
 
 /// Recognises a machine's token without keeping it.
 #[derive(Clone)]
@@ -34,4 +40,13 @@ impl fmt::Debug for MachineToken {
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.as_bytes().split_at_checked("Bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
+}
+
+/// What a caller sends instead of a password.
+pub(super) fn credential<'a>(secret: &'a SecretString, name: &str) -> Result<&'a str, ApiError> {
+    let text = secret.expose_secret();
+    if (1..=MAX_BYTES).contains(&text.len()) {
+        return Ok(text);
+    }
+    Err(ApiError::of(codes::INVALID_REQUEST, format!("{name}: 1 to {MAX_BYTES} bytes are expected")))
 }

@@ -12,7 +12,8 @@ use tracing::info;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use super::doors::{Access, Door, Rate, Side, Table};
+use super::door::{Access, Door, Rate, Side};
+use super::doors::Table;
 use super::orders::{idempotency_key, timestamp};
 use super::{ApiError, AppState, Caller, codes};
 use crate::db::bills::{Bill, FoundDifference};

@@ -1,6 +1,5 @@
 //! What can go wrong with people, split by what the caller will do.
 
-use super::leaving::NotNow;
 use super::seal::Unsealable;
 use super::wechat::ExchangeError;
 use crate::db::{self, Transient};
@@ -55,4 +54,11 @@ impl Transient for LeaveError {
     fn is_transient(&self) -> bool {
         matches!(self, Self::Database(error) if error.is_transient())
     }
+}
+
+/// Why a part cannot let a person go yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotNow {
+    /// For the person: what to wait for.
+    pub message: &'static str,
 }

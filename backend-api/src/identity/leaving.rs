@@ -31,13 +31,6 @@ pub trait Erasable: Send + Sync + fmt::Debug {
     ) -> BoxFuture<'a, Result<(), LeaveError>>;
 }
 
-/// Why a part cannot let a person go yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotNow {
-    /// For the person: what to wait for.
-    pub message: &'static str,
-}
-
 impl Identity {
     /// Erases a person: everything or nothing. Whoever is gone already stays gone, so a repeat is harmless.
     ///

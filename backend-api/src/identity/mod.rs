@@ -28,8 +28,8 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 pub use bridge::{BridgedPerson, SessionPaid};
-pub use error::{IdentityError, LeaveError};
-pub use leaving::{Erasable, NotNow};
+pub use error::{IdentityError, LeaveError, NotNow};
+pub use leaving::Erasable;
 pub use login::WechatSession;
 pub use profile::{Profile, masked};
 pub use signed::{Partner, SignatureError, SignedRequest, sign_request};

@@ -79,8 +79,10 @@ impl Config {
     pub fn from_text(text: &str, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut mistakes = Vec::new();
         let mut file: File = read::file(text, &mut mistakes);
+        let is_set = env("GATEWAY_INSTANCES").is_some_and(|urls| !urls.is_empty());
         overrides(&mut file, env, &mut mistakes);
-        let config = resolve(file, &mut mistakes);
+        let instances = if is_set { "GATEWAY_INSTANCES" } else { "instances" };
+        let config = resolve(file, instances, &mut mistakes);
         match (config, mistakes.is_empty()) {
             (Some(config), true) => Ok(config),
             _ => Err(ConfigError::Mistakes(mistakes)),
@@ -152,7 +154,8 @@ fn overrides(file: &mut File, env: impl Fn(&str) -> Option<String>, mistakes: &m
     }
 }
 
-fn resolve(mut file: File, mistakes: &mut Vec<String>) -> Option<Config> {
+/// `instances`: where they are from, in mistakes.
+fn resolve(mut file: File, instances: &str, mistakes: &mut Vec<String>) -> Option<Config> {
     let listen = file.listen.parse::<SocketAddr>();
     if listen.is_err() {
         mistakes.push(format!(
@@ -164,7 +167,7 @@ fn resolve(mut file: File, mistakes: &mut Vec<String>) -> Option<Config> {
     if let Some(url) = public_url.as_ref().filter(|url| !is_http_url(url)) {
         mistakes.push(format!("public_url: \"{url}\" is not an http or https URL"));
     }
-    check_instances(&mut file.instances, mistakes);
+    check_instances(&mut file.instances, instances, mistakes);
     check_tenants(&file.tenants, mistakes);
     check_listeners(&file.listeners, mistakes);
     let data_dir = std::path::absolute(&file.data_dir).unwrap_or_else(|_| file.data_dir.clone());
@@ -179,26 +182,26 @@ fn resolve(mut file: File, mistakes: &mut Vec<String>) -> Option<Config> {
     Some(Config { listen: listen.ok()?, data_dir, public_url, artifacts, database: database?, file })
 }
 
-fn check_instances(instances: &mut [Instance], mistakes: &mut Vec<String>) {
+fn check_instances(instances: &mut [Instance], from: &str, mistakes: &mut Vec<String>) {
     let mut names = BTreeSet::new();
     for (index, instance) in instances.iter_mut().enumerate() {
         instance.url = instance.url.trim_end_matches('/').to_owned();
         if !is_http_url(&instance.url) {
             mistakes.push(format!(
-                "instances[{index}].url: \"{}\" is not a URL such as http://127.0.0.1:8188",
+                "{from}[{index}].url: \"{}\" is not a URL such as http://127.0.0.1:8188",
                 instance.url
             ));
         }
         if reqwest::Url::parse(&instance.url)
             .is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
         {
-            mistakes.push(format!("instances[{index}].url: a URL must not hold a user name or a password"));
+            mistakes.push(format!("{from}[{index}].url: a URL must not hold a user name or a password"));
         }
         if instance.name.is_empty() {
             instance.name.clone_from(&instance.url);
         }
         if !names.insert(instance.name.clone()) {
-            mistakes.push(format!("instances[{index}]: \"{}\" is there twice", instance.name));
+            mistakes.push(format!("{from}[{index}]: \"{}\" is there twice", instance.name));
         }
         if instance.speed_milli == Some(0) {
             mistakes

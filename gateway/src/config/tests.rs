@@ -31,6 +31,7 @@ fn the_example_file_shows_the_defaults() {
     let mut found = Vec::new();
     let mut file = read::file(&uncommented, &mut found);
     assert_eq!(found, Vec::<String>::new());
+    assert!(Config::from_text(text, nothing).is_ok(), "the file as it is, is good");
     let example = std::mem::take(&mut file.instances);
     assert_eq!(example.len(), 1, "the example shows one instance");
     assert_eq!(file, File::default());
@@ -98,9 +99,10 @@ fn the_environment_alone_is_enough_and_wins() {
 }
 
 #[test]
-fn one_instance_twice_is_a_mistake() {
+fn one_instance_twice_is_a_mistake_of_the_variable_it_stands_in() {
     let env = |name: &str| (name == "GATEWAY_INSTANCES").then(|| "http://a:1,http://a:1/".to_owned());
-    assert!(matches!(Config::from_text("", env), Err(ConfigError::Mistakes(found)) if found.len() == 1));
+    let Err(ConfigError::Mistakes(found)) = Config::from_text("", env) else { panic!("it was taken") };
+    assert_eq!(found, ["GATEWAY_INSTANCES[1]: \"http://a:1\" is there twice"]);
 }
 
 #[test]

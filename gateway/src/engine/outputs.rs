@@ -164,7 +164,11 @@ impl Files {
         of: &MadeOf,
         files: &[(&MadeFile, &StoredFile)],
     ) {
-        let mut made = NewMade { size: of.size, placeholder: of.placeholder.clone(), ..NewMade::default() };
+        let mut made = NewMade {
+            size: of.size.or_else(|| output.made.as_ref()?.size),
+            placeholder: of.placeholder.clone(),
+            ..NewMade::default()
+        };
         for (nth, (file, stored)) in files.iter().enumerate() {
             let blob = names::made_blob_id(attempt.job, attempt.number, of.of, nth);
             let object_key = names::made_key(attempt.job, attempt.number, of.of, nth, &file.name);
@@ -193,7 +197,7 @@ impl Files {
                         hash: std::mem::replace(&mut output.hash, stored.hash.clone()),
                         object_key: std::mem::replace(&mut output.object_key, object_key),
                     });
-                    made.size = file.size.or(of.size);
+                    made.size = file.size.or(stored.size);
                     made.place = self.terms.place();
                     made.receipt.clone_from(&stored.receipt);
                 }
@@ -218,7 +222,7 @@ fn original(attempt: Attempt, index: usize, listed: &ListedFile, stored: &Stored
         size_bytes: stored.size_bytes,
         hash: stored.hash.clone(),
         object_key: original_key(attempt, index, &listed.name),
-        made: None,
+        made: stored.size.map(|size| Box::new(NewMade { size: Some(size), ..NewMade::default() })),
     }
 }
 

@@ -30,7 +30,7 @@ fn made_file(variant: Option<&str>, name: &str) -> MadeFile {
 
 fn stored(content_type: &str, letter: char) -> StoredFile {
     let hash = letter.to_string().repeat(64);
-    StoredFile { size_bytes: 5, hash, content_type: content_type.into(), receipt: None }
+    StoredFile { size_bytes: 5, hash, content_type: content_type.into(), size: None, receipt: None }
 }
 
 fn delivery(sink: Option<&str>, ticket_url: Option<&str>) -> Terms {

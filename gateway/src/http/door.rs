@@ -33,7 +33,9 @@ pub(super) async fn enter(State(gate): State<Gate>, mut request: Request, next: 
     let admitted = match gate.need {
         Need::Nothing | Need::Ticket => Ok(None),
         Need::Door => let_see(&gate.app, request.headers()).map(|()| None),
-        Need::Scope(scope) => admit(&gate.app, scope, request.headers(), request.extensions()).map(Some),
+        Need::Scope(scope) => {
+            admit(&gate.app, scope, request.headers(), request.extensions()).await.map(Some)
+        }
     };
     match admitted {
         Ok(Some(caller)) => {
@@ -52,7 +54,7 @@ pub(super) async fn enter(State(gate): State<Gate>, mut request: Request, next: 
 }
 
 /// Who sends a request, if it may do what wants this scope.
-pub(super) fn admit(
+pub(super) async fn admit(
     app: &Shared,
     scope: Scope,
     headers: &HeaderMap,
@@ -63,7 +65,7 @@ pub(super) fn admit(
             keep_pages_out(app, headers)?;
             everybody
         }
-        _ => by_key(app, headers, about, scope)?,
+        _ => by_key(app, headers, about, scope).await?,
     };
     let from = about.get::<CameFrom>();
     if !caller.networks.is_empty()
@@ -84,7 +86,7 @@ pub(super) fn let_see(app: &Shared, headers: &HeaderMap) -> Result<(), ApiError>
 
 /// The caller whose key a request carries. A key that was not given deliberately with this very request reads and
 /// submits, whatever its scope; and where a browser would add it by itself, pages of others are kept out.
-fn by_key(
+async fn by_key(
     app: &Shared,
     headers: &HeaderMap,
     about: &Extensions,
@@ -99,7 +101,8 @@ fn by_key(
         Way::Basic | Way::Cookie => keep_origins_out(app, headers)?,
         Way::Listener => keep_pages_out(app, headers)?,
     }
-    let caller = app.tenants.caller(&key.0).ok_or_else(|| unauthorized("the key is not known"))?;
+    let caller = app.tenants.caller_now(&key.0).await;
+    let caller = caller.ok_or_else(|| unauthorized("the key is not known"))?;
     if way != Way::Bearer && !matches!(scope, Scope::Read | Scope::Submit) {
         return Err(ApiError::new(
             ErrorKind::Forbidden,

@@ -53,6 +53,9 @@ pub struct StoredFile {
     pub hash: String,
     /// Media type, sniffed from the bytes where they tell, else by extension.
     pub content_type: String,
+    /// Width and height in pixels, where the first bytes of a picture tell them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<(u32, u32)>,
     /// What came with the ticket that it was stored by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,

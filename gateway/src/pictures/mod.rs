@@ -33,5 +33,5 @@ pub use policy::{
     Variant,
 };
 pub use produce::{Made, Picture, produce};
-pub use sniff::{SNIFF_BYTES, sniff, stored_type};
+pub use sniff::{SNIFF_BYTES, size, sniff, stored_type};
 pub use views::{Channel, View, with_mask};

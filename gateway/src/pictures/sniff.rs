@@ -44,6 +44,34 @@ pub fn stored_type<'a>(head: &[u8], named: &'a str) -> &'a str {
     }
 }
 
+/// Width and height in pixels, where the first [`SNIFF_BYTES`] of a picture tell them: PNG, GIF and WebP do, JPEG does
+/// only further on.
+#[must_use]
+pub fn size(head: &[u8]) -> Option<(u32, u32)> {
+    let little = |at: usize, bytes: usize| {
+        let bytes = head.get(at..at + bytes)?;
+        Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte)))
+    };
+    let big = |at: usize| head.get(at..at + 4)?.first_chunk().map(|four| u32::from_be_bytes(*four));
+    let (width, height) = match sniff(head)? {
+        "image/png" if head.get(12..16) == Some(b"IHDR") => (big(16)?, big(20)?),
+        "image/gif" => (little(6, 2)?, little(8, 2)?),
+        "image/webp" => match head.get(12..16)? {
+            b"VP8X" => (little(24, 3)? + 1, little(27, 3)? + 1),
+            b"VP8L" if head.get(20) == Some(&0x2f) => {
+                let bits = little(21, 4)?;
+                ((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1)
+            }
+            b"VP8 " if head.get(23..26) == Some(b"\x9d\x01\x2a") => {
+                (little(26, 2)? & 0x3fff, little(28, 2)? & 0x3fff)
+            }
+            _ => return None,
+        },
+        _ => return None,
+    };
+    (width > 0 && height > 0).then_some((width, height))
+}
+
 fn is_bitmap(head: &[u8]) -> bool {
     // Two reserved fields are zero, and the header of the picture is of a known length.
     head.get(6..10) == Some(&[0; 4])

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::link::message::Secret;
 use crate::network::Network;
@@ -27,6 +28,9 @@ pub const COMMAND_LINE: &str = "command line";
 
 /// The tenant of everybody while no key was ever created. Every store has it from the start.
 pub const DEFAULT_TENANT: &str = "default";
+
+/// A key that is not known is looked for in the store at most this often, whoever presents how many.
+const LOOKS_APART: Duration = Duration::from_millis(200);
 
 /// How each key begins: scanners of leaked secrets find it by this.
 const PREFIX: &str = "dk_";
@@ -75,6 +79,8 @@ pub struct Tenants {
     snapshot: Arc<ArcSwap<Snapshot>>,
     /// Held while something is read, changed and written.
     changing: Arc<tokio::sync::Mutex<()>>,
+    /// When the store was last looked into for a key that was not known.
+    looked: Arc<tokio::sync::Mutex<Option<Instant>>>,
 }
 
 struct Snapshot {
@@ -97,8 +103,8 @@ impl Tenants {
     /// See [`StoreError`]; `Damaged` when the default tenant is missing.
     pub async fn open(store: Arc<dyn Store>) -> Result<Self, StoreError> {
         let snapshot = Snapshot::take(&*store).await?;
-        let changing = Arc::default();
-        Ok(Self { store, snapshot: Arc::new(ArcSwap::from_pointee(snapshot)), changing })
+        let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
+        Ok(Self { store, snapshot, changing: Arc::default(), looked: Arc::default() })
     }
 
     /// Reads all keys again.
@@ -106,7 +112,12 @@ impl Tenants {
     /// # Errors
     /// See [`StoreError`]; what was known stays.
     pub async fn refresh(&self) -> Result<(), StoreError> {
-        self.snapshot.store(Arc::new(Snapshot::take(&*self.store).await?));
+        let snapshot = Snapshot::take(&*self.store).await?;
+        let is_closed = snapshot.everybody.is_none();
+        let before = self.snapshot.swap(Arc::new(snapshot));
+        if is_closed && before.everybody.is_some() {
+            info!("callers need a key from now on");
+        }
         Ok(())
     }
 
@@ -148,6 +159,31 @@ impl Tenants {
         let is_known = blake3::Hash::from_bytes(*stored) == presented;
         let is_alive = caller.expires_at.is_none_or(|at| at > now());
         (is_known && is_alive).then(|| caller.clone())
+    }
+
+    /// As [`Tenants::caller`]; a key that is not known is looked for in the store before it is refused, since it may have
+    /// been made a moment ago by another process.
+    pub async fn caller_now(&self, key: &str) -> Option<Arc<Caller>> {
+        if let Some(caller) = self.caller(key) {
+            return Some(caller);
+        }
+        if !key.starts_with(PREFIX) {
+            return None;
+        }
+        let came = Instant::now();
+        let mut looked = self.looked.lock().await;
+        // One look answers all who came before it.
+        if looked.is_none_or(|at| at <= came) {
+            if let Some(at) = *looked {
+                tokio::time::sleep_until(at + LOOKS_APART).await;
+            }
+            *looked = Some(Instant::now());
+            if let Err(error) = self.refresh().await {
+                warn!(error = %error, "keys not refreshed");
+            }
+        }
+        drop(looked);
+        self.caller(key)
     }
 
     /// Changes to tenants and keys, made by `by`: the id of a key, or who else it is.

@@ -64,7 +64,7 @@ fn gif() -> Vec<u8> {
     [&file[..], SECRET].concat()
 }
 
-fn all() -> [(&'static str, Vec<u8>); 3] {
+pub fn moving() -> [(&'static str, Vec<u8>); 3] {
     [("image/png", apng()), ("image/webp", moving_webp()), ("image/gif", gif())]
 }
 
@@ -74,7 +74,7 @@ fn frames(bytes: &[u8], content_type: &str) -> u32 {
 
 #[test]
 fn an_animation_is_stripped_and_keeps_its_frames() {
-    for (content_type, bytes) in all() {
+    for (content_type, bytes) in moving() {
         assert!(contains(&bytes, SECRET), "{content_type}");
         // A format is asked for as well: an animation stays what it is.
         let policy = Policy { format: Encoding::of(Format::Jpeg), ..stripping() };
@@ -92,7 +92,7 @@ fn an_animation_is_stripped_and_keeps_its_frames() {
 
 #[test]
 fn an_animation_cannot_be_labelled() {
-    for (content_type, bytes) in all() {
+    for (content_type, bytes) in moving() {
         let error = make(&bytes, content_type, &labelled()).unwrap_err();
         assert!(matches!(&error, PictureError::LabelUnsupported(of) if of == content_type), "{error}");
         assert_eq!(error.code(), "label_unsupported");
@@ -101,7 +101,7 @@ fn an_animation_cannot_be_labelled() {
 
 #[test]
 fn where_the_tenant_lets_it_pass_its_stills_are_labelled_all_the_same() {
-    for (content_type, bytes) in all() {
+    for (content_type, bytes) in moving() {
         let policy = Policy {
             variants: vec![variant("poster", 128, Format::Jpeg)],
             placeholder: true,

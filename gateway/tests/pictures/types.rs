@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use gateway::pictures::*;
 
+use super::animations::moving;
 use super::support::*;
 
 #[test]
@@ -44,6 +45,25 @@ fn types_are_told_by_first_bytes() {
     for (head, want) in heads {
         assert_eq!(sniff(head), want, "{:?}", String::from_utf8_lossy(head));
     }
+}
+
+#[test]
+fn the_first_bytes_tell_how_large_a_picture_is_as_its_headers_do() {
+    let scene = scene(70, 301);
+    let lossless = webp::Encoder::from_rgb(scene.as_raw(), 70, 301).encode_lossless().to_vec();
+    let stills = [
+        ("image/png", png(&scene.clone().into())),
+        ("image/webp", webp(&scene)),
+        ("image/webp", lossless),
+        ("image/webp", primary(&webp(&scene), "image/webp", &labelled()).to_vec()),
+    ];
+    for (content_type, bytes) in stills.into_iter().chain(moving()) {
+        let facts = Facts::read(&bytes, content_type, &Limits::default()).unwrap();
+        assert_eq!(size(&bytes), Some((facts.width, facts.height)), "{content_type}");
+        assert_eq!(size(&bytes[..8]), None, "{content_type} cut off");
+    }
+    assert_eq!(size(&jpeg(&scene)), None, "a JPEG tells it further on");
+    assert_eq!(size(b"no picture at all"), None);
 }
 
 #[test]

@@ -351,5 +351,11 @@ pub fn picture() -> ListedFile {
 }
 
 pub fn stored() -> StoredFile {
-    StoredFile { size_bytes: 5, hash: "ab".repeat(32), content_type: "image/png".into(), receipt: None }
+    StoredFile {
+        size_bytes: 5,
+        hash: "ab".repeat(32),
+        content_type: "image/png".into(),
+        size: None,
+        receipt: None,
+    }
 }

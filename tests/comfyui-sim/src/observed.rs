@@ -74,6 +74,8 @@ pub struct Observed {
     pub open_sockets: usize,
     /// Answers of `/sim_node/endless` and `/sim_node/deaf` that somebody waits for.
     pub endless: u64,
+    /// Bytes that `/sim_node/bytes` made because somebody took them.
+    pub made_bytes: u64,
     /// Bodies of scripts that were served.
     pub files: u64,
     /// Times the process was killed or died.

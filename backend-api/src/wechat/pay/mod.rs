@@ -29,9 +29,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 pub use bills::{BillError, BillKind, FundAccount};
 pub use callback::{Callback, CallbackError, CallbackEvent, Resource};
 pub use error::{PayError, PayRefusal};
-pub use orders::{ClientParameters, Payer, Prepay, TradeState, Transaction, TransactionAmount};
+pub use orders::{Payer, Prepay, TradeState, Transaction, TransactionAmount};
 pub use refunds::{Refund, RefundAmount, RefundNotice, RefundRequest, RefundState};
-pub use sign::{Stamp, authorization, client_parameters, request_message};
+pub use sign::{ClientParameters, Stamp, authorization, client_parameters, request_message};
 pub use verify::{CLOCK_WINDOW, PlatformKeys, Unverified, Verified, signed_message};
 
 use super::crypto::{ApiV3Key, Certificate, KeyError, SigningKey, VerifyingKey};

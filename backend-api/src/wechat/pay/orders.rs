@@ -1,13 +1,11 @@
 //! Orders: made, asked about, closed (FACTS 3.4, 3.5, 3.7).
 
-use std::fmt;
-
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::call::Call;
-use super::sign::{Stamp, client_parameters};
+use super::sign::{ClientParameters, Stamp, client_parameters};
 use super::{Merchant, PayError, beijing};
 use crate::domain::OpenId;
 
@@ -47,29 +45,6 @@ impl Prepay<'_> {
             body["time_expire"] = beijing(at).into();
         }
         body
-    }
-}
-
-/// What the mini program hands to `wx.requestPayment`, under the names that it wants.
-#[derive(Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ClientParameters {
-    /// Seconds, as text.
-    pub time_stamp: String,
-    /// Part of what is signed.
-    pub nonce_str: String,
-    /// `prepay_id=…`.
-    pub package: String,
-    /// `RSA`.
-    pub sign_type: &'static str,
-    /// The signature.
-    pub pay_sign: String,
-}
-
-impl fmt::Debug for ClientParameters {
-    /// Who reads it could pay for somebody.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClientParameters(…)")
     }
 }
 

@@ -1,8 +1,10 @@
 //! What is signed, and what the signature looks like on the wire (FACTS 3.2, 3.5).
 
-use jiff::Timestamp;
+use std::fmt;
 
-use super::orders::ClientParameters;
+use jiff::Timestamp;
+use serde::Serialize;
+
 use crate::wechat::crypto::{SigningKey, nonce};
 
 /// When a message is signed, and what makes it the only one of its kind.
@@ -18,6 +20,29 @@ impl Stamp {
     /// For a message of now.
     pub fn now() -> Self {
         Self { timestamp: Timestamp::now().as_second(), nonce: nonce() }
+    }
+}
+
+/// What the mini program hands to `wx.requestPayment`, under the names that it wants.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientParameters {
+    /// Seconds, as text.
+    pub time_stamp: String,
+    /// Part of what is signed.
+    pub nonce_str: String,
+    /// `prepay_id=…`.
+    pub package: String,
+    /// `RSA`.
+    pub sign_type: &'static str,
+    /// The signature.
+    pub pay_sign: String,
+}
+
+impl fmt::Debug for ClientParameters {
+    /// Who reads it could pay for somebody.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientParameters(…)")
     }
 }
 

@@ -63,11 +63,13 @@ pub(super) async fn home(app: &Shared, request: Request) -> Response {
             }
             folder.serve(INDEX, &head).await
         }
-        Source::Instance(remote) => match door::admit(app, Scope::Read, &head.headers, &head.extensions) {
-            Ok(_) => from_instance(app, remote, "/", &head).await,
-            Err(refusal) if refusal.kind() == ErrorKind::Unauthorized => to_login(),
-            Err(refusal) => refusal.into_response(),
-        },
+        Source::Instance(remote) => {
+            match door::admit(app, Scope::Read, &head.headers, &head.extensions).await {
+                Ok(_) => from_instance(app, remote, "/", &head).await,
+                Err(refusal) if refusal.kind() == ErrorKind::Unauthorized => to_login(),
+                Err(refusal) => refusal.into_response(),
+            }
+        }
     }
 }
 
@@ -94,7 +96,7 @@ pub(super) async fn file(app: App, request: Request) -> Response {
             if !kind::is_editors(path) {
                 return observe::unknown_route().await.into_response();
             }
-            match door::admit(&app, Scope::Read, &head.headers, &head.extensions) {
+            match door::admit(&app, Scope::Read, &head.headers, &head.extensions).await {
                 Ok(_) => from_instance(&app, remote, path, &head).await,
                 Err(refusal) => refusal.into_response(),
             }

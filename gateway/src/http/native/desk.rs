@@ -1,7 +1,8 @@
 //! Who has which jobs, and who listens: the open jobs of this face and the sockets of their owners. Both are few words
 //! each; what is shown of jobs is read from the store.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::ws::{Message, Utf8Bytes};
@@ -40,9 +41,11 @@ struct Inner {
 struct State {
     jobs: HashMap<Uuid, Entry>,
     /// Open jobs of each tenant.
-    tenants: HashMap<u32, usize>,
+    tenants: HashMap<u32, HashSet<Uuid>>,
     /// Open jobs of each client.
-    clients: HashMap<Owner, usize>,
+    clients: HashMap<Owner, HashSet<Uuid>>,
+    /// Open jobs of each id of a tenant's callers: one, or for a moment more, until the store has refused the others.
+    prompts: HashMap<(u32, Arc<str>), HashSet<Uuid>>,
     /// Submissions of each tenant without a `number`, as ComfyUI counts them.
     counters: HashMap<u32, i64>,
     /// The current socket of each client.
@@ -208,9 +211,10 @@ impl Desk {
         let owner = client.clone().map(|client| (tenant, client));
         let is_there = owner.as_ref().is_some_and(|owner| state.sockets.contains_key(owner));
         let asked = facts.preview_method.as_deref().is_some_and(|method| method != "none");
+        let prompt_id: Arc<str> = facts.prompt_id.as_str().into();
         let entry = Entry {
             tenant,
-            prompt_id: facts.prompt_id.as_str().into(),
+            prompt_id: prompt_id.clone(),
             client,
             previews: asked && is_there,
             node: None,
@@ -218,9 +222,10 @@ impl Desk {
             preview: None,
         };
         state.jobs.insert(job, entry);
-        *state.tenants.entry(tenant).or_default() += 1;
+        state.prompts.entry((tenant, prompt_id)).or_default().insert(job);
+        state.tenants.entry(tenant).or_default().insert(job);
         if let Some(owner) = owner {
-            *state.clients.entry(owner.clone()).or_default() += 1;
+            state.clients.entry(owner.clone()).or_default().insert(job);
             state.tell_status(&owner);
         }
     }
@@ -235,35 +240,34 @@ impl Desk {
 
     /// Takes out a job whose end is committed.
     pub(super) fn remove(&self, job: Uuid) -> Option<Entry> {
-        let mut state = self.state();
+        let state = &mut *self.state();
         let entry = state.jobs.remove(&job)?;
-        count_down(&mut state.tenants, &entry.tenant);
+        take_out(&mut state.tenants, &entry.tenant, job);
         if let Some(owner) = entry.owner() {
-            count_down(&mut state.clients, &owner);
+            take_out(&mut state.clients, &owner, job);
         }
+        take_out(&mut state.prompts, &(entry.tenant, entry.prompt_id.clone()), job);
         Some(entry)
     }
 
     /// Open jobs of a tenant.
     pub(super) fn remaining(&self, tenant: u32) -> usize {
-        self.state().tenants.get(&tenant).copied().unwrap_or(0)
+        self.state().tenants.get(&tenant).map_or(0, HashSet::len)
     }
 
     /// Open jobs of a tenant, those of one client only where it is named: internal ids.
     pub(super) fn open_jobs(&self, tenant: u32, client: Option<&str>) -> Vec<Uuid> {
         let state = self.state();
-        let is_wanted = |entry: &Entry| {
-            entry.tenant == tenant && client.is_none_or(|client| entry.client.as_deref() == Some(client))
+        let jobs = match client {
+            Some(client) => state.clients.get(&(tenant, client.into())),
+            None => state.tenants.get(&tenant),
         };
-        state.jobs.iter().filter(|(_, entry)| is_wanted(entry)).map(|(job, _)| *job).collect()
+        jobs.into_iter().flatten().copied().collect()
     }
 
     /// The open job of this id.
     pub(super) fn find(&self, tenant: u32, prompt_id: &str) -> Option<Uuid> {
-        let state = self.state();
-        let mut jobs = state.jobs.iter();
-        let found = jobs.find(|(_, entry)| entry.tenant == tenant && &*entry.prompt_id == prompt_id);
-        found.map(|(job, _)| *job)
+        self.state().prompts.get(&(tenant, prompt_id.into()))?.iter().next().copied()
     }
 
     /// Changes what is noted of an open job, and tells its owner with the desk at hand.
@@ -271,7 +275,7 @@ impl Desk {
         let state = &mut *self.state();
         let Some(entry) = state.jobs.get_mut(&job) else { return };
         let Some(owner) = entry.owner() else { return };
-        let remaining = state.clients.get(&owner).copied().unwrap_or(0);
+        let remaining = state.clients.get(&owner).map_or(0, HashSet::len);
         change(entry, state.sockets.get(&owner), remaining);
     }
 
@@ -287,7 +291,7 @@ impl Desk {
 
     /// A client's count.
     pub(super) fn left_of(&self, owner: &Owner) -> usize {
-        self.state().clients.get(owner).copied().unwrap_or(0)
+        self.state().left_of(owner)
     }
 
     /// A socket that was opened: it becomes the current one of its client and is greeted. The one before stays open and
@@ -300,10 +304,8 @@ impl Desk {
         let number = state.next_socket;
         let handle = Handle { number, frames: sender, gone: gone.clone(), metadata: false };
         handle.push(text(frames::status(state.left_of(owner), Some(&owner.1))));
-        let running = state.jobs.values().find(|entry| {
-            entry.tenant == owner.0 && entry.client.as_ref() == Some(&owner.1) && entry.node.is_some()
-        });
-        if let Some(node) = running.and_then(|entry| entry.node.as_deref()) {
+        let mut own = state.clients.get(owner).into_iter().flatten();
+        if let Some(node) = own.find_map(|job| state.jobs.get(job)?.node.as_deref()) {
             handle.push(text(frames::running(node)));
         }
         state.sockets.insert(owner.clone(), handle);
@@ -328,7 +330,7 @@ impl Desk {
 
 impl State {
     fn left_of(&self, owner: &Owner) -> usize {
-        self.clients.get(owner).copied().unwrap_or(0)
+        self.clients.get(owner).map_or(0, HashSet::len)
     }
 
     fn tell_status(&self, owner: &Owner) {
@@ -343,11 +345,11 @@ pub(super) fn text(frame: Utf8Bytes) -> Message {
     Message::Text(frame)
 }
 
-fn count_down<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            counts.remove(key);
+fn take_out<K: Hash + Eq>(of: &mut HashMap<K, HashSet<Uuid>>, key: &K, job: Uuid) {
+    if let Some(jobs) = of.get_mut(key) {
+        jobs.remove(&job);
+        if jobs.is_empty() {
+            of.remove(key);
         }
     }
 }

@@ -264,7 +264,7 @@ impl<'a> Words<'a> {
                 self.name(verdict),
                 self.named(parts)
             ),
-            None => "What the instances offer is not known yet.".to_owned(),
+            None => self.nothing_known(explanation),
         }
     }
 
@@ -276,9 +276,7 @@ impl<'a> Words<'a> {
             Some(Obstacle::Drained) => (Some("drained"), "takes no new work (cordon or drain)".to_owned()),
             Some(Obstacle::DeviceFaulty) => (Some("device_faulty"), "its device reports a fault".to_owned()),
             Some(Obstacle::SpoolFull) => (Some("spool_full"), "its host has no room for outputs".to_owned()),
-            Some(Obstacle::CatalogueUnknown) => {
-                (Some("catalogue_unknown"), "what it offers is not known yet".to_owned())
-            }
+            Some(Obstacle::CatalogueUnknown) => (Some("catalogue_unknown"), self.unasked(verdict)),
             Some(Obstacle::Lacks(parts)) => (Some("lacks"), format!("lacks {}", self.named(parts))),
             Some(Obstacle::Room { need_mib, have_mib }) => {
                 (Some("room"), format!("the job needs about {need_mib} MiB, it can give {have_mib} MiB"))
@@ -300,9 +298,30 @@ impl<'a> Words<'a> {
         self.fleet.name(verdict.instance).map_or("an instance", |name| name)
     }
 
-    fn down(&self, verdict: &InstanceVerdict) -> String {
+    /// The first instance that does not answer tells more than that nothing is known.
+    fn nothing_known(&self, explanation: &Explanation) -> String {
+        let silent = explanation.instances.iter().find_map(|verdict| {
+            let reason = self.reason(verdict)?;
+            Some(format!(" {} does not answer: {reason}.", self.name(verdict)))
+        });
+        format!("What the instances offer is not known yet.{}", silent.unwrap_or_default())
+    }
+
+    fn unasked(&self, verdict: &InstanceVerdict) -> String {
+        match self.reason(verdict) {
+            Some(reason) => format!("does not answer, so what it offers is not known: {reason}"),
+            None => "what it offers is not known yet".to_owned(),
+        }
+    }
+
+    /// Why an instance does not answer.
+    fn reason(&self, verdict: &InstanceVerdict) -> Option<&'a str> {
         let view = self.fleet.instances.iter().find(|view| view.id == verdict.instance);
-        match view.and_then(|view| view.reason.as_deref()) {
+        view.and_then(|view| view.reason.as_deref())
+    }
+
+    fn down(&self, verdict: &InstanceVerdict) -> String {
+        match self.reason(verdict) {
             Some(reason) => format!("does not answer: {reason}"),
             None => "does not answer".to_owned(),
         }

@@ -127,3 +127,14 @@ fn a_failed_job_tells_where_and_why() {
         "The job failed at node 7: CUDA is on fire (node_error)."
     );
 }
+
+#[test]
+fn a_fleet_that_never_answered_says_why_it_is_not_known() {
+    let obstacles = vec![(1, Some(Obstacle::CatalogueUnknown)), (3, Some(Obstacle::CatalogueUnknown))];
+    assert_eq!(
+        explained(Some(Cause::Catalogue), obstacles),
+        "What the instances offer is not known yet. v100-0 does not answer: connection refused. | \
+         t4-0: what it offers is not known yet; \
+         v100-0: does not answer, so what it offers is not known: connection refused"
+    );
+}

@@ -132,6 +132,7 @@ impl Courier {
                 size_bytes: seen.size_bytes,
                 hash: seen.hasher.finalize().to_hex().to_string(),
                 content_type: pictures::stored_type(&seen.head, &listed.content_type).to_owned(),
+                size: pictures::size(&seen.head),
                 receipt: None,
             })),
             Err(_) if seen.over_bound => {

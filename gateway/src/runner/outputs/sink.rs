@@ -114,6 +114,7 @@ impl FileSink {
             size_bytes: self.size_bytes,
             hash: self.hasher.finalize().to_hex().to_string(),
             content_type: pictures::stored_type(&self.head, content_type).to_owned(),
+            size: pictures::size(&self.head),
             receipt: None,
         })
     }

@@ -158,7 +158,7 @@ pub struct NewOutput {
     pub hash: String,
     /// Where the bytes are in the artifact store.
     pub object_key: String,
-    /// What was made of it; `None`: the original is all there is, in the gateway's own store.
+    /// What is known and was made of it; `None`: the original is all there is, in the gateway's own store.
     pub made: Option<Box<NewMade>>,
 }
 

@@ -156,6 +156,29 @@ async fn bodies_larger_than_any_buffer_flow_both_ways() {
 }
 
 #[tokio::test]
+async fn an_answer_that_nobody_reads_waits_at_the_instance() {
+    const BYTES: usize = 512 << 20;
+    /// What sockets and their buffers hold between the instance and the reader.
+    const BETWEEN: u64 = 64 << 20;
+    let world = world(1, "").await;
+    let mut answer = world.get(&format!("/sim_node/bytes?bytes={BYTES}")).await;
+    assert!(answer.chunk().await.unwrap().is_some());
+    let mut made = 0;
+    let mut stands = 0;
+    until("it stands still", || {
+        let now = world.sims[0].observed().made_bytes;
+        stands = if now == made { stands + 1 } else { 0 };
+        made = now;
+        async move { (stands == 100).then_some(()) }
+    })
+    .await;
+    assert!(made < BETWEEN, "{made} bytes were taken, and nobody read them");
+    // Others are served meanwhile.
+    assert_eq!(world.get("/sim_node/slow").await.text().await.unwrap(), "at last");
+    assert!(answer.chunk().await.unwrap().is_some(), "and it goes on when it is read");
+}
+
+#[tokio::test]
 async fn a_body_over_its_bound_is_refused_and_ends_at_the_instance() {
     let world = world(1, "max_body_bytes = 1000000\n").await;
     let declared = world.request(Method::POST, "/sim_node/digest").body(vec![0; 1_000_001]);
@@ -369,30 +392,46 @@ async fn a_request_may_be_for_some_instances_only() {
     .await;
 }
 
-#[tokio::test]
-async fn jobs_run_where_requests_of_their_client_put_something() {
+/// Three instances, `gpu-0` and so on, where jobs of a client go where its requests went.
+async fn holding() -> World {
     let mut world = World::with(vec![comfyui_sim::Config::default(); 3], "").await;
-    let names: Vec<String> = world.sims.iter().map(comfyui_sim::Simulator::url).collect();
     world.reconfigure(|config| {
+        for (at, instance) in config.file.instances.iter_mut().enumerate() {
+            instance.name = format!("gpu-{at}");
+        }
         config.file.native.forward = vec![gateway::config::Forward {
             prefix: "/sim_node".into(),
             methods: vec!["PUT".into()],
-            instances: names.clone(),
+            instances: (0..3).map(|at| format!("gpu-{at}")).collect(),
             jobs: true,
             ..Default::default()
         }];
     });
     let world = world.restart().await;
     world.usable().await;
-    let mut expected = vec![0; names.len()];
-    for client in ["one", "two", "three", "four"] {
-        let path = format!("/sim_node/memory/{client}?clientId={client}");
-        let put = world.request(Method::PUT, &path).body("x").send().await.unwrap();
-        assert_eq!(put.status(), StatusCode::NO_CONTENT);
-        for (name, expected) in names.iter().zip(&mut expected) {
-            let held = world.client.get(format!("{name}/sim_node/memory/{client}")).send().await.unwrap();
-            *expected += if held.status() == StatusCode::OK { 3 } else { 0 };
+    world
+}
+
+/// Puts something there for a client; the instance that holds it.
+async fn put(world: &World, client: &str) -> usize {
+    let path = format!("/sim_node/memory/{client}?clientId={client}");
+    let put = world.request(Method::PUT, &path).body("x").send().await.unwrap();
+    assert_eq!(put.status(), StatusCode::NO_CONTENT);
+    for (at, sim) in world.sims.iter().enumerate() {
+        let held = world.client.get(format!("{}/sim_node/memory/{client}", sim.url())).send().await.unwrap();
+        if held.status() == StatusCode::OK {
+            return at;
         }
+    }
+    panic!("no instance holds it");
+}
+
+#[tokio::test]
+async fn jobs_run_where_requests_of_their_client_put_something() {
+    let world = holding().await;
+    let mut expected = vec![0; world.sims.len()];
+    for client in ["one", "two", "three", "four"] {
+        expected[put(&world, client).await] += 3;
         let mut jobs = Vec::new();
         for _ in 0..3 {
             jobs.push(world.prompt(slow_picture(0.05), Some(client)).await);
@@ -415,4 +454,24 @@ async fn jobs_run_where_requests_of_their_client_put_something() {
         let job = world.prompt(picture(1), Some(client)).await;
         assert_eq!(world.entry(&job).await["status"]["status_str"], "success", "nothing is held any more");
     }
+}
+
+#[tokio::test]
+async fn a_job_waits_for_what_holds_something_of_its_client_and_says_so() {
+    let world = holding().await;
+    let holder = put(&world, "me").await;
+    let cordon = async |act: &str| {
+        let path = format!("/v1/instances/gpu-{holder}/{act}");
+        assert!(world.post(&path, &json!({})).await.status().is_success());
+    };
+    cordon("cordon").await;
+    let job = world.prompt(picture(1), Some("me")).await;
+    let elsewhere = world.prompt(picture(2), Some("you")).await;
+    world.entry(&elsewhere).await;
+    let why = world.get_json(&format!("/v1/jobs/{job}/explain")).await.to_string();
+    assert!(why.contains(&format!("what requests of the job's client put on gpu-{holder}")), "{why}");
+    assert_eq!(world.sims[holder].observed().prompts.len(), 0);
+    cordon("uncordon").await;
+    world.entry(&job).await;
+    assert_eq!(world.sims[holder].observed().prompts.len(), 1);
 }

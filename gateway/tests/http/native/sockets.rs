@@ -1,9 +1,11 @@
 //! Sockets: who hears what, and in which order.
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
 use super::{Heard, Socket, World, kinds, paced, remaining};
-use crate::world::{picture, slow_picture, until};
+use crate::world::{PATIENCE, picture, slow_picture, until};
 
 #[tokio::test]
 async fn frames_come_in_comfyuis_order_and_results_when_they_can_be_fetched() {
@@ -127,6 +129,22 @@ async fn features_are_answered_once_and_other_words_are_ignored() {
     second.say(&json!({"type": "something"})).await;
     second.say(&flags).await;
     assert_eq!(second.next().await.kind(), "status", "only the first JSON object counts");
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_long_ends_its_socket_and_no_other() {
+    let world = World::with(vec![], "[native]\nheartbeat_seconds = 1\n").await;
+    let mut long = Socket::open(&world, "long").await;
+    let mut other = Socket::open(&world, "other").await;
+    long.next().await;
+    other.next().await;
+    long.say(&json!("x".repeat(60_000))).await;
+    assert_eq!(long.next().await.kind(), "status", "one of a fair length is not understood, and no more");
+    // It may be closed before all of it is sent.
+    let _ = long.0.send(Message::text("x".repeat(200_000))).await;
+    let closed = async { while let Some(Ok(_)) = long.0.next().await {} };
+    tokio::time::timeout(PATIENCE, closed).await.expect("it is closed");
+    assert_eq!(other.next().await.kind(), "status");
 }
 
 fn sampled(seed: u32) -> Value {

@@ -75,10 +75,12 @@ struct Amount {
 }
 
 /// So many bytes, made as they are read.
-async fn bytes(Query(amount): Query<Amount>) -> Response {
-    let pieces = stream::unfold(amount.bytes, |left| async move {
+async fn bytes(State(process): App, Query(amount): Query<Amount>) -> Response {
+    let record = Arc::clone(&process.record);
+    let pieces = stream::unfold((amount.bytes, record), |(left, record)| async move {
         let size = left.min(PIECE);
-        (size > 0).then(|| (Ok::<_, Infallible>(Bytes::from(vec![b'.'; size])), left - size))
+        record.count(|seen| seen.made_bytes += size as u64);
+        (size > 0).then(|| (Ok::<_, Infallible>(Bytes::from(vec![b'.'; size])), (left - size, record)))
     });
     let length = [(header::CONTENT_LENGTH, HeaderValue::from(amount.bytes as u64))];
     (length, Body::from_stream(pieces)).into_response()

@@ -96,7 +96,10 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ("variant_cache_lru_100", "a cache mode that is not simulated"),
     ("variant_cache_none", "a cache mode that is not simulated"),
     ("variant_enable_assets", "a database of the server's own files, which is not simulated"),
-    ("ws_limits", "the messages were not kept; `sockets::` has their sizes"),
+    (
+        "ws_limits",
+        "the messages were not kept; `sockets::a_message_that_is_too_long_ends_its_socket_and_no_other` has the case",
+    ),
 ];
 
 const SAVED_AGAIN: &str = "each attempt has a folder of its own, so a saver is never answered from the cache";

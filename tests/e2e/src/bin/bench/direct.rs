@@ -1,5 +1,5 @@
-//! The floor: the same prompt straight to the simulator, by the shortest way there is. A socket that is open already
-//! tells of the file and of the end; `/view` brings the bytes.
+//! A client of ComfyUI's own API, by the shortest way there is: a socket that is open already tells of the file and of
+//! the end; `/view` brings the bytes. Before a simulator it is the floor; before the gateway it measures that API.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,15 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::client::HANGS;
 
-/// Somebody who speaks to one simulator.
+/// What a socket reads at once, bytes.
+const READ_BUFFER_BYTES: usize = 4 << 10;
+
+/// Somebody who speaks to one server.
 pub struct Direct {
     url: String,
     client: String,
@@ -27,10 +31,19 @@ impl Direct {
     /// # Errors
     /// When it does not open.
     pub async fn open(url: &str) -> anyhow::Result<Self> {
+        Self::open_with(url, Client::builder().no_proxy().build()?).await
+    }
+
+    /// Opens a socket beside connections that are shared with others.
+    ///
+    /// # Errors
+    /// When it does not open.
+    pub async fn open_with(url: &str, http: Client) -> anyhow::Result<Self> {
         let client = uuid::Uuid::new_v4().simple().to_string();
         let address = format!("{}/ws?clientId={client}", url.replacen("http", "ws", 1));
-        let (socket, _) = tokio_tungstenite::connect_async(address).await?;
-        let http = Client::builder().no_proxy().build()?;
+        // There may be thousands, and each would keep 128 KiB ready.
+        let small = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
+        let (socket, _) = tokio_tungstenite::connect_async_with_config(address, Some(small), true).await?;
         Ok(Self { url: url.to_owned(), client, http, socket })
     }
 
@@ -41,7 +54,7 @@ impl Direct {
     pub async fn run(&mut self, graph: &Value) -> anyhow::Result<Duration> {
         let body = json!({"prompt": graph, "client_id": self.client});
         let began = Instant::now();
-        tokio::time::timeout(HANGS, self.follow(&body)).await.context("the simulator hangs")??;
+        tokio::time::timeout(HANGS, self.follow(&body)).await.context("a job hangs")??;
         Ok(began.elapsed())
     }
 
@@ -73,6 +86,6 @@ impl Direct {
                 _ => {}
             }
         }
-        bail!("the simulator closed the socket")
+        bail!("the server closed the socket")
     }
 }

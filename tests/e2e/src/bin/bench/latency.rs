@@ -19,10 +19,10 @@ use super::workflows;
 const ARTIFACT_SYNCS: f64 = 2.0;
 
 /// Jobs at a time in the parallel runs.
-const WIDTH: usize = 16;
+pub const WIDTH: usize = 16;
 
 /// The parallel runs of the arms take turns this often.
-const BLOCKS: usize = 4;
+pub const BLOCKS: usize = 4;
 
 /// Instant jobs with one picture of 20 KB.
 pub const INSTANT: [&str; 3] = ["--instant", "--output-kb", "20"];
@@ -115,7 +115,6 @@ pub async fn parallel(options: &Options) -> anyhow::Result<Vec<Row>> {
     let (floor, ours) = (merged(floor), merged(ours));
     let theirs = proxy.map(|_| merged(theirs));
     let row = |what: &str, gateway: String| Row::new(Stage::Parallel, what, gateway);
-    let speed = |many: &Many| format!("{:.0} jobs/s", rate(many.latencies.len(), many.took));
     Ok(vec![
         row("simulator's floor, 16 in parallel: median / p99", both(&floor.latencies)),
         row("simulator's floor, 16 in parallel: rate", speed(&floor)),
@@ -124,6 +123,11 @@ pub async fn parallel(options: &Options) -> anyhow::Result<Vec<Row>> {
         row("rate over one instance, 16 in parallel", speed(&ours)).beside(theirs.as_ref().map(speed)),
         ends(Stage::Parallel, &ours, theirs.as_ref()),
     ])
+}
+
+/// Jobs a second.
+pub fn speed(many: &Many) -> String {
+    format!("{:.0} jobs/s", rate(many.latencies.len(), many.took))
 }
 
 /// How many did not succeed.
@@ -141,7 +145,8 @@ fn gross(of: Duration, floor: Duration) -> f64 {
     difference_ms(of, floor)
 }
 
-fn both(samples: &Samples) -> String {
+/// Median and p99.
+pub fn both(samples: &Samples) -> String {
     format!("{:.2} / {:.2} ms", ms(samples.median()), ms(samples.p99()))
 }
 
@@ -155,7 +160,8 @@ fn gathered(runs: &[Run]) -> Many {
     }
 }
 
-fn merged(blocks: Vec<Many>) -> Many {
+/// What blocks of the same came to together.
+pub fn merged(blocks: Vec<Many>) -> Many {
     let mut all = Many::default();
     let mut latencies = Vec::new();
     for block in blocks {

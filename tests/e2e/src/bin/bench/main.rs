@@ -10,9 +10,11 @@ mod fleet;
 mod latency;
 mod load;
 mod memory;
+mod native;
 mod options;
 mod process;
 mod report;
+mod sockets;
 mod submissions;
 mod venv;
 mod workflows;
@@ -36,8 +38,16 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn measure(options: &Options) -> anyhow::Result<()> {
-    let stages =
-        [Stage::Latency, Stage::Parallel, Stage::Cpu, Stage::Submissions, Stage::Memory, Stage::Fleet];
+    let stages = [
+        Stage::Latency,
+        Stage::Parallel,
+        Stage::Cpu,
+        Stage::Native,
+        Stage::Submissions,
+        Stage::Memory,
+        Stage::Sockets,
+        Stage::Fleet,
+    ];
     let mut rows = Vec::new();
     for stage in stages.into_iter().filter(|stage| options.wants(*stage)) {
         eprintln!("{}", stage.command());
@@ -45,8 +55,10 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
             Stage::Latency => latency::sequential(options).await?,
             Stage::Parallel => latency::parallel(options).await?,
             Stage::Cpu => cpu::measure(options).await?,
+            Stage::Native => native::measure(options).await?,
             Stage::Submissions => submissions::measure(options).await?,
             Stage::Memory => memory::measure(options).await?,
+            Stage::Sockets => sockets::measure(options).await?,
             Stage::Fleet => fleet::measure(options).await?,
         });
     }

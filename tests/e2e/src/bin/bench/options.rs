@@ -49,6 +49,12 @@ pub struct Options {
     /// Jobs altogether when memory is measured.
     #[arg(long)]
     flight_jobs: Option<usize>,
+    /// Sockets that are only open when sockets are measured.
+    #[arg(long, default_value_t = 10_000)]
+    pub idle_sockets: usize,
+    /// Jobs that are watched over a socket each when sockets are measured.
+    #[arg(long, default_value_t = 2000)]
+    pub watched_jobs: usize,
     /// Folder in which databases and pictures are kept meanwhile; beside the build by default. One in memory
     /// (`/dev/shm`) shows what is the gateway's own.
     #[arg(long)]
@@ -66,10 +72,14 @@ pub enum Stage {
     Parallel,
     /// CPU time of a job.
     Cpu,
+    /// Instant jobs through ComfyUI's own API.
+    Native,
     /// Durable submissions per second.
     Submissions,
     /// Resident memory.
     Memory,
+    /// Many sockets of ComfyUI's own API: memory, and who waits for whom.
+    Sockets,
     /// Use of a fleet of unequal devices.
     Fleet,
 }

@@ -63,6 +63,16 @@ pub async fn simulators(count: usize, options: &[&str], folder: &Path) -> anyhow
 /// # Errors
 /// When it does not start, or does not reach them all.
 pub async fn gateway(urls: &[String], folder: &Path) -> anyhow::Result<Server> {
+    gateway_with(urls, folder, "").await
+}
+
+/// The same with this text as its configuration file.
+///
+/// # Errors
+/// When it does not start, or does not reach all instances.
+pub async fn gateway_with(urls: &[String], folder: &Path, settings: &str) -> anyhow::Result<Server> {
+    let file = folder.join("gateway.toml");
+    std::fs::write(&file, settings)?;
     let address = free_address()?;
     let mut command = Command::new(beside("gateway")?);
     for (variable, _) in std::env::vars_os() {
@@ -70,7 +80,7 @@ pub async fn gateway(urls: &[String], folder: &Path) -> anyhow::Result<Server> {
             command.env_remove(variable);
         }
     }
-    command.arg("serve");
+    command.arg("serve").arg("--config").arg(&file);
     command.env("GATEWAY_LISTEN", address.to_string());
     command.env("GATEWAY_DATA_DIR", folder.join("gateway"));
     command.env("GATEWAY_INSTANCES", urls.join(","));

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use clap::Parser as _;
 use e2e::wechat::Wechat;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -23,8 +24,17 @@ use fleet::Fleet;
 use screen::Screen;
 use servers::Servers;
 
+/// Shows what Darkroom does: a person buys credits and gets a picture, then a batch is made on three simulated GPUs.
+///
+/// COMFYUI_URL=http://…[,http://…] takes real ComfyUI servers instead; ONCE=1 ends after the first batch, with an error
+/// unless every picture was fetched.
+#[derive(clap::Parser)]
+#[command(name = "demo", version)]
+struct Options {}
+
 #[tokio::main]
 async fn main() -> ExitCode {
+    let Options {} = Options::parse();
     match demo().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
