@@ -1,6 +1,6 @@
 //! Photos in and out of their table. A change names the state it starts from, so of two that race one finds nothing.
 
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, EntityTrait as _, IntoActiveModel as _,
     PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
@@ -70,16 +70,51 @@ impl Database {
         photos_since_in(&self.connection, user, since).await
     }
 
-    /// Notes that its bytes are kept; nothing happens unless it was being stored.
+    /// Notes that its bytes are kept; false when it was deleted meanwhile, with its owner perhaps. A repeat finds that
+    /// it was noted.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn note_photo_kept(&self, id: PhotoId, asset_id: &str, state: PhotoState) -> Result<(), Error> {
+    /// When the database fails or the row is unreadable.
+    pub async fn note_photo_kept(
+        &self,
+        id: PhotoId,
+        asset_id: &str,
+        state: PhotoState,
+    ) -> Result<bool, Error> {
         Entity::update_many()
             .col_expr(Column::AssetId, Expr::value(asset_id))
             .col_expr(Column::State, Expr::value(state.as_str()))
             .filter(Column::Id.eq(id.0))
             .filter(Column::State.eq(PhotoState::Storing.as_str()))
+            .exec(&self.connection)
+            .await?;
+        let found = self.find_photo(id).await?;
+        Ok(found.is_some_and(|photo| photo.asset_id.as_deref() == Some(asset_id)))
+    }
+
+    /// Takes it upon the caller to ask for the check, unless somebody has since `overdue`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn claim_photo_check(&self, id: PhotoId, overdue: Millis, now: Millis) -> Result<bool, Error> {
+        let claimed = Entity::update_many()
+            .col_expr(Column::AskedAt, Expr::value(now))
+            .filter(Column::Id.eq(id.0))
+            .filter(Column::State.eq(PhotoState::Checking.as_str()))
+            .filter(Column::AskedAt.is_null().or(Column::AskedAt.lte(overdue)))
+            .exec(&self.connection)
+            .await?;
+        Ok(claimed.rows_affected > 0)
+    }
+
+    /// Sets as of when it was asked for: a check that could not be had is asked for again sooner.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn date_photo_check(&self, id: PhotoId, asked_at: Millis) -> Result<(), Error> {
+        Entity::update_many()
+            .col_expr(Column::AskedAt, Expr::value(asked_at))
+            .filter(Column::Id.eq(id.0))
             .exec(&self.connection)
             .await?;
         Ok(())
@@ -89,10 +124,9 @@ impl Database {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn note_photo_check(&self, id: PhotoId, trace_id: &str, now: Millis) -> Result<(), Error> {
+    pub async fn note_photo_check(&self, id: PhotoId, trace_id: &str) -> Result<(), Error> {
         Entity::update_many()
             .col_expr(Column::TraceId, Expr::value(trace_id))
-            .col_expr(Column::AskedAt, Expr::value(now))
             .filter(Column::Id.eq(id.0))
             .filter(Column::State.eq(PhotoState::Checking.as_str()))
             .exec(&self.connection)

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{CreateError, Generation, PhotoError, Wish};
 use crate::clock::{millis, now};
 use crate::db::artworks::doom_files_in;
-use crate::db::photos::{delete_photo_in, insert_photo_in, photos_since_in};
+use crate::db::photos::{ASSET, delete_photo_in, insert_photo_in, photos_since_in};
 use crate::db::{self, take_turn_in};
 use crate::domain::{Millis, OpenId, Photo, PhotoFile, PhotoId, PhotoState, UserId};
 use crate::error_chain::chain;
@@ -24,6 +24,8 @@ use crate::wechat::storage::UploadTicket;
 const DAY: Millis = 24 * 3_600_000;
 /// The gateway keeps a photo so much longer than it may be named: an artwork may be submitted late.
 const LONGER_AT_GATEWAY: Duration = Duration::from_secs(24 * 3_600);
+/// A check that could not be had is not asked for again sooner than this.
+const ASK_AGAIN_AFTER: Millis = 10_000;
 /// Photos of one person that are listed.
 pub(super) const PHOTOS_MAX: u64 = 200;
 
@@ -75,7 +77,7 @@ impl Generation {
     /// See [`PhotoError`].
     pub async fn photo(&self, user: UserId, id: PhotoId) -> Result<(Photo, Option<Url>), PhotoError> {
         let mut photo = self.photo_of(user, id).await?.ok_or(PhotoError::NotFound)?;
-        let overdue = now() - millis(self.inner.options.recheck_after);
+        let overdue = self.checks_overdue();
         if photo.state == PhotoState::Checking && photo.asked_at.is_none_or(|asked| asked <= overdue) {
             let openid = self.openid_of(user).await?.ok_or(PhotoError::LoginAgain)?;
             photo = self.ask_about_photo(photo, &openid).await?;
@@ -222,7 +224,10 @@ impl Generation {
             false => PhotoState::Ready,
         };
         let database = &self.inner.database;
-        database.retry(|| database.note_photo_kept(photo.id, &asset, state)).await?;
+        if !database.retry(|| database.note_photo_kept(photo.id, &asset, state)).await? {
+            self.give_up([photo.file_id, Some(format!("{ASSET}{asset}"))]).await?;
+            return Err(PhotoError::NotFound);
+        }
         self.inner.metrics.photo_came_into(state);
         Ok(Photo { state, asset_id: Some(asset), ..photo })
     }
@@ -238,20 +243,56 @@ impl Generation {
         Ok(judged)
     }
 
-    /// Has a photo checked. When that cannot be asked for now, the next look at it asks.
+    /// Notes that what was sent has to go again. It may be noted already.
+    async fn give_up(&self, names: impl IntoIterator<Item = Option<String>>) -> Result<(), db::Error> {
+        let database = &self.inner.database;
+        for name in names.into_iter().flatten() {
+            let given_up = database.retry(|| async {
+                let transaction = database.begin().await?;
+                doom_files_in(&transaction, std::slice::from_ref(&name), now()).await?;
+                database.commit(transaction).await
+            });
+            match given_up.await {
+                Ok(()) | Err(db::Error::Duplicate(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// A check that was asked for before this should have ended.
+    fn checks_overdue(&self) -> Millis {
+        now() - millis(self.inner.options.recheck_after)
+    }
+
+    /// Has a photo checked, unless somebody does. When that cannot be asked for now, a later look at it asks.
     async fn ask_about_photo(&self, photo: Photo, openid: &OpenId) -> Result<Photo, PhotoError> {
         let (Some(wechat), Some(file)) = (&self.inner.wechat, &photo.file_id) else { return Ok(photo) };
-        let Some(url) = link_to(wechat, file).await else { return Ok(photo) };
-        let trace = match wechat.check_image(openid, url.as_str(), self.inner.options.scene).await {
-            Ok(trace) => trace.0,
-            Err(CheckError::UserInactive | CheckError::UserUnknown) => return Err(PhotoError::LoginAgain),
-            Err(error) => {
-                warn!(photo = %photo.id, error = %chain(&error), "photo cannot be checked now");
-                return Ok(photo);
+        let (database, at, overdue) = (&self.inner.database, now(), self.checks_overdue());
+        // Not repeated: a lost answer leaves it asked for, and it is asked for again when that is overdue.
+        if !database.claim_photo_check(photo.id, overdue, at).await? {
+            return Ok(photo);
+        }
+        let asked = match link_to(wechat, file).await {
+            Some(url) => wechat.check_image(openid, url.as_str(), self.inner.options.scene).await.map(Some),
+            None => Ok(None),
+        };
+        let trace = match asked {
+            Ok(Some(trace)) => trace.0,
+            not_asked => {
+                let soon = overdue.saturating_add(ASK_AGAIN_AFTER);
+                database.retry(|| database.date_photo_check(photo.id, soon)).await?;
+                return match not_asked {
+                    Err(CheckError::UserInactive | CheckError::UserUnknown) => Err(PhotoError::LoginAgain),
+                    Err(error) => {
+                        warn!(photo = %photo.id, error = %chain(&error), "photo cannot be checked now");
+                        Ok(photo)
+                    }
+                    Ok(_) => Ok(photo),
+                };
             }
         };
-        let (database, at) = (&self.inner.database, now());
-        database.retry(|| database.note_photo_check(photo.id, &trace, at)).await?;
+        database.retry(|| database.note_photo_check(photo.id, &trace)).await?;
         let state = self.conclude_photo(&trace).await?.unwrap_or(photo.state); // it may have been told already
         Ok(Photo { state, trace_id: Some(trace), asked_at: Some(at), ..photo })
     }

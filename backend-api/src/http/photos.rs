@@ -78,6 +78,7 @@ struct Photos {
 #[utoipa::path(post, path = "/photos", tag = "generation",
     request_body(content((PhotoBytes = "image/jpeg"), (PhotoBytes = "image/png"))), responses(
     (status = 201, description = "Kept, and being checked.", body = PhotoView),
+    (status = 404, description = "It was deleted while it came."),
     (status = 409, description = "`login_again`: call `wx.login` and log in, then repeat."),
     (status = 413, description = "`too_large`."),
     (status = 422, description = "`photo_unfit`: it is no picture that is taken, or has too many pixels."),

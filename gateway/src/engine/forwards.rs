@@ -101,7 +101,13 @@ impl Forwards {
     pub(super) fn lose_host(&self, host: &str) {
         let mut inner = self.inner();
         inner.links.retain(|_, link| &*link.host != host);
-        inner.open.retain(|_, open| &*open.host != host);
+        inner.open.retain(|_, open| {
+            let stays = &*open.host != host;
+            if !stays {
+                open.room.close(); // Nobody makes any more of it.
+            }
+            stays
+        });
     }
 
     /// Word of a runner; one about a request that nobody waits for is dropped.
@@ -144,40 +150,16 @@ impl Forwards {
         B: Stream<Item = Result<Bytes, BodyFault>> + Send + 'static,
     {
         let (id, has_body) = (request.id, request.length != Some(0));
-        let (hold, mut words, room) = self.enter(&request)?;
+        let (hold, words, room) = self.enter(&request)?;
         let command = Command::Forward(Box::new(request));
         let sent = tokio::time::timeout(patience.answer, hold.commands.send(command)).await;
         sent.map_err(|_| ForwardError::Silent)?.map_err(|_| ForwardError::Lost)?;
-        let (done, mut sent) = oneshot::channel();
+        let (done, sent) = oneshot::channel();
         let upload = Upload { id, commands: hold.commands.clone(), room, patience };
         tokio::spawn(upload.run(body, has_body, hold.gone.clone(), self.clone(), done));
-        let mut is_sent = !has_body;
-        loop {
-            let silence = async {
-                match is_sent {
-                    true => tokio::time::sleep(patience.answer).await,
-                    false => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                word = words.recv() => match word {
-                    Some(ForwardWord::Head(head)) => {
-                        return Ok(Answer { head, words, hold, patience: patience.answer });
-                    }
-                    Some(ForwardWord::Failed(fault)) => return Err(fault.into()),
-                    Some(_) => return Err(ForwardError::Lost),
-                    // The upload says why, where it was the body.
-                    None if is_sent => return Err(ForwardError::Lost),
-                    None => return Err((&mut sent).await.ok().and_then(Result::err).unwrap_or(ForwardError::Lost)),
-                },
-                outcome = &mut sent, if !is_sent => match outcome {
-                    Ok(Ok(())) => is_sent = true,
-                    Ok(Err(error)) => return Err(error),
-                    Err(_) => return Err(ForwardError::Lost),
-                },
-                () = silence => return Err(ForwardError::Silent),
-            }
-        }
+        let mut waiting = Waiting { words, sent: has_body.then_some(sent), patience: patience.answer };
+        let head = waiting.head().await?;
+        Ok(Answer { head, words: waiting.words, hold, patience: patience.answer })
     }
 
     fn enter(
@@ -198,6 +180,41 @@ impl Forwards {
             gone: CancellationToken::new(),
         };
         Ok((hold, heard, room))
+    }
+}
+
+/// A request whose answer has not begun.
+struct Waiting {
+    words: mpsc::Receiver<ForwardWord>,
+    /// What becomes of its body; `None` once it is complete.
+    sent: Option<oneshot::Receiver<Result<(), ForwardError>>>,
+    patience: Duration,
+}
+
+impl Waiting {
+    /// Waits for the head of the answer. The instance may be silent as long as the body comes.
+    async fn head(&mut self) -> Result<ForwardHead, ForwardError> {
+        while let Some(sent) = &mut self.sent {
+            tokio::select! {
+                biased;
+                outcome = sent => {
+                    outcome.unwrap_or(Err(ForwardError::Lost))?;
+                    self.sent = None;
+                }
+                // The end of all words is the body's doing, or the host's: its outcome says which.
+                Some(word) = self.words.recv() => return head(word),
+            }
+        }
+        let word = tokio::time::timeout(self.patience, self.words.recv()).await;
+        head(word.map_err(|_| ForwardError::Silent)?.ok_or(ForwardError::Lost)?)
+    }
+}
+
+fn head(word: ForwardWord) -> Result<ForwardHead, ForwardError> {
+    match word {
+        ForwardWord::Head(head) => Ok(head),
+        ForwardWord::Failed(fault) => Err(fault.into()),
+        ForwardWord::Body(_) | ForwardWord::Complete | ForwardWord::Room(_) => Err(ForwardError::Lost),
     }
 }
 
@@ -319,3 +336,7 @@ impl Answer {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "forwards_tests.rs"]
+mod tests;

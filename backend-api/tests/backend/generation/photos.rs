@@ -11,7 +11,7 @@ use super::studio_gateway::output;
 use crate::engines::{Engine, on_every_engine};
 use crate::money::market::{Customer, SOON};
 use crate::people::code;
-use crate::support::answer;
+use crate::support::{answer, eventually};
 
 on_every_engine!(
     a_photo_is_checked_and_then_its_owner_alone_may_name_it,
@@ -162,6 +162,17 @@ async fn a_photo_that_is_not_checked_yet_is_used_for_nothing() {
     let (status, body) = wants_of(&customer, &id).await;
     assert_eq!((status, code(&body)), (409, "photo_not_ready"));
     assert_eq!(purse(&customer).await, (10, 0));
+
+    let checks = || {
+        let seen = studio.market.sim.requests();
+        seen.iter().filter(|seen| seen.line.ends_with("/wxa/media_check_async")).count()
+    };
+    assert_eq!(checks(), 1);
+    studio.market.execute("UPDATE photos SET asked_at = 1").await;
+    for _ in 0..3 {
+        photo_is(&customer, &id, "checking").await;
+    }
+    assert_eq!(checks(), 2, "a check whose end nobody told is asked for again, once");
 }
 
 #[tokio::test]
@@ -190,6 +201,25 @@ async fn a_key_names_one_wish_of_one_photo() {
     studio.market.chores().await;
     let seen = sees(&customer, made["id"].as_str().unwrap()).await;
     assert_ne!(seen["state"], "failed", "{seen}");
+}
+
+#[tokio::test]
+async fn a_photo_that_is_deleted_while_it_comes_leaves_nothing_behind() {
+    let studio = Studio::on(Engine::Sqlite).await;
+    let customer = studio.customer(1).await;
+    studio.gateway.be_slow_with_assets(true);
+    let deletes = async {
+        eventually("the gateway has the photo", || studio.gateway.assets().len() == 1).await;
+        let (_, listed) = customer.get("/photos").await;
+        assert_eq!(listed["photos"][0]["state"], "storing", "{listed}");
+        let id = listed["photos"][0]["id"].as_str().unwrap().to_owned();
+        assert_eq!(delete(&customer, &format!("/photos/{id}")).await, 204);
+        studio.gateway.be_slow_with_assets(false);
+    };
+    let ((status, body), ()) = tokio::join!(gives(&customer, PNG), deletes);
+    assert_eq!((status, code(&body)), (404, "not_found"));
+    studio.market.chores().await;
+    assert!(studio.market.sim.cos().keys().is_empty() && studio.gateway.assets().is_empty());
 }
 
 #[tokio::test]

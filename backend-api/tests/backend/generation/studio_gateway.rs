@@ -42,6 +42,7 @@ struct Inner {
     feeds: usize,
     assets: Vec<String>,
     holds_assets: bool,
+    is_slow_with_assets: bool,
 }
 
 #[derive(Clone, Default)]
@@ -118,6 +119,12 @@ impl StudioGateway {
     /// Files that callers stored, by their ids.
     pub fn assets(&self) -> Vec<String> {
         self.inner().assets.clone()
+    }
+
+    /// Whether replies about stored files wait until this is taken back.
+    pub fn be_slow_with_assets(&self, is_slow: bool) {
+        self.inner().is_slow_with_assets = is_slow;
+        self.bell.send_modify(|_| ());
     }
 
     /// Whether a job uses every file, so that none can be deleted.
@@ -201,6 +208,10 @@ async fn serve(
     let asked = Asked { line: format!("{method} {uri}"), headers, body };
     gateway.inner().asked.push(asked.clone());
     let answer = answer(&gateway, &method, &uri, &asked);
+    let mut bell = gateway.bell.subscribe();
+    while asked.line == "POST /api/v2/assets" && gateway.inner().is_slow_with_assets {
+        bell.changed().await.unwrap();
+    }
     let is_mute = gateway.inner().is_mute;
     if is_mute { std::future::pending().await } else { answer }
 }
