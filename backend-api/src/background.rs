@@ -12,15 +12,15 @@ use crate::clock::{millis, now};
 /// Where runs of one kind of work go on. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Background {
-    after_requests_every: Duration,
+    after_requests_every: Option<Duration>,
     last_run: Arc<AtomicI64>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Background {
-    /// Requests begin a run at most so often.
-    pub(crate) fn new(after_requests_every: Duration) -> Self {
+    /// Requests begin a run at most so often; `None`: never.
+    pub(crate) fn new(after_requests_every: Option<Duration>) -> Self {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         Self { after_requests_every, last_run: Arc::default(), tasks, stop }
     }
@@ -32,8 +32,9 @@ impl Background {
 
     /// Starts a run beside the caller unless one began a moment ago.
     pub(crate) fn nudge(&self, run: impl Future<Output = ()> + Send + 'static) {
+        let Some(every) = self.after_requests_every else { return };
         let (at, last) = (now(), self.last_run.load(Ordering::Relaxed));
-        let is_due = at - last >= millis(self.after_requests_every);
+        let is_due = at - last >= millis(every);
         if is_due && self.last_run.compare_exchange(last, at, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             self.beside(run);
         }

@@ -29,9 +29,40 @@ fn virtual_payment(source: &mut Source<'_>) -> Option<xpay::Options> {
     if offer_id.is_some() != app_key.is_some() {
         source.problem("virtual_payment", "offer_id and app_key belong together");
     }
+    let reads_bills = source.get("virtual_payment.bills", "", parse::flag).unwrap_or(true);
+    let bills = virtual_bills(source);
     let environment = if is_sandbox { Environment::Sandbox } else { Environment::Production };
     let (offer_id, app_key) = offer_id.zip(app_key)?;
-    Some(xpay::Options { offer_id, app_key, environment })
+    Some(xpay::Options { offer_id, app_key, environment, bills: reads_bills.then_some(bills) })
+}
+
+/// The names of columns are an assumption (FACTS §4.11 knows the call alone).
+fn virtual_bills(source: &mut Source<'_>) -> xpay::BillOptions {
+    let mut column = |name: &str, default: &str| {
+        let told = source.get(&format!("virtual_payment.bill_{name}"), "", parse::text);
+        told.unwrap_or_else(|| default.to_owned())
+    };
+    let (order, amount) = (column("order", "商户订单号"), column("amount", "金额(分)"));
+    let (fee, refund) = (column("fee", "手续费(分)"), column("refund", "商户退款单号"));
+    let refund_amount = column("refund_amount", "退款金额(分)");
+    let unit = source.get("virtual_payment.bill_unit", "", unit).unwrap_or(xpay::Unit::Fen);
+    let bytes = source.get("virtual_payment.max_bill_bytes", "", parse::bytes).unwrap_or(64 * 1024 * 1024);
+    xpay::BillOptions {
+        columns: xpay::BillColumns { order, amount, fee, refund, refund_amount, unit },
+        timeout: source
+            .get("virtual_payment.bill_timeout_seconds", "", parse::seconds)
+            .unwrap_or(Duration::from_secs(60)),
+        max_bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+        max_rows: source.get("virtual_payment.max_bill_rows", "", pay::rows).unwrap_or(500_000),
+    }
+}
+
+fn unit(text: &str) -> Result<xpay::Unit, String> {
+    match text {
+        "fen" => Ok(xpay::Unit::Fen),
+        "yuan" => Ok(xpay::Unit::Yuan),
+        _ => Err("fen or yuan is expected".to_owned()),
+    }
 }
 
 fn orders(source: &mut Source<'_>) -> Options {
@@ -60,7 +91,9 @@ fn chores(source: &mut Source<'_>) -> ChoreOptions {
         parallel: usize::try_from(count(source, "chores.parallel", 4)).unwrap_or(1),
         claim_for: seconds(source, "chores.claim_seconds", 60),
         backoff: seconds(source, "chores.backoff_seconds", 60),
-        after_requests_every: seconds(source, "chores.after_requests_seconds", 10),
+        after_requests_every: source
+            .get("chores.after_requests_seconds", "", parse::seconds_or_never)
+            .unwrap_or(Some(Duration::from_secs(10))),
         bills: BillOptions {
             ready_after: seconds(source, "chores.bills_after_seconds", 37_800),
             days_back: i32::try_from(count(source, "chores.bills_days_back", 3)).unwrap_or(1),

@@ -28,6 +28,12 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     whole_number(text, 1, SECONDS_MAX).map(Duration::from_secs)
 }
 
+/// 0 is never.
+pub(super) fn seconds_or_never(text: &str) -> Result<Option<Duration>, String> {
+    let seconds = whole_number(text, 0, SECONDS_MAX)?;
+    Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
+}
+
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let bytes = whole_number(text, 1, 1 << 30)?;
     usize::try_from(bytes).map_err(|_| "too large for this machine".to_owned())

@@ -218,7 +218,7 @@ fn callback_url(text: &str) -> Result<Url, String> {
     }
 }
 
-fn rows(text: &str) -> Result<usize, String> {
+pub(super) fn rows(text: &str) -> Result<usize, String> {
     let rows = parse::whole_number(text, 1, 10_000_000)?;
     usize::try_from(rows).map_err(|_| "too large for this machine".to_owned())
 }

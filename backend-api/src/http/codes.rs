@@ -118,6 +118,9 @@ codes! {
     ORDER_CLOSED "order_closed" Conflict,
     ORDER_NOT_PAID "order_not_paid" Conflict,
     CREDITS_SPENT "credits_spent" Conflict,
+    REFUND_OPEN "refund_open" Conflict,
+    REFUND_TOO_LARGE "refund_too_large" Conflict,
+    REFUND_INDIVISIBLE "refund_indivisible" Conflict,
     // Generation.
     GENERATION_NOT_CONFIGURED "generation_not_configured" Unavailable,
     GATEWAY_UNAVAILABLE "gateway_unavailable" Unavailable,

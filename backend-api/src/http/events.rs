@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use tracing::{error, info, warn};
 use utoipa_axum::routes;
 
@@ -17,8 +19,8 @@ use super::doors::Table;
 use super::error::unauthorized;
 use super::{ApiError, AppState, Serving, codes};
 use crate::error_chain::chain;
-use crate::money::ToldError;
-use crate::wechat::events::{self, DELIVERED, Event, PushQuery, Received, SUCCESS};
+use crate::money::{Goods, Orders, ToldError};
+use crate::wechat::events::{self, DELIVERED, Event, IosRefundQuestion, PushQuery, Received, SUCCESS};
 
 /// The platform waits 3 to 5 s (FACTS §4.12).
 const ANSWER_WITHIN: Duration = Duration::from_millis(2_800);
@@ -102,11 +104,7 @@ async fn dispatch(state: &AppState, received: &Received) -> Response {
             error!(order = complaint.order_id.as_deref(), "somebody complains about an order");
             answered(DELIVERED)
         }
-        Event::IosRefundQuestion(question) => {
-            // What an answer would mean is for a person to decide; without one Apple decides.
-            error!(order = question.order_id.as_deref(), "apple asks about a refund");
-            answered(SUCCESS)
-        }
+        Event::IosRefundQuestion(question) => advise(orders, question).await,
         Event::ContentChecked(checked) => match &state.generation {
             Some(generation) => match generation.told_of_check(checked).await {
                 Ok(()) => answered(SUCCESS),
@@ -128,6 +126,49 @@ fn confirm(told: Result<(), ToldError>) -> Response {
             warn!(error = %chain(&error), "event is not confirmed");
             answered(AGAIN)
         }
+    }
+}
+
+/// What Apple asks is answered by what became of the goods. Without an answer the question comes again, and in the end
+/// Apple decides alone.
+async fn advise(orders: &Orders, question: &IosRefundQuestion) -> Response {
+    let goods = match question.number() {
+        Some(number) => orders.goods(number).await,
+        None => Ok(None),
+    };
+    match goods {
+        Ok(Some((order, goods))) => {
+            info!(%order, favours_refund = goods.favours_refund(), "apple asked about a refund");
+            Json(Advice::of(goods)).into_response()
+        }
+        Ok(None) => {
+            error!("apple asks about the refund of an order that is not ours");
+            answered(AGAIN)
+        }
+        Err(error) => {
+            warn!(error = %chain(&error), "apple's question about a refund is not answered");
+            answered(AGAIN)
+        }
+    }
+}
+
+/// The answer to Apple's question (FACTS §4.12). That 0 favours the refund is an assumption.
+#[derive(Serialize)]
+struct Advice {
+    result_code: u8,
+    result_info: &'static str,
+    evidence: String,
+}
+
+impl Advice {
+    fn of(goods: Goods) -> Self {
+        let (result_info, evidence) = match goods {
+            Goods::NotGiven => ("建议退款", "商品尚未发放".to_owned()),
+            Goods::Returned => ("建议退款", "商品已收回，订单已退款或正在退款".to_owned()),
+            Goods::Unused { given } => ("建议退款", format!("已发放{given}点，均未使用")),
+            Goods::Used { given, used } => ("不建议退款", format!("已发放{given}点，其中{used}点已使用")),
+        };
+        Self { result_code: u8::from(!goods.favours_refund()), result_info, evidence }
     }
 }
 

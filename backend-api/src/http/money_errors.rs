@@ -46,6 +46,16 @@ impl From<RequestError> for ApiError {
         match cause {
             RequestError::NotFound => Self::of(codes::NOT_FOUND, "there is no such order"),
             RequestError::NotPaid(_) => Self::of(codes::ORDER_NOT_PAID, "there is nothing to refund"),
+            RequestError::KeyReused => Self::of(codes::KEY_REUSED, "this key named another refund before"),
+            RequestError::Open => {
+                Self::of(codes::REFUND_OPEN, "another refund of the order is on its way: wait for its end")
+            }
+            RequestError::TooLarge { left } => {
+                Self::of(codes::REFUND_TOO_LARGE, format!("only {left} fen of the price can go back"))
+            }
+            RequestError::Indivisible => {
+                Self::of(codes::REFUND_INDIVISIBLE, "an order of credits is refunded as a whole")
+            }
             RequestError::Spent { left } => {
                 Self::of(codes::CREDITS_SPENT, format!("only {left} of the order's credits are left"))
             }

@@ -18,7 +18,7 @@ use super::orders::{idempotency_key, timestamp};
 use super::{ApiError, AppState, Caller, codes};
 use crate::db::bills::{Bill, FoundDifference};
 use crate::domain::UserId;
-use crate::domain::money::{Credits, OrderId, Rail, Refund, RefundId, RefundState};
+use crate::domain::money::{Credits, Fen, OrderId, Rail, Refund, RefundId, RefundState};
 use crate::generation as artworks;
 use crate::money::{Done, Posted, RefundRequest};
 
@@ -60,6 +60,10 @@ struct Granted {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewRefund {
+    /// How much, of a service; without it all that has not gone back.
+    #[serde(default)]
+    #[schema(minimum = 1)]
+    amount_fen: Option<i64>,
     /// What the payer reads.
     #[serde(default)]
     #[schema(max_length = 80)]
@@ -205,24 +209,42 @@ async fn grant(
     Ok(Json(Granted { is_new: posted == Posted::Now, available: balance.available.get() }))
 }
 
-/// Gives the money of an order back. An order has one refund: a repeat gives the same.
+/// Gives the money of an order back: all that is left of it, or of a service a part. Each part is named by its own
+/// `Idempotency-Key`, under which a repeat gives the same refund; without a key a repeat gives the refund there is.
 #[utoipa::path(post, path = "/admin/orders/{id}/refund", tag = "admin", request_body = NewRefund,
-    params(("id" = Uuid, Path, description = "Which order.")),
+    params(("id" = Uuid, Path, description = "Which order."),
+    ("Idempotency-Key" = Option<String>, Header,
+        description = "Names this refund of the order; up to 128 visible characters. Needed with `amount_fen`.")),
     responses((status = 200, description = "The refund, as far as it is.", body = RefundView),
     (status = 404, description = "There is no such order."),
-    (status = 409, description = "`order_not_paid`; `credits_spent`: repeat with `even_if_spent` to write them off.")))]
+    (status = 409, description = "`order_not_paid`; `credits_spent`: repeat with `even_if_spent` to write them off; \
+        `refund_open`, `refund_too_large`, `refund_indivisible`; `key_reused`.")))]
 async fn refund(
     State(state): State<AppState>,
     caller: Caller,
     id: Result<Path<OrderId>, PathRejection>,
+    headers: HeaderMap,
     body: Result<Json<NewRefund>, JsonRejection>,
 ) -> Result<Json<RefundView>, ApiError> {
     let (Path(order), Json(body)) = (id?, body?);
+    let invalid = |message: &'static str| ApiError::of(codes::INVALID_REQUEST, message);
     if body.reason.chars().count() > REASON_MAX {
-        return Err(ApiError::of(codes::INVALID_REQUEST, "reason: at most 80 characters are expected"));
+        return Err(invalid("reason: at most 80 characters are expected"));
     }
+    let key = idempotency_key(&headers)?.map(str::to_owned);
+    let amount = match body.amount_fen {
+        None => None,
+        Some(_) if key.is_none() => {
+            return Err(invalid("amount_fen: an Idempotency-Key is needed beside it"));
+        }
+        Some(fen) => {
+            let fen = Fen::new(fen).filter(|fen| !fen.is_zero());
+            Some(fen.ok_or_else(|| invalid("amount_fen: a positive number is expected"))?)
+        }
+    };
     let (reason, even_if_spent, by) = (body.reason, body.even_if_spent, caller.user);
-    let refund = state.money.orders.refund(&RefundRequest { order, reason, even_if_spent, by }).await?;
+    let request = RefundRequest { order, amount, key, reason, even_if_spent, by };
+    let refund = state.money.orders.refund(&request).await?;
     info!(admin = %by, %order, refund = %refund.id, "refund wanted");
     Ok(Json(view(&refund)))
 }

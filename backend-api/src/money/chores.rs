@@ -36,8 +36,8 @@ pub struct ChoreOptions {
     pub claim_for: Duration,
     /// After a failed step the next try waits this long, then twice as long, up to six hours.
     pub backoff: Duration,
-    /// Requests start a run at most this often.
-    pub after_requests_every: Duration,
+    /// Requests start a run at most this often; `None`: they start none.
+    pub after_requests_every: Option<Duration>,
     /// When and how bills are checked.
     pub bills: BillOptions,
 }

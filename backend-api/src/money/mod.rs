@@ -5,6 +5,7 @@
 //! - The platform decides whether something was paid: a callback it signed, or its answer to a query. Never the client.
 //! - Whatever was begun has a row with the time of its next look; [`Chores`] finds it after any crash.
 
+mod apple;
 mod bills;
 mod chores;
 mod leaving;
@@ -13,10 +14,12 @@ mod metrics;
 mod orders;
 mod rails;
 mod receive;
+mod refund_wish;
 mod refunds;
 mod settings;
 mod told;
 
+pub use apple::Goods;
 pub use bills::BillOptions;
 pub use chores::{ChoreOptions, Chores, Done};
 pub use ledger::{EndError, HoldError, Ledger, Posted};
@@ -27,6 +30,6 @@ pub use rails::{
     Rails, RefundError, RefundSighting, Sighting, VirtualPayment, WechatPay,
 };
 pub use receive::{Receipt, ReceiveError};
-pub use refunds::{RefundRequest, RequestError};
+pub use refund_wish::{RefundRequest, RequestError};
 pub use settings::{Money, Pay, Settings, SetupError};
 pub use told::ToldError;

@@ -6,69 +6,41 @@ use uuid::Uuid;
 
 use super::orders::{OrderError, Orders};
 use super::rails::{RefundError, RefundSighting};
+use super::refund_wish::{Plan, RefundRequest, RequestError, Wish, left_of};
 use crate::clock::{millis, now};
 use crate::db::ledger::{self, Outcome};
-use crate::db::{self, Transaction, Transient, orders as rows};
+use crate::db::{self, Transaction, orders as rows};
+use crate::domain::Millis;
 use crate::domain::money::{
     Credits, Order, OrderId, OrderState, Posting, Refund, RefundId, RefundState, Signal, Step,
 };
-use crate::domain::{Millis, UserId};
 use crate::error_chain::chain;
 
-/// What an administrator wants.
-#[derive(Debug, Clone)]
-pub struct RefundRequest {
-    /// Of which order; always all of it.
-    pub order: OrderId,
-    /// What the payer reads; at most 80 characters.
-    pub reason: String,
-    /// Also when credits of the order are spent already: those are written off.
-    pub even_if_spent: bool,
-    /// Who wants it.
-    pub by: UserId,
-}
-
-/// Why a refund was not begun.
-#[derive(Debug, thiserror::Error)]
-pub enum RequestError {
-    /// There is no such order.
-    #[error("there is no such order")]
-    NotFound,
-    /// It was never paid, or it is closed.
-    #[error("an order that is {0} cannot be refunded")]
-    NotPaid(OrderState),
-    /// Credits of it are spent.
-    #[error("only {left} of the order's credits are left")]
-    Spent {
-        /// What the user still has.
-        left: Credits,
-    },
-    /// It is not known whether it was begun; a repeat is safe.
-    #[error(transparent)]
-    Database(#[from] db::Error),
-}
-
-impl Transient for RequestError {
-    fn is_transient(&self) -> bool {
-        matches!(self, Self::Database(error) if error.is_transient())
-    }
-}
-
 impl Orders {
-    /// Begins a refund and asks the platform for it; the background goes on where that ends. An order has one refund:
-    /// a repeat gives the same.
+    /// Begins a refund and asks the platform for it; the background goes on where that ends. One refund of an order is
+    /// under way at a time, and all of them together never exceed its price.
     ///
     /// # Errors
     /// See [`RequestError`]. A silent platform is no error.
     pub async fn refund(&self, request: &RefundRequest) -> Result<Refund, RequestError> {
-        let id = RefundId(Uuid::now_v7());
+        let id = match &request.key {
+            Some(key) => RefundId::under(request.order, key),
+            None => RefundId(Uuid::now_v7()),
+        };
+        let wish = Wish {
+            id,
+            order: request.order,
+            amount: request.amount,
+            is_named: request.key.is_some(),
+            reason: &request.reason,
+            by: Some(request.by),
+            even_if_spent: request.even_if_spent,
+        };
         let refund = self
             .database
             .retry(|| async {
                 let tx = self.database.begin().await?;
-                let (order, by) = (request.order, Some(request.by));
-                let wish = wish(id, order, &request.reason, by, request.even_if_spent);
-                let refund = begin(&tx, wish, self.first_push()).await?;
+                let refund = begin(&tx, &wish, self.first_push()).await?;
                 self.database.commit(tx).await?;
                 Ok::<_, RequestError>(refund)
             })
@@ -91,14 +63,20 @@ impl Orders {
     /// # Errors
     /// When there is no such order or the database fails.
     pub async fn refunded_elsewhere(&self, order: OrderId) -> Result<(), RequestError> {
-        let id = RefundId(Uuid::now_v7());
+        let wish = Wish {
+            id: RefundId(Uuid::now_v7()),
+            order,
+            amount: None,
+            is_named: false,
+            reason: "refunded by the platform",
+            by: None,
+            even_if_spent: true,
+        };
         let begun = self
             .database
             .retry(|| async {
                 let tx = self.database.begin().await?;
-                let refund =
-                    begin(&tx, wish(id, order, "refunded by the platform", None, true), self.first_push())
-                        .await?;
+                let refund = begin(&tx, &wish, self.first_push()).await?;
                 self.database.commit(tx).await?;
                 Ok::<_, RequestError>(refund)
             })
@@ -130,25 +108,13 @@ impl Orders {
     }
 }
 
-/// A refund that shall begin.
-struct Wish<'a> {
-    id: RefundId,
-    order: OrderId,
-    reason: &'a str,
-    by: Option<UserId>,
-    even_if_spent: bool,
-}
-
-fn wish(id: RefundId, order: OrderId, reason: &str, by: Option<UserId>, even_if_spent: bool) -> Wish<'_> {
-    Wish { id, order, reason, by, even_if_spent }
-}
-
 /// Records the refund and takes the credits back.
-async fn begin(tx: &Transaction, wish: Wish<'_>, due_at: Millis) -> Result<Refund, RequestError> {
+async fn begin(tx: &Transaction, wish: &Wish<'_>, due_at: Millis) -> Result<Refund, RequestError> {
     let order = rows::find_order_in(tx, wish.order).await?.ok_or(RequestError::NotFound)?;
-    if let Some(refund) = rows::open_refund_of(tx, order.id).await? {
-        return Ok(refund);
-    }
+    let amount = match wish.plan(&order, &rows::refunds_of_in(tx, order.id).await?)? {
+        Plan::Earlier(refund) => return Ok(refund),
+        Plan::New(amount) => amount,
+    };
     let from = order.state;
     let Ok(Step::To(state)) = from.next(Signal::RefundWanted) else {
         return Err(RequestError::NotPaid(from));
@@ -167,7 +133,7 @@ async fn begin(tx: &Transaction, wish: Wish<'_>, due_at: Millis) -> Result<Refun
     let refund = Refund {
         id: wish.id,
         order: order.id,
-        amount: order.price,
+        amount,
         credits,
         reclaimed,
         reason: wish.reason.to_owned(),
@@ -273,7 +239,13 @@ async fn take_down_in(
 
 async fn succeed(tx: &Transaction, refund: &Refund, order: Order, at: Millis) -> Result<Order, db::Error> {
     let _ = ledger::post(tx, &Posting::refund(refund.id, order.rail, refund.amount), at).await?;
-    advance(tx, order, &[Signal::Refunded]).await
+    let left = left_of(order.price, &rows::refunds_of_in(tx, order.id).await?, |state| {
+        state == RefundState::Succeeded // this one among them
+    });
+    match left.is_zero() {
+        true => advance(tx, order, &[Signal::Refunded]).await,
+        false => advance(tx, order, &[Signal::RefundedInPart, Signal::Given]).await,
+    }
 }
 
 async fn fail(tx: &Transaction, refund: &Refund, order: Order, at: Millis) -> Result<Order, db::Error> {

@@ -61,3 +61,11 @@ pub(super) fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<reqwest:
     let text = String::deserialize(deserializer)?;
     reqwest::Url::parse(&text).map_err(|_| D::Error::custom("a URL is expected"))
 }
+
+/// An absolute URL; `null` and empty text are none.
+pub(super) fn optional_url<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<reqwest::Url>, D::Error> {
+    let Some(text) = optional_text(deserializer)? else { return Ok(None) };
+    reqwest::Url::parse(&text).map(Some).map_err(|_| D::Error::custom("a URL is expected"))
+}

@@ -9,6 +9,7 @@
 //! - Errors are split by what the caller does next; none holds a token, key, code or openid, and none shows a URL.
 //! - Every call is bounded in time and in the size of its reply.
 
+pub mod bill;
 pub mod cloud_run_pay;
 pub mod crypto;
 pub mod error;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::engines::{Engine, on_every_engine, options, tls_folder};
-use crate::people::World;
+use crate::people::{Login, World};
 use crate::relay::Relay;
 use crate::support::eventually;
 
@@ -264,6 +264,35 @@ async fn people_do_not_notice_that_the_database_dropped_its_connections(engine: 
     assert_eq!(status, 200, "{next}");
 }
 
+async fn people_wait_for_a_database_that_fell_asleep_and_are_told_when_it_does_not_wake(engine: Engine) {
+    let folder = TempDir::new().unwrap();
+    let url = Url::parse(&engine.fresh(&folder).await).unwrap();
+    let relay = Relay::to(&url).await;
+    let through = relay.url(&url);
+    let settings = "[database]\ncheck_idle_after_seconds = 3600\nretry_seconds = 3";
+    let world = World::by(engine, settings, |environment| {
+        environment.retain(|(name, _)| *name != "BACKEND_DATABASE_URL");
+        environment.push(("BACKEND_DATABASE_URL", through));
+    })
+    .await;
+    let login = world.login("oA").await;
+    relay.sleep(true);
+    relay.cut().await;
+    let before = relay.connections();
+    let (refreshed, ()) = tokio::join!(world.refresh(&login.refresh), async {
+        eventually("it is tried again", || relay.connections() >= before + 3).await;
+        relay.sleep(false);
+    });
+    assert_eq!(refreshed.0, 200, "{}", refreshed.1);
+    let login = Login::of(&refreshed.1);
+
+    relay.sleep(true);
+    relay.cut().await;
+    assert_eq!(world.status_as(&login, Method::GET, "/me").await, 503);
+    relay.sleep(false);
+    assert_eq!(world.status_as(&login, Method::GET, "/me").await, 200);
+}
+
 async fn a_server_that_sleeps_is_waited_for_at_start(engine: Engine) {
     let (_folder, relay, options) = behind_a_relay(engine).await;
     relay.sleep(true);
@@ -323,6 +352,7 @@ on_every_server!(
     a_transaction_that_lost_its_connection_is_begun_again,
     an_attempt_whose_answer_is_lost_is_repeated_and_counts_once,
     people_do_not_notice_that_the_database_dropped_its_connections,
+    people_wait_for_a_database_that_fell_asleep_and_are_told_when_it_does_not_wake,
     a_server_that_sleeps_is_waited_for_at_start,
     a_server_that_never_wakes_is_given_up_in_time,
     a_certificate_counts_when_it_is_asked_for,

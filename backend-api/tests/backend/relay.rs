@@ -66,10 +66,13 @@ impl Relay {
         through.to_string()
     }
 
-    /// Cuts every connection that is open.
+    /// Cuts every connection that is open, and those that are just being opened.
     pub async fn cut(&self) {
-        self.cuts.send_modify(|cuts| *cuts += 1);
-        eventually("the relay's connections are cut", || Arc::strong_count(&self.open) == 1).await;
+        eventually("the relay's connections are cut", || {
+            self.cuts.send_modify(|cuts| *cuts += 1);
+            Arc::strong_count(&self.open) == 1
+        })
+        .await;
     }
 
     /// While asleep, connections are accepted and closed at once.

@@ -2,8 +2,9 @@
 
 use std::io::Write as _;
 
+use backend_api::wechat::bill::{BillFault, FileError};
 use backend_api::wechat::crypto::sha1_hex;
-use backend_api::wechat::pay::bill::{BillFault, FundRow, RefundPart, TradeRow};
+use backend_api::wechat::pay::bill::{FundRow, RefundPart, TradeRow};
 use backend_api::wechat::pay::{BillError, FundAccount, Merchant};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -96,22 +97,22 @@ async fn a_bill_that_is_not_what_its_sum_says_is_damaged() {
     let bill = trade_bill();
     let cheaper = bill.replace("199.00", "199.01");
     let stub = offering(gzip(&cheaper), &bill).await;
-    assert!(matches!(trades(&merchant(&stub.url)).await.unwrap_err(), BillError::Damaged));
+    assert!(matches!(trades(&merchant(&stub.url)).await.unwrap_err(), BillError::File(FileError::Damaged)));
     let mut cut = gzip(&bill);
     cut.truncate(cut.len() - 20);
     let stub = offering(cut, &bill).await;
-    assert!(matches!(trades(&merchant(&stub.url)).await.unwrap_err(), BillError::Damaged));
+    assert!(matches!(trades(&merchant(&stub.url)).await.unwrap_err(), BillError::File(FileError::Damaged)));
     let stub = offering(b"<html>busy</html>".to_vec(), &bill).await;
-    assert!(matches!(trades(&merchant(&stub.url)).await.unwrap_err(), BillError::Damaged));
+    assert!(matches!(trades(&merchant(&stub.url)).await.unwrap_err(), BillError::File(FileError::Damaged)));
 }
 
 #[tokio::test]
 async fn a_bill_that_is_not_written_as_expected_is_a_fault_not_a_guess() {
     let bill = trade_bill();
     let cases = [
-        (bill.replace("订单金额,", "金额,"), BillFault::Column("订单金额")),
-        (bill.replace("`199.00,`1.05", "`199.001,`1.05"), BillFault::Amount("订单金额")),
-        (bill.replace("`199.00,`1.05", "`1e2,`1.05"), BillFault::Amount("订单金额")),
+        (bill.replace("订单金额,", "金额,"), BillFault::Column("订单金额".to_owned())),
+        (bill.replace("`199.00,`1.05", "`199.001,`1.05"), BillFault::Amount("订单金额".to_owned())),
+        (bill.replace("`199.00,`1.05", "`1e2,`1.05"), BillFault::Amount("订单金额".to_owned())),
         (bill.replace("`2,`398.00", "`3,`398.00"), BillFault::Incomplete),
         (bill.replace(&format!("{SUMS}`2,`398.00\r\n"), ""), BillFault::Incomplete),
         (format!("{bill}{}", "x".repeat(20_000)), BillFault::Line),
@@ -119,7 +120,7 @@ async fn a_bill_that_is_not_written_as_expected_is_a_fault_not_a_guess() {
     for (bill, expected) in cases {
         let stub = offering(gzip(&bill), &bill).await;
         match trades(&merchant(&stub.url)).await.unwrap_err() {
-            BillError::Unreadable(fault) => assert_eq!(fault, expected),
+            BillError::File(FileError::Unreadable(fault)) => assert_eq!(fault, expected),
             other => panic!("{expected}: {other}"),
         }
     }
@@ -133,11 +134,11 @@ async fn a_bill_that_unpacks_without_end_is_stopped() {
     assert!(packed.len() < 64 * 1024, "small on the wire");
     let stub = offering(packed, &bill).await;
     let error = trades(&merchant(&stub.url)).await.unwrap_err();
-    assert!(matches!(error, BillError::TooLong { limit: 1_048_576 }), "{error}");
+    assert!(matches!(error, BillError::File(FileError::TooLong { limit: 1_048_576 })), "{error}");
     let mut generous = options(&stub.url);
     generous.max_bill_bytes = 64 << 20;
     let error = trades(&Merchant::new(generous).unwrap()).await.unwrap_err();
-    assert!(matches!(error, BillError::Unreadable(BillFault::Incomplete)), "{error}");
+    assert!(matches!(error, BillError::File(FileError::Unreadable(BillFault::Incomplete))), "{error}");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use backend_api::domain::OpenId;
+use backend_api::wechat::bill::FileError;
 use backend_api::wechat::cloud_run_pay::{self, CloudRunPay};
 use backend_api::wechat::events::{Delivery, DeliveryKind, Event, Push as PushKeys, PushQuery, parse};
 use backend_api::wechat::pay::{
@@ -128,6 +129,7 @@ impl World {
             offer_id: config.offer_id.clone(),
             app_key: config.app_key.as_str().into(),
             environment: Environment::Production,
+            bills: None,
         };
         Virtual::new(self.outside(), options)
     }
@@ -429,7 +431,7 @@ async fn bills_hold_what_happened() {
     let trouble = Trouble::WrongDigest;
     world.sim.fault(Fault { matching: "tradebill".to_owned(), times: 1, trouble });
     let damaged = merchant.trade_bill(day, |_| {}).await.unwrap_err();
-    assert!(matches!(damaged, pay::BillError::Damaged), "{damaged}");
+    assert!(matches!(damaged, pay::BillError::File(FileError::Damaged)), "{damaged}");
 
     let payer = openid(&person);
     let shipping = Shipping {

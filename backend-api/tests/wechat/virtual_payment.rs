@@ -1,21 +1,28 @@
 //! Virtual payment: what is sent is what is signed, and each code says what to do.
 
+use std::io::Write as _;
+use std::time::Duration;
+
 use backend_api::domain::OpenId;
+use backend_api::wechat::bill::{BillFault, FileError};
 use backend_api::wechat::xpay::{
-    DeliveredBy, Environment, Options, OrderStatus, Purchase, RefundOrder, Virtual, VirtualError, What,
-    pay_signature, user_signature,
+    BillColumns, BillError, BillOptions, BillRow, DeliveredBy, Environment, Options, OrderStatus, Purchase,
+    RefundOrder, Unit, Virtual, VirtualError, What, pay_signature, user_signature,
 };
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use jiff::civil::date;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use crate::stub::{Seen, Stub, fail, say};
+use crate::stub::{Answer, Seen, Stub, fail, say};
 
 fn seller(stub: &Stub) -> Virtual {
     let options = Options {
         offer_id: "1450593228".to_owned(),
         app_key: "app-key".into(),
         environment: Environment::Sandbox,
+        bills: None,
     };
     Virtual::new(stub.client(), options)
 }
@@ -150,5 +157,89 @@ async fn each_code_of_virtual_payment_says_what_to_do() {
             VirtualError::Platform(_) => "platform",
         };
         assert_eq!(outcome, expected, "{code}");
+    }
+}
+
+fn columns(amount: &str, unit: Unit) -> BillOptions {
+    let text = str::to_owned;
+    let (order, amount, fee) = (text("order"), text(amount), text("fee"));
+    let (refund, refund_amount) = (text("refund"), text("back"));
+    BillOptions {
+        columns: BillColumns { order, amount, fee, refund, refund_amount, unit },
+        timeout: Duration::from_secs(5),
+        max_bytes: 4_096,
+        max_rows: 10,
+    }
+}
+
+/// Offers a file as the bill of a day, and reads it.
+async fn read(file: &[u8], options: &BillOptions) -> Result<Vec<BillRow>, BillError> {
+    let file = file.to_vec();
+    let stub = Stub::platform(move |seen| match seen.path.as_str() {
+        "/file" => {
+            assert!(!seen.query.contains_key("access_token"), "nothing of ours goes with it");
+            Answer::Reply { status: 200, headers: Vec::new(), body: file.clone() }
+        }
+        _ => say(json!({ "errcode": 0, "url": format!("http://{}/file?sign=1", seen.header("host")) })),
+    })
+    .await;
+    let mut rows = Vec::new();
+    let count = seller(&stub).bill(date(2026, 11, 21), options, |row| rows.push(row)).await?;
+    assert_eq!(count, rows.len() as u64);
+    Ok(rows)
+}
+
+fn packed(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn a_bill_is_read_by_its_columns_whether_it_is_packed_and_whatever_its_unit() {
+    let payment = BillRow { order_id: "PM1".to_owned(), total_fen: 990, fee_milli_fen: 9_000, refund: None };
+    let refund = BillRow { fee_milli_fen: -9_000, refund: Some(("RF1".to_owned(), 980)), ..payment.clone() };
+    let in_fen = "\u{feff}name,order,price,fee,refund,back\r\n`a, b,`PM1,`990,`9,`,`0\r\n`a,`PM1,`990,`-9,`RF1,`980\r\n";
+    let fen = columns("price", Unit::Fen);
+    let rows = [payment.clone(), refund];
+    assert_eq!(read(in_fen.as_bytes(), &fen).await.unwrap(), rows);
+    assert_eq!(read(&packed(in_fen), &fen).await.unwrap(), rows);
+    let in_yuan = "order,price,fee\n\"PM1\",9.90,0.09";
+    let yuan = columns("price", Unit::Yuan);
+    assert_eq!(read(in_yuan.as_bytes(), &yuan).await.unwrap(), [payment]);
+    assert_eq!(read(b"order,price\r\n", &fen).await.unwrap(), [], "a day without business");
+}
+
+#[tokio::test]
+async fn what_is_no_bill_is_an_error_not_a_guess() {
+    let fen = columns("price", Unit::Fen);
+    let cases = [
+        ("order,amount\n`PM1,`990\n".to_owned(), BillFault::Column("price".to_owned())),
+        ("order,price\n`PM1,`9.90\n".to_owned(), BillFault::Amount("price".to_owned())),
+        ("order,price\nPM1,9,90\n".to_owned(), BillFault::Line),
+        (String::new(), BillFault::Incomplete),
+    ];
+    for (file, expected) in cases {
+        match read(file.as_bytes(), &fen).await.unwrap_err() {
+            BillError::File(FileError::Unreadable(fault)) => assert_eq!(fault, expected),
+            other => panic!("{expected}: {other}"),
+        }
+    }
+    let long = format!("order,price\n{}", "PM1,1\n".repeat(1_000));
+    let error = read(&packed(&long), &fen).await.unwrap_err();
+    assert!(matches!(error, BillError::File(FileError::TooLong { limit: 4_096 })), "{error}");
+    let mut cut = packed(&long);
+    cut.truncate(cut.len() - 9);
+    let generous = BillOptions { max_bytes: 1 << 20, ..fen };
+    let error = read(&cut, &generous).await.unwrap_err();
+    assert!(matches!(error, BillError::File(FileError::Damaged)), "{error}");
+}
+
+#[tokio::test]
+async fn a_bill_without_an_address_is_still_being_made() {
+    for answer in [json!({ "errcode": 0, "url": "" }), json!({ "errcode": 268490011 })] {
+        let stub = Stub::platform(move |_| say(answer.clone())).await;
+        let asked = seller(&stub).bill(date(2026, 11, 21), &columns("price", Unit::Fen), |_| {}).await;
+        assert!(matches!(asked, Err(BillError::Call(VirtualError::NotReady))), "{asked:?}");
     }
 }

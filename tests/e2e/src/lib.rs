@@ -5,6 +5,7 @@
 //! dies with its guard ([`program`]).
 
 pub mod api;
+pub mod chance;
 pub mod foreign;
 pub mod measure;
 pub mod pictures;

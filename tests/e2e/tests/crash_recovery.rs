@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context as _, ensure};
 use comfyui_sim::{Device, PromptState};
 use e2e::api::{Api, id_of};
+use e2e::chance::{Dice, number, seed};
 use e2e::pictures;
 use e2e::sandbox::Sandbox;
 use e2e::wait::{self, SOON};
@@ -18,31 +19,13 @@ use serde_json::{Value, json};
 const JOBS: u32 = 200;
 const DEFAULT_KILLS: u64 = 3;
 
-/// Numbers that look random and follow from a seed (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
-
-fn number(variable: &str) -> anyhow::Result<Option<u64>> {
-    let text = std::env::var(variable).ok().filter(|text| !text.is_empty());
-    text.map(|text| text.parse().with_context(|| format!("{variable} is not a number"))).transpose()
-}
-
 /// Runs a story as often as asked, each time with a seed of its own.
 async fn rounds(story: impl AsyncFn(Dice) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let seed = number("SEED")?.unwrap_or_else(|| u64::from(uuid::Uuid::new_v4().as_fields().0));
+    let seed = seed()?;
     for round in 0..number("KILLS")?.unwrap_or(DEFAULT_KILLS) {
         let seed = seed.wrapping_add(round);
         eprintln!("seed {seed}");
-        story(Dice(seed)).await.with_context(|| format!("to repeat it: SEED={seed} KILLS=1"))?;
+        story(Dice::new(seed)).await.with_context(|| format!("to repeat it: SEED={seed} KILLS=1"))?;
     }
     Ok(())
 }

@@ -41,6 +41,8 @@ pub struct Delivery {
     pub seal: Seal,
     /// What it was answered with; `None` when nothing came in time.
     pub status: Option<u16>,
+    /// The body of the answer, as far as it is text and short.
+    pub answer: String,
     /// Whether that means that it was taken.
     pub taken: bool,
 }

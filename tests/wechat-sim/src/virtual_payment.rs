@@ -1,6 +1,6 @@
 //! Orders of virtual payment (FACTS §4): what was signed, paid, delivered and given back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -78,8 +78,17 @@ pub(crate) struct VirtualOrder {
     pub(crate) provided_at: i64,
     pub(crate) wx_order_id: String,
     pub(crate) transaction_id: String,
-    /// Refunds by their numbers, with the fee asked for.
-    pub(crate) refunds: BTreeMap<String, i64>,
+    /// Refunds by their numbers.
+    pub(crate) refunds: BTreeMap<String, GivenBack>,
+}
+
+/// What went back of an order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GivenBack {
+    /// Fen.
+    pub(crate) fee: i64,
+    /// Seconds since the epoch.
+    pub(crate) at: i64,
 }
 
 impl VirtualOrder {
@@ -118,6 +127,14 @@ impl VirtualOrder {
         ("xpay_goods_deliver_notify", event)
     }
 
+    /// The event by which Apple asks whether a refund would be right.
+    pub(crate) fn refund_question(&self) -> Value {
+        json!({
+            "OpenId": self.openid, "pay_order_id": self.data.out_trade_no, "product_id": self.data.product_id,
+            "p_count": self.data.buy_quantity, "provide_status": i64::from(self.status == status::DELIVERED),
+        })
+    }
+
     /// The event that tells of a refund.
     pub(crate) fn refund_event(&self, refund_no: &str, fee: i64, now_s: i64) -> Value {
         json!({
@@ -142,6 +159,8 @@ pub(crate) struct Virtual {
     /// Presents by their `order_id`.
     pub(crate) presents: BTreeMap<String, i64>,
     pub(crate) withdrawals: BTreeMap<String, String>,
+    /// Bills that were asked for, by their first and last days: they are made from then on.
+    pub(crate) bills: BTreeSet<(i64, i64)>,
 }
 
 impl Virtual {

@@ -86,6 +86,16 @@ const RULES: &[(&str, &str)] = &[
          (SELECT COUNT(*) FROM ledger_postings p WHERE p.subject = r.id AND p.kind = 'refund') \
          <> CASE WHEN r.state = 'succeeded' THEN 1 ELSE 0 END",
     ),
+    (
+        "refunds_stay_within_the_price",
+        "SELECT COUNT(*) AS n FROM orders o WHERE o.price_fen < \
+         (SELECT COALESCE(SUM(r.amount_fen), 0) FROM refunds r WHERE r.order_id = o.id AND r.state <> 'failed')",
+    ),
+    (
+        "refunded_order_gave_all_back",
+        "SELECT COUNT(*) AS n FROM orders o WHERE o.state = 'refunded' AND o.price_fen <> \
+         (SELECT COALESCE(SUM(r.amount_fen), 0) FROM refunds r WHERE r.order_id = o.id AND r.state = 'succeeded')",
+    ),
 ];
 
 impl Database {

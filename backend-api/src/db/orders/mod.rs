@@ -17,7 +17,7 @@ use crate::domain::{Millis, OpenId, UserId};
 use rows::orders::{ActiveModel, Column, Entity, Model};
 
 pub use super::due::Due;
-pub(crate) use refunds::{find_refund_in, insert_refund, move_refund, open_refund_of};
+pub(crate) use refunds::{find_refund_in, insert_refund, move_refund, refunds_of_in};
 
 /// How a new order went.
 #[derive(Debug)]
@@ -70,6 +70,15 @@ impl Database {
     /// When the database fails or the row is unreadable.
     pub async fn find_order(&self, id: OrderId) -> Result<Option<Order>, Error> {
         find_order_in(&self.connection, id).await
+    }
+
+    /// The order that a transaction of the platform paid, if there is one.
+    ///
+    /// # Errors
+    /// When the database fails or the row is unreadable.
+    pub async fn order_paid_by(&self, transaction_id: &str) -> Result<Option<Order>, Error> {
+        let query = Entity::find().filter(Column::TransactionId.eq(transaction_id));
+        query.one(&self.connection).await?.map(read).transpose()
     }
 
     /// Up to `limit` orders of the user, newest first, older than `before`.

@@ -24,8 +24,7 @@ impl Database {
     /// # Errors
     /// When the database fails or a row is unreadable.
     pub async fn refunds_of(&self, order: OrderId) -> Result<Vec<Refund>, Error> {
-        let query = Entity::find().filter(Column::OrderId.eq(order.0)).order_by_desc(Column::Id);
-        query.all(&self.connection).await?.into_iter().map(read).collect()
+        refunds_of_in(&self.connection, order).await
     }
 }
 
@@ -34,15 +33,11 @@ pub(crate) async fn find_refund_in(db: &impl ConnectionTrait, id: RefundId) -> R
     Entity::find_by_id(id.0).one(db).await?.map(read).transpose()
 }
 
-/// The refund of an order that has not failed, if there is one.
-pub(crate) async fn open_refund_of(
-    db: &impl ConnectionTrait,
-    order: OrderId,
-) -> Result<Option<Refund>, Error> {
-    let query = Entity::find()
-        .filter(Column::OrderId.eq(order.0))
-        .filter(Column::State.ne(RefundState::Failed.as_str()));
-    query.one(db).await?.map(read).transpose()
+/// Every refund of an order, newest first, as `db` sees them.
+pub(crate) async fn refunds_of_in(db: &impl ConnectionTrait, order: OrderId) -> Result<Vec<Refund>, Error> {
+    let query = Entity::find().filter(Column::OrderId.eq(order.0));
+    let rows = query.order_by_desc(Column::CreatedAt).order_by_desc(Column::Id).all(db).await?;
+    rows.into_iter().map(read).collect()
 }
 
 /// Records a refund that `by` asked for; `None`: the platform did it by itself.

@@ -160,8 +160,8 @@ impl OrderState {
             (Paid | Fulfilled, Signal::RefundWanted) => Step::To(Refunding),
             (Refunding, Signal::RefundWanted) => Step::Stay,
             // Back to where goods may be given (again).
-            (Refunding, Signal::RefundFailed) => Step::To(Paid),
-            (Paid | Fulfilled, Signal::RefundFailed) => Step::Stay,
+            (Refunding, Signal::RefundFailed | Signal::RefundedInPart) => Step::To(Paid),
+            (Paid | Fulfilled, Signal::RefundFailed | Signal::RefundedInPart) => Step::Stay,
             (Refunding, Signal::Refunded) => Step::To(Refunded),
             (Refunded, Signal::Refunded) => Step::Stay,
             (from, signal) => return Err(IllegalStep { from, signal }),
@@ -192,6 +192,8 @@ pub enum Signal {
     RefundWanted,
     /// The platform will not give it back.
     RefundFailed,
+    /// The payer has a part of it back; the rest is still ours.
+    RefundedInPart,
     /// The payer has it back.
     Refunded,
 }

@@ -13,6 +13,17 @@ use crate::domain::Millis;
 #[serde(transparent)]
 pub struct RefundId(pub Uuid);
 
+impl RefundId {
+    /// The one refund of `order` that somebody calls `key`.
+    pub fn under(order: OrderId, key: &str) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("darkroom backend-api refund by key");
+        hasher.update(order.0.as_bytes()).update(key.as_bytes());
+        let mut bytes = [0; 16];
+        hasher.finalize_xof().fill(&mut bytes);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
+
 impl fmt::Display for RefundId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::UserId;
 
-const SIGNALS: [Signal; 8] = [
+const SIGNALS: [Signal; 9] = [
     Signal::Prepared,
     Signal::Paid,
     Signal::Given,
@@ -15,6 +15,7 @@ const SIGNALS: [Signal; 8] = [
     Signal::Contradicted,
     Signal::RefundWanted,
     Signal::RefundFailed,
+    Signal::RefundedInPart,
     Signal::Refunded,
 ];
 

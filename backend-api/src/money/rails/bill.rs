@@ -2,6 +2,7 @@
 
 use crate::domain::money::{OrderId, RefundId};
 use crate::error_chain::BoxError;
+use crate::wechat::bill::FileError;
 
 /// A payment or a refund on a bill.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,15 @@ pub enum BillError {
     /// Not as we know bills, or longer than what we read: a person has to look.
     #[error("the bill is of no use")]
     Unusable(#[source] BoxError),
+}
+
+impl From<FileError> for BillError {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Damaged => Self::Later(error.into()),
+            FileError::TooLong { .. } | FileError::Unreadable(_) => Self::Unusable(error.into()),
+        }
+    }
 }
 
 /// Lines within a bound. They count only when the bill turned out to be whole.

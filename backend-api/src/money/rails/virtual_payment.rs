@@ -3,15 +3,17 @@
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde_json::json;
 
+use super::bill::{BillError, BillLine, BillRefund, Collected};
 use super::{Buyer, Collector, Offer, OfferError, Payment, RailError, RefundError, RefundSighting, Sighting};
 use crate::clock::now;
 use crate::domain::OpenId;
-use crate::domain::money::{Fen, Order, Refund, RefundState};
+use crate::domain::money::{Fen, Order, OutRefundNo, OutTradeNo, Refund, RefundState};
 use crate::wechat::CallError;
 use crate::wechat::xpay::{
-    DeliveredBy, OrderStatus, Purchase, RefundOrder, Virtual, VirtualError, VirtualOrder, What,
+    self, BillRow, DeliveredBy, OrderStatus, Purchase, RefundOrder, Virtual, VirtualError, VirtualOrder, What,
 };
 
 /// Why money goes back, and who asked for it, in the platform's numbers: "other" and "the merchant's support".
@@ -120,6 +122,18 @@ impl Collector for VirtualPayment {
     ) -> BoxFuture<'a, Result<Option<RefundSighting>, RailError>> {
         Box::pin(async move { Ok(self.find(order).await?.map(|found| refund_sighting(&found))) })
     }
+
+    fn bill(&self, day: Date) -> Option<BoxFuture<'_, Result<Vec<BillLine>, BillError>>> {
+        let options = self.xpay.bills()?;
+        Some(Box::pin(async move {
+            let mut lines = Collected::new(options.max_rows);
+            match self.xpay.bill(day, options, |row| lines.push(bill_line(row))).await {
+                Ok(_) => lines.finish(),
+                Err(xpay::BillError::File(error)) => Err(error.into()),
+                Err(error) => Err(BillError::Later(error.into())),
+            }
+        }))
+    }
 }
 
 impl VirtualPayment {
@@ -181,6 +195,20 @@ fn refund_sighting(found: &VirtualOrder) -> RefundSighting {
         _ => RefundState::Processing,
     };
     RefundSighting { state, amount: None }
+}
+
+fn bill_line(row: BillRow) -> BillLine {
+    BillLine {
+        order: OutTradeNo::order(&row.order_id),
+        name: row.order_id,
+        amount_fen: row.total_fen,
+        fee_milli_fen: row.fee_milli_fen,
+        refund: row.refund.map(|(name, amount_fen)| BillRefund {
+            refund: OutRefundNo::refund(&name),
+            name,
+            amount_fen,
+        }),
+    }
 }
 
 fn rail_error(error: VirtualError) -> RailError {

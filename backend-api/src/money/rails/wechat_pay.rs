@@ -184,7 +184,7 @@ impl Collector for WechatPay {
             match outcome {
                 Ok(_) => lines.finish(),
                 Err(pay::BillError::Absent) => Ok(Vec::new()),
-                Err(pay::BillError::Unreadable(fault)) => Err(BillError::Unusable(fault.into())),
+                Err(pay::BillError::File(error)) => Err(error.into()),
                 Err(error) => Err(BillError::Later(error.into())),
             }
         }))

@@ -172,7 +172,7 @@ pub struct Complaint {
     pub order_id: Option<String>,
 }
 
-/// Apple asks whether a refund would be right.
+/// Apple asks whether a refund would be right. What the question holds is not documented; these names were seen.
 #[derive(Debug, Clone, Deserialize)]
 pub struct IosRefundQuestion {
     /// Who wants their money back.
@@ -186,6 +186,16 @@ pub struct IosRefundQuestion {
         deserialize_with = "lenient::optional_text"
     )]
     pub order_id: Option<String>,
+    /// The number of the payment: ours or the platform's.
+    #[serde(rename = "payorderid", default, deserialize_with = "lenient::optional_text")]
+    pub pay_order_id: Option<String>,
+}
+
+impl IosRefundQuestion {
+    /// The number by which the order is found.
+    pub fn number(&self) -> Option<&str> {
+        self.order_id.as_deref().or(self.pay_order_id.as_deref())
+    }
 }
 
 /// Reads an event by its kind.

@@ -3,21 +3,15 @@
 //! A bill may be long. It is never whole in memory: each row is given away as it comes, and counts only when the whole
 //! bill turned out to be complete.
 
-use std::io::Write as _;
-
-use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
-use flate2::write::MultiGzDecoder;
 use jiff::civil::Date;
 use reqwest::{Method, Response, Url};
 use serde::Deserialize;
 
-use super::bill::{BillFault, FundRow, Reader, Row, TradeRow};
+use super::bill::{FundRow, TradeRow};
 use super::call::{Call, request_id};
 use super::{Merchant, PayError};
 use crate::wechat::TransportError;
-
-/// Packed bytes that are unpacked in one go: they become a thousand times as many at most.
-const UNPACK_AT_ONCE: usize = 2 * 1024;
+use crate::wechat::bill::{FileError, Reader, Taker, Unpacking};
 
 /// Which account of the merchant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,18 +59,9 @@ pub enum BillError {
     /// It could not be downloaded whole: ask again for a new address.
     #[error("the bill could not be downloaded")]
     Download(#[from] TransportError),
-    /// It is longer than what we read.
-    #[error("the bill is longer than {limit} bytes")]
-    TooLong {
-        /// The configured bound.
-        limit: u64,
-    },
-    /// What came is not what the platform has: its sum differs, or it does not unpack. Ask again.
-    #[error("the bill is damaged")]
-    Damaged,
-    /// It is not written as we know bills: a person should look.
-    #[error("the bill is not written as expected")]
-    Unreadable(#[from] BillFault),
+    /// What came is no bill, or not the one that the platform has.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 impl From<PayError> for BillError {
@@ -147,7 +132,7 @@ impl Merchant {
             .with("tar_type", "GZIP");
         let location: Location = self.call(&call).await?;
         if location.hash_type != "SHA1" {
-            return Err(BillError::Damaged);
+            return Err(FileError::Damaged.into());
         }
         let response = self.open_bill(location.download_url).await?;
         self.read_bill(response, &location.hash_value, take).await
@@ -169,62 +154,10 @@ impl Merchant {
         sum: &str,
         take: &mut Taker<'_>,
     ) -> Result<u64, BillError> {
-        let mut unpacking = Unpacking::new(self.inner.options.max_bill_bytes);
+        let mut unpacking = Unpacking::packed(Reader::with_sums(), self.inner.options.max_bill_bytes);
         while let Some(chunk) = response.chunk().await.map_err(TransportError::from)? {
-            for part in chunk.chunks(UNPACK_AT_ONCE) {
-                unpacking.push(part, take)?;
-            }
+            unpacking.push(&chunk, take)?;
         }
-        unpacking.finish(sum, take)
-    }
-}
-
-/// Gets each row.
-type Taker<'a> = dyn FnMut(&Row<'_>) -> Result<(), BillFault> + Send + 'a;
-
-/// A bill on its way: packed bytes in, rows out.
-struct Unpacking {
-    decoder: MultiGzDecoder<Vec<u8>>,
-    sum: Context,
-    reader: Reader,
-    bytes: u64,
-    limit: u64,
-}
-
-impl Unpacking {
-    fn new(limit: u64) -> Self {
-        Self {
-            decoder: MultiGzDecoder::new(Vec::new()),
-            sum: Context::new(&SHA1_FOR_LEGACY_USE_ONLY),
-            reader: Reader::default(),
-            bytes: 0,
-            limit,
-        }
-    }
-
-    fn push(&mut self, packed: &[u8], take: &mut Taker<'_>) -> Result<(), BillError> {
-        self.decoder.write_all(packed).map_err(|_| BillError::Damaged)?;
-        self.decoder.flush().map_err(|_| BillError::Damaged)?;
-        self.drain(take)
-    }
-
-    fn drain(&mut self, take: &mut Taker<'_>) -> Result<(), BillError> {
-        let plain = std::mem::take(self.decoder.get_mut());
-        self.bytes += plain.len() as u64;
-        if self.bytes > self.limit {
-            return Err(BillError::TooLong { limit: self.limit });
-        }
-        self.sum.update(&plain);
-        Ok(self.reader.push(&plain, take)?)
-    }
-
-    fn finish(mut self, sum: &str, take: &mut Taker<'_>) -> Result<u64, BillError> {
-        self.decoder.try_finish().map_err(|_| BillError::Damaged)?;
-        self.drain(take)?;
-        let Self { sum: seen, reader, .. } = self;
-        if !hex::encode(seen.finish()).eq_ignore_ascii_case(sum) {
-            return Err(BillError::Damaged);
-        }
-        Ok(reader.finish(take)?)
+        Ok(unpacking.finish(Some(sum), take)?)
     }
 }

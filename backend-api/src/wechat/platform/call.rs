@@ -1,6 +1,8 @@
 //! One call with the platform's envelope: `errcode` decides, whatever the HTTP status says.
 
-use reqwest::{Method, RequestBuilder, Url};
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -81,6 +83,20 @@ impl Platform {
     /// Makes a call that needs no token because it carries the secret itself.
     pub(super) async fn call_bare<T: DeserializeOwned>(&self, call: &Call) -> Result<T, CallError> {
         self.exchange(call, &self.inner.options.api_base, None).await
+    }
+
+    /// Begins to fetch a file that the platform named. Nothing of ours goes with the request.
+    pub(in crate::wechat) async fn fetch(
+        &self,
+        url: Url,
+        within: Duration,
+    ) -> Result<Response, TransportError> {
+        let transport = &self.inner.transport;
+        let response = transport.open(transport.request(Method::GET, url).timeout(within)).await?;
+        match response.status() {
+            status if status.is_success() => Ok(response),
+            status => Err(TransportError::Status(status)),
+        }
     }
 
     async fn exchange<T: DeserializeOwned>(

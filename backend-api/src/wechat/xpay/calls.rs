@@ -197,19 +197,21 @@ impl Virtual {
     /// Where the bill of these days lies.
     ///
     /// # Errors
-    /// [`VirtualError::NotReady`] while it is being made; see [`VirtualError`].
+    /// [`VirtualError::NotReady`] while it is being made, which the platform tells by a code or by an empty address; see
+    /// [`VirtualError`].
     pub async fn download_bill(&self, first: Date, last: Date) -> Result<Url, VirtualError> {
         #[derive(Deserialize)]
         struct Answer {
-            #[serde(deserialize_with = "lenient::url")]
-            url: Url,
+            #[serde(default, deserialize_with = "lenient::optional_url")]
+            url: Option<Url>,
         }
         // yyyymmdd as a number
         let day = |date: Date| {
             i32::from(date.year()) * 10_000 + i32::from(date.month()) * 100 + i32::from(date.day())
         };
         let body = json!({ "begin_ds": day(first), "end_ds": day(last) });
-        Ok(self.call::<Answer>("/xpay/download_bill", &body, None).await?.url)
+        let answer = self.call::<Answer>("/xpay/download_bill", &body, None).await?;
+        answer.url.ok_or(VirtualError::NotReady)
     }
 
     fn env(&self) -> u8 {

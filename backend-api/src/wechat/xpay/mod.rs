@@ -1,6 +1,7 @@
 //! Virtual payment (FACTS §4): what credits for pictures have to be sold by. The client pays with data that we sign;
 //! the platform tells of the payment by an event, which [`Virtual::query_order`] confirms before anything is credited.
 
+mod bill;
 mod calls;
 mod error;
 mod sign;
@@ -9,6 +10,7 @@ use std::fmt;
 
 use secrecy::SecretString;
 
+pub use bill::{BillColumns, BillError, BillOptions, BillRow, Unit};
 pub use calls::{Balance, DeliveredBy, OrderStatus, RefundOrder, VirtualOrder};
 pub use error::VirtualError;
 pub use sign::{Purchase, SignedPurchase, What, pay_signature, user_signature};
@@ -43,6 +45,8 @@ pub struct Options {
     pub app_key: SecretString,
     /// Which one.
     pub environment: Environment,
+    /// How bills are read; `None`: they are not.
+    pub bills: Option<BillOptions>,
 }
 
 /// Sells virtual goods. Cheap to clone.

@@ -174,7 +174,7 @@ fn chore_options() -> ChoreOptions {
         parallel: 8,
         claim_for: Duration::from_secs(30),
         backoff: Duration::ZERO,
-        after_requests_every: Duration::ZERO,
+        after_requests_every: None,
         bills: BillOptions { ready_after: Duration::ZERO, days_back: 1, retry_after: Duration::ZERO },
     }
 }
@@ -197,6 +197,13 @@ impl Till {
     /// An order that its platform says is paid.
     pub async fn paid(&self, user: UserId) -> Order {
         let order = self.order(user).await;
+        self.orders.told(order.id, &paid(order.id)).await.unwrap().into_order()
+    }
+
+    /// A paid order of a service.
+    pub async fn paid_lesson(&self, user: UserId) -> Order {
+        let lesson = ItemId::new("lesson").unwrap();
+        let order = self.orders.place(user, &buyer(), &lesson, None).await.unwrap().order;
         self.orders.told(order.id, &paid(order.id)).await.unwrap().into_order()
     }
 

@@ -1,6 +1,8 @@
 //! Money: the ledger and orders on every kind of database, with a platform that does as it is told.
 
 mod afterwards;
+mod apple;
+mod bills;
 mod kills;
 mod kit;
 mod ledger;

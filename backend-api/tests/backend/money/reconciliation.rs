@@ -40,7 +40,8 @@ async fn differences(till: &Till) -> Vec<(String, String)> {
 async fn a_bill_that_fits_moves_what_is_owed_to_cash_and_fees_once(engine: Engine) {
     let till = till(engine).await;
     let (kept, returned) = (till.paid(user()).await, till.paid(user()).await);
-    let wish = RefundRequest { order: returned.id, reason: String::new(), even_if_spent: false, by: user() };
+    let (order, reason) = (returned.id, String::new());
+    let wish = RefundRequest { order, amount: None, key: None, reason, even_if_spent: false, by: user() };
     let refund = till.orders.refund(&wish).await.unwrap();
     till.platform.says_of_refund(RefundState::Succeeded);
     till.chores.run().await.unwrap();

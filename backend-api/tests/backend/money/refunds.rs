@@ -19,10 +19,14 @@ on_every_engine!(
     only_what_was_paid_is_refunded,
     money_that_the_platform_gave_back_by_itself_takes_the_credits,
     a_refund_of_another_amount_is_not_believed,
+    a_service_is_refunded_in_parts_up_to_its_price,
+    a_part_that_the_platform_refuses_may_be_wanted_again,
+    credits_are_refunded_as_a_whole,
 );
 
 fn request(order: &Order, by: UserId) -> RefundRequest {
-    RefundRequest { order: order.id, reason: "退款".to_owned(), even_if_spent: false, by }
+    let reason = "退款".to_owned();
+    RefundRequest { order: order.id, amount: None, key: None, reason, even_if_spent: false, by }
 }
 
 fn word(state: RefundState) -> RefundSighting {
@@ -152,5 +156,82 @@ async fn a_refund_of_another_amount_is_not_believed(engine: Engine) {
     let wrong = RefundSighting { state: RefundState::Succeeded, amount: Fen::new(PRICE - 1) };
     till.orders.refund_told(refund.id, wrong).await.unwrap();
     assert_eq!(till.find(order.id).await.state, OrderState::Refunding);
+    till.audit().await;
+}
+
+fn part(order: &Order, key: &str, fen: i64) -> RefundRequest {
+    RefundRequest { amount: Fen::new(fen), key: Some(key.to_owned()), ..request(order, user()) }
+}
+
+fn part_word(state: RefundState, fen: i64) -> RefundSighting {
+    RefundSighting { state, amount: Fen::new(fen) }
+}
+
+async fn a_service_is_refunded_in_parts_up_to_its_price(engine: Engine) {
+    let till = till(engine).await;
+    let order = till.paid_lesson(user()).await;
+    let first = part(&order, "first", 200);
+    let refunds = join_all((0..10).map(|_| till.orders.refund(&first))).await;
+    let refunds: Vec<_> = refunds.into_iter().map(Result::unwrap).collect();
+    assert!(refunds.iter().all(|refund| refund.id == refunds[0].id), "one name, one refund: {refunds:?}");
+    assert_eq!(till.find(order.id).await.state, OrderState::Refunding);
+    let at_once = till.orders.refund(&part(&order, "second", 100)).await;
+    assert!(matches!(at_once, Err(RequestError::Open)), "{at_once:?}");
+    let all = till.orders.refund(&request(&order, user())).await;
+    assert!(matches!(all, Err(RequestError::Open)), "a part is not all: {all:?}");
+
+    let succeeded = part_word(RefundState::Succeeded, 200);
+    for told in join_all((0..10).map(|_| till.orders.refund_told(refunds[0].id, succeeded))).await {
+        assert_eq!(told.unwrap().state, RefundState::Succeeded);
+    }
+    assert_eq!(till.find(order.id).await.state, OrderState::Fulfilled, "the rest was not refunded");
+    assert_eq!(till.sum("refunds").await, 200);
+    till.audit().await;
+
+    let again = till.orders.refund(&first).await.unwrap();
+    assert_eq!((again.id, again.state), (refunds[0].id, RefundState::Succeeded));
+    let other = till.orders.refund(&part(&order, "first", 201)).await;
+    assert!(matches!(other, Err(RequestError::KeyReused)), "{other:?}");
+    let left = Fen::new(PRICE - 200).unwrap();
+    let too_large = till.orders.refund(&part(&order, "third", PRICE - 199)).await;
+    assert!(
+        matches!(too_large, Err(RequestError::TooLarge { left: found }) if found == left),
+        "{too_large:?}"
+    );
+
+    let rest = till.orders.refund(&request(&order, user())).await.unwrap();
+    assert_eq!(rest.amount, left);
+    till.orders.refund_told(rest.id, part_word(RefundState::Succeeded, left.get())).await.unwrap();
+    assert_eq!(till.find(order.id).await.state, OrderState::Refunded);
+    assert_eq!(till.sum("refunds").await, PRICE);
+    assert_eq!(till.orders.refund(&request(&order, user())).await.unwrap().id, rest.id);
+    let nothing = till.orders.refund(&part(&order, "fourth", 1)).await;
+    assert!(matches!(nothing, Err(RequestError::TooLarge { left: Fen::ZERO })), "{nothing:?}");
+    till.audit().await;
+}
+
+async fn a_part_that_the_platform_refuses_may_be_wanted_again(engine: Engine) {
+    let till = till(engine).await;
+    let order = till.paid_lesson(user()).await;
+    *till.platform.refuses_refunds.lock().unwrap() = true;
+    let refused = till.orders.refund(&part(&order, "first", 500)).await.unwrap();
+    assert_eq!(refused.state, RefundState::Failed);
+    assert_eq!(till.find(order.id).await.state, OrderState::Fulfilled);
+    *till.platform.refuses_refunds.lock().unwrap() = false;
+    assert_eq!(till.orders.refund(&part(&order, "first", 500)).await.unwrap().state, RefundState::Failed);
+    let second = till.orders.refund(&part(&order, "second", 500)).await.unwrap();
+    assert_eq!(second.state, RefundState::Processing, "nothing of the price was used up");
+    till.audit().await;
+}
+
+async fn credits_are_refunded_as_a_whole(engine: Engine) {
+    let till = till(engine).await;
+    let user = user();
+    let order = till.paid(user).await;
+    let refused = till.orders.refund(&part(&order, "first", PRICE - 1)).await;
+    assert!(matches!(refused, Err(RequestError::Indivisible)), "{refused:?}");
+    assert_eq!(till.has(user).await, (CREDITS, 0));
+    let whole = till.orders.refund(&part(&order, "whole", PRICE)).await.unwrap();
+    assert_eq!((whole.amount.get(), till.has(user).await), (PRICE, (0, 0)));
     till.audit().await;
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use comfyui_sim::Device;
 use e2e::api::{Api, id_of};
+use e2e::chance::{Dice, number, seed};
 use e2e::program::{self, Program};
 use e2e::sandbox::Sandbox;
 use e2e::wechat::{Visitor, Wechat};
@@ -27,33 +28,13 @@ use moments::{Moment, Watch};
 
 /// Enough that somebody is at each step at any time.
 const CUSTOMERS: usize = 8;
-const DEFAULT_KILLS: usize = 50;
+const DEFAULT_KILLS: u64 = 50;
 /// Credits of what everybody buys, and of a picture.
 const PACK: i64 = 100;
 const COSTS: i64 = 10;
 /// Pauses between a moment and the kill are below 1, 2, 4 … up to this power of two milliseconds: a step takes a few, a
 /// picture about a hundred.
 const PAUSE_POWERS: u64 = 8;
-
-/// Numbers that look random and follow from a seed (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
-
-fn number<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
-    variable: &str,
-) -> anyhow::Result<Option<T>> {
-    let text = std::env::var(variable).ok().filter(|text| !text.is_empty());
-    text.map(|text| text.parse().with_context(|| format!("{variable} is not a number"))).transpose()
-}
 
 /// Stores two templates: one that works for a moment, one that always fails.
 async fn store_templates(gateway: &Api) -> anyhow::Result<()> {
@@ -113,9 +94,9 @@ impl World {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_paid_has_credits_and_a_failed_picture_costs_nothing_whenever_backend_dies()
 -> anyhow::Result<()> {
-    let seed = number("SEED")?.unwrap_or_else(|| u64::from(uuid::Uuid::new_v4().as_fields().0));
+    let seed = seed()?;
     eprintln!("to repeat it: SEED={seed}");
-    story(Dice(seed)).await.with_context(|| format!("to repeat it: SEED={seed}"))
+    story(Dice::new(seed)).await.with_context(|| format!("to repeat it: SEED={seed}"))
 }
 
 async fn story(mut dice: Dice) -> anyhow::Result<()> {
@@ -128,7 +109,7 @@ async fn story(mut dice: Dice) -> anyhow::Result<()> {
         town.enters(Arc::new(world.wechat.visitor(&api).await?));
     }
 
-    let kills = number("KILLS")?.unwrap_or(DEFAULT_KILLS);
+    let kills = usize::try_from(number("KILLS")?.unwrap_or(DEFAULT_KILLS))?;
     let mut met = Vec::new();
     for moment in Moment::ALL.into_iter().cycle().take(kills) {
         let watch = Watch::new(&world.wechat, &world.sandbox, &town);

@@ -25,6 +25,9 @@ const PAY_PAUSES: [u64; 15] =
     [15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 10_800, 10_800, 10_800, 21_600, 21_600];
 const PUSH_PAUSES: [u64; 2] = [5, 5];
 
+/// Apple asks whether a refund would be right: three times at most (FACTS §4.12).
+pub(crate) const APPLES_QUESTION: &str = "xpay_subscribe_ios_refund_query_notify";
+
 /// Something to deliver.
 #[derive(Clone, Debug)]
 pub(crate) struct Parcel {
@@ -213,7 +216,9 @@ async fn deliver(platform: &Arc<Platform>, parcel: &Parcel, way: Way) {
 
 fn pauses(parcel: &Parcel) -> &'static [u64] {
     match &parcel.to {
-        Address::Push { .. } if !parcel.kind.starts_with("xpay_") => &PUSH_PAUSES,
+        Address::Push { .. } if !parcel.kind.starts_with("xpay_") || parcel.kind == APPLES_QUESTION => {
+            &PUSH_PAUSES
+        }
         _ => &PAY_PAUSES,
     }
 }

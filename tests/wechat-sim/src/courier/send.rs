@@ -6,7 +6,7 @@ use anyhow::ensure;
 use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use super::{Address, Parcel, write};
+use super::{APPLES_QUESTION, Address, Parcel, write};
 use crate::clock::wall_s;
 use crate::config::{Format, Guard, Push};
 use crate::crypt;
@@ -33,12 +33,14 @@ pub(super) async fn once(platform: &Arc<Platform>, parcel: &Parcel, attempt: usi
         }
     };
     let taken = answer.as_ref().is_some_and(|(status, body)| is_taken(parcel, *status, body));
+    let (status, body) = answer.unzip();
     platform.record.delivered(Delivery {
         kind: parcel.kind.clone(),
         about: parcel.about.clone(),
         attempt,
         seal: how,
-        status: answer.map(|(status, _)| status),
+        status,
+        answer: body.unwrap_or_default(),
         taken,
     });
     taken
@@ -127,11 +129,19 @@ fn is_taken(parcel: &Parcel, status: u16, body: &str) -> bool {
     match &parcel.to {
         Address::Pay { .. } => matches!(status, 200 | 204),
         Address::Container { .. } => status == 200 && code("errcode") == Some(0),
+        Address::Push { .. } if parcel.kind == APPLES_QUESTION => status == 200 && is_advice(body),
         Address::Push { .. } if parcel.kind.starts_with("xpay_") => {
             status == 200 && (code("ErrCode") == Some(0) || body.contains("<ErrCode>0</ErrCode>"))
         }
         Address::Push { .. } => status == 200 && matches!(body.trim(), "" | "success"),
     }
+}
+
+/// Whether it answers Apple's question (FACTS §4.12).
+fn is_advice(body: &str) -> bool {
+    let Ok(advice) = serde_json::from_str::<Value>(body) else { return false };
+    let is_told = |name: &str| advice[name].as_str().is_some_and(|text| !text.is_empty());
+    matches!(advice["result_code"].as_i64(), Some(0 | 1)) && is_told("result_info") && is_told("evidence")
 }
 
 async fn text(mut response: Response) -> String {

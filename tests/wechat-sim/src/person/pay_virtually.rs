@@ -113,6 +113,18 @@ impl Person {
         Ok(data)
     }
 
+    /// Asks Apple for the money of an order, and Apple asks the merchant. False when there is none of theirs.
+    pub fn asks_apple_for_a_refund(&self, out_trade_no: &str) -> bool {
+        let state = self.platform.state();
+        let order = state.virtual_payment.orders.get(out_trade_no);
+        let theirs = |order: &&VirtualOrder| order.on_ios && order.openid == self.openid;
+        let Some(question) = order.filter(theirs).map(VirtualOrder::refund_question) else { return false };
+        drop(state);
+        let names = (courier::APPLES_QUESTION, out_trade_no, self.openid.as_str());
+        courier::push(&self.platform, names, question, Then::Nothing, Duration::ZERO);
+        true
+    }
+
     /// Apple gives the money of an order back. False when there is none of theirs with money left.
     pub fn is_refunded_by_apple(&self, out_trade_no: &str) -> bool {
         let mut state = self.platform.state();
@@ -122,7 +134,7 @@ impl Person {
         let Some(order) = order.filter(theirs) else { return false };
         let fee = order.left_fee;
         let number = format!("apple{}", wall_s());
-        let order = xpay::refunded(order, &number, fee);
+        let order = xpay::refunded(order, &number, fee, self.platform.clock.now_s());
         drop(state);
         xpay::tell_refund(&self.platform, &order, &number, fee);
         true

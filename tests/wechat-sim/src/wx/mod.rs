@@ -8,6 +8,7 @@ mod messages;
 mod security;
 mod shipping;
 pub(crate) mod xpay;
+mod xpay_bill;
 
 use std::sync::Arc;
 

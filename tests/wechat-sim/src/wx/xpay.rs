@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Done, Refusal, body, ok, refuse};
-use crate::clock::{compact, day};
+use super::{Done, Refusal, body, ok, refuse, xpay_bill};
 use crate::courier::{self, Then};
 use crate::crypt;
 use crate::http::Call;
 use crate::platform::{Platform, State};
-use crate::virtual_payment::{VirtualOrder, status};
+use crate::virtual_payment::{GivenBack, VirtualOrder, status};
 
 const OPENID: i64 = 268_490_001;
-const PARAMETER: i64 = 268_490_002;
+pub(super) const PARAMETER: i64 = 268_490_002;
 const SIGNATURE: i64 = 268_490_003;
 const REPEATED: i64 = 268_490_004;
 const GIVEN_BACK: i64 = 268_490_005;
@@ -36,7 +35,7 @@ pub(super) fn answer(platform: &Arc<Platform>, call: &Call, name: &str) -> Done 
         "query_order" => query(platform, &body),
         "notify_provide_goods" => provided(platform, &body),
         "refund_order" => refund(platform, &body),
-        "download_bill" => bill(platform, &body),
+        "download_bill" => xpay_bill::promise(platform, &body),
         "start_upload_goods" => upload_goods(platform, &body),
         "start_publish_goods" => publish_goods(platform, &body),
         "query_upload_goods" | "query_publish_goods" => Ok(with(json!({"status": 2}))),
@@ -47,7 +46,7 @@ pub(super) fn answer(platform: &Arc<Platform>, call: &Call, name: &str) -> Done 
 }
 
 /// A success with more to tell.
-fn with(more: Value) -> Value {
+pub(super) fn with(more: Value) -> Value {
     let mut answer = ok();
     if let (Some(answer), Value::Object(more)) = (answer.as_object_mut(), more) {
         answer.extend(more);
@@ -195,6 +194,7 @@ fn refund(platform: &Arc<Platform>, body: &Value) -> Done {
     for name in ["refund_reason", "req_from"] {
         body::text(body, name, PARAMETER)?;
     }
+    let now_s = platform.clock.now_s();
     let mut state = platform.state();
     let order = named(&mut state, body)?;
     if order.openid != openid {
@@ -212,7 +212,7 @@ fn refund(platform: &Arc<Platform>, body: &Value) -> Done {
     if fee <= 0 || fee > order.left_fee {
         return refuse(PARAMETER, "refund_fee超过可退金额");
     }
-    let order = refunded(order, refund_no, fee);
+    let order = refunded(order, refund_no, fee, now_s);
     drop(state);
     tell_refund(platform, &order, refund_no, fee);
     Ok(with(json!({
@@ -222,9 +222,9 @@ fn refund(platform: &Arc<Platform>, body: &Value) -> Done {
 }
 
 /// Gives back a part of an order; it counts as refunded when nothing is left.
-pub(crate) fn refunded(order: &mut VirtualOrder, refund_no: &str, fee: i64) -> VirtualOrder {
+pub(crate) fn refunded(order: &mut VirtualOrder, refund_no: &str, fee: i64, at: i64) -> VirtualOrder {
     order.left_fee -= fee;
-    order.refunds.insert(refund_no.to_owned(), fee);
+    order.refunds.insert(refund_no.to_owned(), GivenBack { fee, at });
     if order.left_fee == 0 {
         order.status = status::REFUNDED;
     }
@@ -236,38 +236,6 @@ pub(crate) fn tell_refund(platform: &Arc<Platform>, order: &VirtualOrder, refund
     let event = order.refund_event(refund_no, fee, platform.clock.now_s());
     let names = ("xpay_refund_notify", refund_no, order.openid.as_str());
     courier::push(platform, names, event, Then::Nothing, Duration::ZERO);
-}
-
-fn bill(platform: &Platform, body: &Value) -> Done {
-    let mut days = [0; 2];
-    for (index, name) in ["begin_ds", "end_ds"].iter().enumerate() {
-        days[index] = body::number(body, name, PARAMETER)?;
-    }
-    let today: i64 = compact(platform.clock.now())[..8].parse().unwrap_or_default();
-    if days[0] > days[1] || days[1] >= today {
-        return refuse(PARAMETER, "invalid begin_ds or end_ds");
-    }
-    let mut text = String::from("商户订单号,微信订单号,用户标识,金额(分),状态,支付时间\r\n");
-    let state = platform.state();
-    for order in state.virtual_payment.orders.values() {
-        let on: i64 = day(order.paid_at * 1000).replace('-', "").parse().unwrap_or_default();
-        if (days[0]..=days[1]).contains(&on) {
-            text.push_str(&format!(
-                "`{},`{},`{},`{},`{},`{}\r\n",
-                order.data.out_trade_no,
-                order.wx_order_id,
-                order.openid,
-                order.fee,
-                order.status,
-                order.paid_at
-            ));
-        }
-    }
-    drop(state);
-    let path = format!("_bills/{}-{}.csv", days[0], days[1]);
-    platform.cos.place(&path, text.into_bytes(), "text/csv");
-    let url = platform.cos.grant_download(platform.public_url(), &path, Duration::from_secs(1800));
-    Ok(with(json!({"url": url})))
 }
 
 fn upload_goods(platform: &Platform, body: &Value) -> Done {

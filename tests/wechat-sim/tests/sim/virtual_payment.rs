@@ -230,7 +230,12 @@ async fn products_are_for_sale_once_published_and_bills_list_what_was_sold() {
     let paid = paid["order"]["paid_time"].as_i64().unwrap();
     let day = jiff::Timestamp::from_second(paid + 8 * 3600).unwrap().strftime("%Y%m%d").to_string();
     let day: i64 = day.parse().unwrap();
-    let bill = call(&world, "download_bill", &json!({"begin_ds": day, "end_ds": day}), None).await;
+    let wish = json!({"begin_ds": day, "end_ds": day});
+    let first = call(&world, "download_bill", &wish, None).await;
+    assert_eq!(first["errcode"], 268_490_011, "it is being made");
+    let strange = json!({"begin_ds": day, "end_ds": day, "format": "csv"});
+    assert_eq!(call(&world, "download_bill", &strange, None).await["errcode"], 268_490_002);
+    let bill = call(&world, "download_bill", &wish, None).await;
     let text = world.http.get(bill["url"].as_str().unwrap()).send().await.unwrap().text().await.unwrap();
     assert!(text.contains("`virtual-8,") && text.contains("`100,"), "{text}");
 }
