@@ -233,6 +233,31 @@ async fn credits_go_back_with_their_money_and_apple_is_obeyed() {
 }
 
 #[tokio::test]
+async fn a_part_of_a_price_has_a_name_and_stays_within_it_and_credits_have_no_parts() {
+    let market = Market::on(Engine::Sqlite).await;
+    let admin = market.admin().await;
+    let (lesson, payment) = admin.orders("lesson").await;
+    admin.person.pays(&payment).unwrap();
+    let (pack, payment) = admin.orders("credits_100").await;
+    admin.person.pays_virtually(&payment).unwrap();
+    market.quiet().await;
+    for (order, key, fen, expected) in [
+        (&lesson, None, 100, (400, "invalid_request")),
+        (&lesson, Some("a"), 0, (400, "invalid_request")),
+        (&lesson, Some("a"), 12_001, (409, "refund_too_large")),
+        (&pack, Some("a"), 989, (409, "refund_indivisible")),
+    ] {
+        let path = format!("/admin/orders/{}/refund", order["id"].as_str().unwrap());
+        let request = admin.ask(Method::POST, &path).json(&json!({"amount_fen": fen}));
+        let request = key.into_iter().fold(request, |request, key| request.header("Idempotency-Key", key));
+        let (status, body) = answer(request.send().await.unwrap()).await;
+        assert_eq!((status, body["error"]["code"].as_str().unwrap()), expected, "{body}");
+    }
+    assert_eq!(admin.known_state(&lesson).await, "fulfilled");
+    assert_eq!(admin.credits().await, 100);
+}
+
+#[tokio::test]
 async fn admins_grant_once_for_each_key_and_others_never() {
     let market = Market::on(Engine::Sqlite).await;
     let admin = market.admin().await;
