@@ -59,7 +59,7 @@ impl<S: Send + 'static> Watched<S> {
         let until = Instant::now() + patience.reader;
         let flow = Flow { state: State::Flows(Box::pin(stream)), until, waiting: None };
         let flow = Arc::new(Mutex::new(flow));
-        let clock = tokio::spawn(watch(flow.clone())).abort_handle();
+        let clock = tokio::spawn(watch(flow.clone(), patience.reader)).abort_handle();
         Self { flow, clock, patience }
     }
 }
@@ -68,10 +68,11 @@ fn lock<S>(flow: &Mutex<Flow<S>>) -> MutexGuard<'_, Flow<S>> {
     flow.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends what stands still for too long.
-async fn watch<S>(flow: Arc<Mutex<Flow<S>>>) {
+/// Ends what stands still for too long. While the source is waited for there is more time, and once it gave something less
+/// again: so the clock is looked at as often as a reader may stand still, which misses none.
+async fn watch<S>(flow: Arc<Mutex<Flow<S>>>, reader: Duration) {
     loop {
-        let until = lock(&flow).until;
+        let until = lock(&flow).until.min(Instant::now() + reader);
         tokio::time::sleep_until(until).await;
         let mut now = lock(&flow);
         if now.until > Instant::now() {

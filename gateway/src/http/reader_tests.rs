@@ -39,6 +39,18 @@ async fn what_nobody_takes_is_given_back_though_nobody_asks_and_then_is_no_whole
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_that_waited_for_its_source_has_no_more_time_than_others_afterwards() {
+    for pause in [Duration::from_secs(1), PATIENCE.reader, PATIENCE.source - Duration::from_secs(1)] {
+        let (mut body, held) = paused(9, pause);
+        assert!(body.next().await.unwrap().is_ok());
+        tokio::time::sleep(PATIENCE.reader - Duration::from_secs(1)).await;
+        assert!(is_held(&held), "{pause:?}");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(!is_held(&held), "{pause:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_was_never_asked_is_given_back() {
     let (_body, held) = paused(9, Duration::ZERO);
     tokio::time::sleep(PATIENCE.reader + Duration::from_secs(1)).await;
