@@ -101,7 +101,7 @@ async fn by_key(
         Way::Basic | Way::Cookie => keep_origins_out(app, headers)?,
         Way::Listener => keep_pages_out(app, headers)?,
     }
-    let caller = app.tenants.caller_now(&key.0).await;
+    let caller = app.tenants.caller_now(&key.0).await?;
     let caller = caller.ok_or_else(|| unauthorized("the key is not known"))?;
     if way != Way::Bearer && !matches!(scope, Scope::Read | Scope::Submit) {
         return Err(ApiError::new(

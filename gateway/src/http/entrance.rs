@@ -119,7 +119,7 @@ async fn login(app: App, request: Request) -> Result<Response, ApiError> {
     let mut pairs = form.iter().flat_map(|form| form.query_pairs());
     let key = pairs.find(|(name, _)| name == "key").map(|(_, key)| key.trim().to_owned());
     let key = key.ok_or_else(|| ApiError::invalid("key is missing"))?;
-    if app.tenants.caller_now(&key).await.is_none() {
+    if app.tenants.caller_now(&key).await?.is_none() {
         return Ok(again(StatusCode::SEE_OTHER, "/login#refused"));
     }
     let mut response = again(StatusCode::SEE_OTHER, "/");

@@ -79,6 +79,8 @@ pub struct Tenants {
     snapshot: Arc<ArcSwap<Snapshot>>,
     /// Held while something is read, changed and written.
     changing: Arc<tokio::sync::Mutex<()>>,
+    /// Held while the snapshot is taken: an earlier one never takes the place of a later one.
+    refreshing: Arc<tokio::sync::Mutex<()>>,
     /// When the store was last looked into for a key that was not known.
     looked: Arc<tokio::sync::Mutex<Option<Instant>>>,
 }
@@ -103,8 +105,13 @@ impl Tenants {
     /// See [`StoreError`]; `Damaged` when the default tenant is missing.
     pub async fn open(store: Arc<dyn Store>) -> Result<Self, StoreError> {
         let snapshot = Snapshot::take(&*store).await?;
-        let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
-        Ok(Self { store, snapshot, changing: Arc::default(), looked: Arc::default() })
+        Ok(Self {
+            store,
+            snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            changing: Arc::default(),
+            refreshing: Arc::default(),
+            looked: Arc::default(),
+        })
     }
 
     /// Reads all keys again.
@@ -112,6 +119,7 @@ impl Tenants {
     /// # Errors
     /// See [`StoreError`]; what was known stays.
     pub async fn refresh(&self) -> Result<(), StoreError> {
+        let _turn = self.refreshing.lock().await;
         let snapshot = Snapshot::take(&*self.store).await?;
         let is_closed = snapshot.everybody.is_none();
         let before = self.snapshot.swap(Arc::new(snapshot));
@@ -163,12 +171,15 @@ impl Tenants {
 
     /// As [`Tenants::caller`]; a key that is not known is looked for in the store before it is refused, since it may have
     /// been made a moment ago by another process.
-    pub async fn caller_now(&self, key: &str) -> Option<Arc<Caller>> {
+    ///
+    /// # Errors
+    /// See [`StoreError`]: whether the key is good is not known.
+    pub async fn caller_now(&self, key: &str) -> Result<Option<Arc<Caller>>, StoreError> {
         if let Some(caller) = self.caller(key) {
-            return Some(caller);
+            return Ok(Some(caller));
         }
         if !key.starts_with(PREFIX) {
-            return None;
+            return Ok(None);
         }
         let came = Instant::now();
         let mut looked = self.looked.lock().await;
@@ -177,13 +188,12 @@ impl Tenants {
             if let Some(at) = *looked {
                 tokio::time::sleep_until(at + LOOKS_APART).await;
             }
-            *looked = Some(Instant::now());
-            if let Err(error) = self.refresh().await {
-                warn!(error = %error, "keys not refreshed");
-            }
+            let began = Instant::now();
+            self.refresh().await?;
+            *looked = Some(began);
         }
         drop(looked);
-        self.caller(key)
+        Ok(self.caller(key))
     }
 
     /// Changes to tenants and keys, made by `by`: the id of a key, or who else it is.

@@ -25,7 +25,8 @@ pub enum Malformed {
     /// Nodes that feed each other in a ring.
     #[error("dependency cycle: {path}")]
     Cycle {
-        /// The nodes of the ring and their classes, in the order in which each asks the next for its output.
+        /// The nodes of the ring and their classes, in the order in which each asks the next for its output; of a
+        /// long one the first of them.
         nodes: Vec<(String, String)>,
         /// The ring in words, its first node repeated at the end.
         path: String,

@@ -40,6 +40,6 @@ pub use object_info::strict as strict_json;
 pub use outputs::{Sound, is_known, is_output, output_nodes, sound_without};
 pub use parts::names;
 pub use permits::{Forbidden, check_rules, forbidden, is_allowed};
-pub use problems::{NodeProblem, Refused};
+pub use problems::{MAX_DEPENDENT_OUTPUTS, NodeProblem, Refused};
 pub use rewrite::{Original, PrepareError, Prepared, prepare};
 pub use shape::{FAMILIES, family};

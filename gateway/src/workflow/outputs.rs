@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::catalogue::Catalogue;
 use super::graph::Graph;
+use super::problems::MAX_DEPENDENT_OUTPUTS;
 use super::trial::reach;
 
 /// The ids of the nodes that a prompt may end in, by any of these catalogues, in the order of the graph.
@@ -33,7 +34,7 @@ pub struct Sound {
     pub outputs: Vec<String>,
     /// All nodes that those depend on, themselves included.
     pub nodes: Vec<String>,
-    /// The outputs that each faulty node breaks.
+    /// The outputs that each faulty node breaks, at most [`MAX_DEPENDENT_OUTPUTS`] of them.
     pub broken_by: BTreeMap<String, Vec<String>>,
 }
 
@@ -48,7 +49,10 @@ pub fn sound_without(graph: &Graph, outputs: &[String], faulty: &[String]) -> So
         let is_faulty = |at: &usize| needed[*at] && faulty.contains(&graph.nodes[*at].id);
         let faults: Vec<usize> = (0..needed.len()).filter(is_faulty).collect();
         for &fault in &faults {
-            sound.broken_by.entry(id(fault)).or_default().push(id(output));
+            let broken = sound.broken_by.entry(id(fault)).or_default();
+            if broken.len() < MAX_DEPENDENT_OUTPUTS {
+                broken.push(id(output));
+            }
         }
         if faults.is_empty() {
             sound.outputs.push(id(output));

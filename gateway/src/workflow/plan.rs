@@ -109,7 +109,7 @@ fn name_ring(nodes: &[Node], ring: &[usize]) -> Malformed {
         path.push("…".to_owned());
     }
     path.extend(path.first().cloned());
-    Malformed::Cycle { nodes: ring.iter().map(named).collect(), path: path.join(" -> ") }
+    Malformed::Cycle { nodes: ring.iter().take(MAX_NAMED).map(named).collect(), path: path.join(" -> ") }
 }
 
 fn check_chain(

@@ -49,9 +49,12 @@ pub struct NodeProblem {
     pub message: String,
     /// The particulars, as ComfyUI would put them.
     pub details: String,
-    /// The output nodes that it breaks.
+    /// The output nodes that it breaks, at most [`MAX_DEPENDENT_OUTPUTS`].
     pub dependent_outputs: Vec<String>,
 }
+
+/// Most outputs that one problem names: a graph may have thousands, and as many problems.
+pub const MAX_DEPENDENT_OUTPUTS: usize = 100;
 
 /// The `error.type` of a prompt some output of which does not validate.
 pub(super) const OUTPUTS_FAILED: &str = "prompt_outputs_failed_validation";

@@ -9,7 +9,9 @@ use super::catalogue::{Catalogue, Class, Kind};
 use super::check::{Source, Subject};
 use super::graph::{Graph, NodeInput};
 use super::models::{self, Model};
-use super::problems::{MISSING_CLASS, NO_OUTPUTS, NodeProblem, OUTPUTS_FAILED, Refused};
+use super::problems::{
+    MAX_DEPENDENT_OUTPUTS, MISSING_CLASS, NO_OUTPUTS, NodeProblem, OUTPUTS_FAILED, Refused,
+};
 use super::references::{self, Found};
 use super::{Judged, exact, parts, python, shape};
 
@@ -167,7 +169,10 @@ impl<'a> Trial<'a> {
                 sound.push(output);
             }
             for fault in faults {
-                broken_by[fault].push(output);
+                let broken: &mut Vec<usize> = &mut broken_by[fault];
+                if broken.len() < MAX_DEPENDENT_OUTPUTS {
+                    broken.push(output);
+                }
             }
         }
         let (nodes, problems): (Vec<usize>, Vec<NodeProblem>) = problems.into_iter().unzip();

@@ -116,4 +116,8 @@ fn a_cycle_names_its_nodes_and_no_others() {
     ids.sort_unstable();
     assert_eq!(ids, ["p", "q", "r"]);
     assert_eq!(refusal(&json!({"me": node("me")})).node_id(), Some("me"));
+    let long: serde_json::Map<_, _> =
+        (0..500).map(|at| (at.to_string(), node(&((at + 1) % 500).to_string()))).collect();
+    let Malformed::Cycle { nodes, path } = refusal(&long.into()) else { panic!("no cycle") };
+    assert_eq!(nodes.len(), 32, "{path}");
 }

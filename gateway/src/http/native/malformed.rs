@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::error::ApiError;
 use super::node_errors::{no_outputs, outputs_failed, refusal, refuse, render};
-use crate::workflow::{self, Catalogue, Malformed, NodeProblem};
+use crate::workflow::{self, Catalogue, MAX_DEPENDENT_OUTPUTS, Malformed, NodeProblem};
 
 /// What ComfyUI would say of a graph (JSON text) that is not to be read.
 pub(super) fn refused(malformed: &Malformed, text: &str, fleet: &[Arc<Catalogue>]) -> ApiError {
@@ -15,10 +15,12 @@ pub(super) fn refused(malformed: &Malformed, text: &str, fleet: &[Arc<Catalogue>
         Malformed::Empty => no_outputs(),
         Malformed::NoClass { node, title } => no_class(node, title.as_deref()),
         Malformed::Cycle { nodes, .. } => {
-            let raw = Raw::read(text);
             let mut problems = malformed.problems();
+            // Each of a ring feeds all of it, so all of them break the same.
+            let of_all =
+                nodes.first().map(|(id, _)| Raw::read(text).broken_by(id, fleet)).unwrap_or_default();
             for problem in &mut problems {
-                problem.dependent_outputs = raw.broken_by(&problem.node_id, fleet);
+                problem.dependent_outputs.clone_from(&of_all);
             }
             let mut errors = render(&problems, None);
             let ids: Vec<&String> = nodes.iter().map(|(id, _)| id).collect();
@@ -75,7 +77,7 @@ impl Raw {
         Some(outputs_failed(&[problem], errors))
     }
 
-    /// The outputs that depend on a node, itself among them where it is one, in the order of the graph.
+    /// The outputs that depend on a node, itself among them where it is one, in the order of the graph: the first of them.
     fn broken_by(&self, node: &str, fleet: &[Arc<Catalogue>]) -> Vec<String> {
         let mut fed: HashMap<&str, Vec<&str>> = HashMap::new();
         for (id, given) in &self.0 {
@@ -94,6 +96,6 @@ impl Raw {
         let ends = self.0.iter().filter(|(id, _)| reached.contains(id.as_str()));
         let ends =
             ends.filter(|(_, given)| class(given).is_some_and(|class| workflow::is_output(&class, fleet)));
-        ends.map(|(id, _)| id.clone()).collect()
+        ends.map(|(id, _)| id.clone()).take(MAX_DEPENDENT_OUTPUTS).collect()
     }
 }

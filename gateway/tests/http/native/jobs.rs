@@ -253,6 +253,31 @@ async fn a_graph_that_cannot_be_read_is_refused_node_by_node() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_short_however_large_the_graph_is() {
+    let world = World::start().await;
+    let long = |number: usize| format!("{number:0>200}");
+    let save = |from: &str| json!({"class_type": "SaveImage", "inputs": {"images": [from, 0], "filename_prefix": "x"}});
+    let ring: serde_json::Map<_, _> =
+        (0..1500).map(|number| (long(number), save(&long((number + 1) % 1500)))).collect();
+    let unfit: serde_json::Map<_, _> = (0..1500)
+        .map(|number| (long(number), save("0")))
+        .chain([("0".to_owned(), json!({"class_type": "EmptyImage", "inputs": {"width": -1}}))])
+        .collect();
+    for (graph, problem) in [(ring, "dependency_cycle"), (unfit, "value_smaller_than_min")] {
+        let (status, refused) = world.post_prompt(&json!({"prompt": graph})).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(refused.to_string().len() < 2_000_000, "{} bytes", refused.to_string().len());
+        let nodes = refused["node_errors"].as_object().unwrap();
+        assert!((1..=100).contains(&nodes.len()), "{} nodes", nodes.len());
+        for node in nodes.values() {
+            let kinds: Vec<_> = node["errors"].as_array().unwrap().iter().map(|it| &it["type"]).collect();
+            assert!(kinds.contains(&&json!(problem)), "{kinds:?}");
+            assert_eq!(node["dependent_outputs"].as_array().unwrap().len(), 100);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_job_that_fails_tells_what_its_nodes_said_and_none_of_their_files() {
     let world = World::start().await;
     let graph = json!({

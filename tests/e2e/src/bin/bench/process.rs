@@ -163,7 +163,7 @@ fn beside(name: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
     ensure!(
         path.is_file(),
-        "{} is missing: run `cargo build --release -p gateway -p comfyui-sim` first",
+        "{} is missing: run `cargo build --release --workspace --bins` first",
         path.display()
     );
     Ok(path)
