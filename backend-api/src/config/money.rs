@@ -38,23 +38,44 @@ fn virtual_payment(source: &mut Source<'_>) -> Option<xpay::Options> {
 
 /// The names of columns are an assumption (FACTS §4.11 knows the call alone).
 fn virtual_bills(source: &mut Source<'_>) -> xpay::BillOptions {
-    let mut column = |name: &str, default: &str| {
-        let told = source.get(&format!("virtual_payment.bill_{name}"), "", parse::text);
-        told.unwrap_or_else(|| default.to_owned())
-    };
-    let (order, amount) = (column("order", "商户订单号"), column("amount", "金额(分)"));
-    let (fee, refund) = (column("fee", "手续费(分)"), column("refund", "商户退款单号"));
-    let refund_amount = column("refund_amount", "退款金额(分)");
-    let unit = source.get("virtual_payment.bill_unit", "", unit).unwrap_or(xpay::Unit::Fen);
+    let columns = bill_columns(source);
     let bytes = source.get("virtual_payment.max_bill_bytes", "", parse::bytes).unwrap_or(64 * 1024 * 1024);
     xpay::BillOptions {
-        columns: xpay::BillColumns { order, amount, fee, refund, refund_amount, unit },
+        columns,
         timeout: source
             .get("virtual_payment.bill_timeout_seconds", "", parse::seconds)
             .unwrap_or(Duration::from_secs(60)),
         max_bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
         max_rows: source.get("virtual_payment.max_bill_rows", "", pay::rows).unwrap_or(500_000),
     }
+}
+
+/// A column that is told as empty text is one that the file does not have.
+fn bill_columns(source: &mut Source<'_>) -> xpay::BillColumns {
+    let order = needed_column(source, "order", "商户订单号");
+    let amount = needed_column(source, "amount", "金额(分)");
+    let fee = bill_column(source, "fee", "手续费(分)");
+    let refund = bill_column(source, "refund", "商户退款单号").map(|number| {
+        let amount = needed_column(source, "refund_amount", "退款金额(分)");
+        xpay::RefundColumns { number, amount }
+    });
+    if refund.is_none() {
+        let _ = bill_column(source, "refund_amount", ""); // it may stay in the file
+    }
+    let unit = source.get("virtual_payment.bill_unit", "", unit).unwrap_or(xpay::Unit::Fen);
+    xpay::BillColumns { order, amount, fee, refund, unit }
+}
+
+fn bill_column(source: &mut Source<'_>, name: &str, default: &str) -> Option<String> {
+    let told = source.get(&format!("virtual_payment.bill_{name}"), "", parse::text);
+    Some(told.unwrap_or_else(|| default.to_owned())).filter(|column| !column.is_empty())
+}
+
+fn needed_column(source: &mut Source<'_>, name: &str, default: &str) -> String {
+    bill_column(source, name, default).unwrap_or_else(|| {
+        source.problem(&format!("virtual_payment.bill_{name}"), "the name of a column is expected");
+        String::new()
+    })
 }
 
 fn unit(text: &str) -> Result<xpay::Unit, String> {

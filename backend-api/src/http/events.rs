@@ -133,7 +133,7 @@ fn confirm(told: Result<(), ToldError>) -> Response {
 /// Apple decides alone.
 async fn advise(orders: &Orders, question: &IosRefundQuestion) -> Response {
     let goods = match question.number() {
-        Some(number) => orders.goods(number).await,
+        Some(number) => orders.goods(number, question.openid.as_ref()).await,
         None => Ok(None),
     };
     match goods {
@@ -142,7 +142,7 @@ async fn advise(orders: &Orders, question: &IosRefundQuestion) -> Response {
             Json(Advice::of(goods)).into_response()
         }
         Ok(None) => {
-            error!("apple asks about the refund of an order that is not ours");
+            error!("apple asks about the refund of an order that is not ours or not the asker's");
             answered(AGAIN)
         }
         Err(error) => {

@@ -11,7 +11,7 @@ pub struct RefundRequest {
     pub order: OrderId,
     /// How much; `None`: all that has not gone back. Only services are refunded in parts.
     pub amount: Option<Fen>,
-    /// Their name of this refund: a repeat gives the same. Without it a repeat gives the one there is.
+    /// Their name of this refund: a repeat of the same wish gives the same. Without it a repeat gives the one there is.
     pub key: Option<String>,
     /// What the payer reads; at most 80 characters.
     pub reason: String,
@@ -30,7 +30,7 @@ pub enum RequestError {
     /// It was never paid, or it is closed.
     #[error("an order that is {0} cannot be refunded")]
     NotPaid(OrderState),
-    /// The key named another refund before.
+    /// The key named a refund of another amount before.
     #[error("this key named another refund before")]
     KeyReused,
     /// Another refund of the order is on its way.
@@ -86,11 +86,15 @@ pub(super) enum Plan {
 impl Wish<'_> {
     /// What becomes of it, given every refund that the order had, newest first.
     pub(super) fn plan(&self, order: &Order, refunds: &[Refund]) -> Result<Plan, RequestError> {
-        if let Some(earlier) = refunds.iter().find(|refund| refund.id == self.id) {
-            let is_same = self.amount.is_none_or(|amount| amount == earlier.amount);
+        if let Some(place) = refunds.iter().position(|refund| refund.id == self.id) {
+            let earlier = &refunds[place];
+            // Without an amount it is all that was left when that one began.
+            let wanted =
+                self.amount.unwrap_or_else(|| left_of(order.price, &refunds[place + 1..], has_succeeded));
+            let is_same = wanted == earlier.amount;
             return if is_same { Ok(Plan::Earlier(earlier.clone())) } else { Err(RequestError::KeyReused) };
         }
-        let left = left_of(order.price, refunds, |state| state == RefundState::Succeeded);
+        let left = left_of(order.price, refunds, has_succeeded);
         if let Some(open) = refunds.iter().find(|refund| !refund.state.is_ended()) {
             let is_same = !self.is_named && self.amount.is_none() && open.amount == left;
             return if is_same { Ok(Plan::Earlier(open.clone())) } else { Err(RequestError::Open) };
@@ -114,6 +118,10 @@ impl Wish<'_> {
         }
         Ok(Plan::New(amount))
     }
+}
+
+fn has_succeeded(state: RefundState) -> bool {
+    state == RefundState::Succeeded
 }
 
 /// What is left of a price after the refunds whose state counts.

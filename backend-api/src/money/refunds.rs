@@ -108,9 +108,10 @@ impl Orders {
     }
 }
 
-/// Records the refund and takes the credits back.
+/// Records the refund and takes the credits back. The order is held before anything is read: of two wishes at once the
+/// second waits there, and finds what the first one did.
 async fn begin(tx: &Transaction, wish: &Wish<'_>, due_at: Millis) -> Result<Refund, RequestError> {
-    let order = rows::find_order_in(tx, wish.order).await?.ok_or(RequestError::NotFound)?;
+    let order = rows::hold_order_in(tx, wish.order).await?.ok_or(RequestError::NotFound)?;
     let amount = match wish.plan(&order, &rows::refunds_of_in(tx, order.id).await?)? {
         Plan::Earlier(refund) => return Ok(refund),
         Plan::New(amount) => amount,
@@ -120,7 +121,6 @@ async fn begin(tx: &Transaction, wish: &Wish<'_>, due_at: Millis) -> Result<Refu
         return Err(RequestError::NotPaid(from));
     };
     let credits = if from == OrderState::Fulfilled { order.credits } else { Credits::ZERO };
-    // First, so that of two wishes at once the second waits here and then begins again.
     let order = Order { state, ..order };
     if !rows::move_order(tx, from, &order).await? {
         return Err(db::begin_again().into());

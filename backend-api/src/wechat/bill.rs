@@ -68,11 +68,6 @@ impl Row<'_> {
         self.values.get(place).copied().ok_or_else(missing)
     }
 
-    /// Whether there is such a column.
-    pub fn has(&self, column: &str) -> bool {
-        self.columns.iter().any(|name| name == column)
-    }
-
     /// The amount in yuan under `column`, in thousandths of a fen: fees have so many digits.
     ///
     /// # Errors

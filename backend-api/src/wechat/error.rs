@@ -26,6 +26,9 @@ pub enum TransportError {
     /// The reply lacks what the documentation promises.
     #[error("the platform's reply has no {0}")]
     Incomplete(&'static str),
+    /// The platform named an address without TLS for what nothing else proves.
+    #[error("the platform named an address without TLS")]
+    Insecure,
     /// A status that decides nothing: a fault of the platform or of something between us.
     #[error("the platform answered {0}")]
     Status(StatusCode),

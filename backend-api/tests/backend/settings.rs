@@ -258,6 +258,9 @@ fn every_mistake_of_the_shop_and_its_payments_is_told() {
         notify_url = "http://hidden/pay"
         [virtual_payment]
         offer_id = "1"
+        bill_order = ""
+        bill_amount = ""
+        bill_refund_amount = ""
         [chores]
         run_seconds = 15
     "#;
@@ -275,6 +278,9 @@ fn every_mistake_of_the_shop_and_its_payments_is_told() {
         "pay.public_key",
         "wechat.app_id",
         "virtual_payment",
+        "virtual_payment.bill_order",
+        "virtual_payment.bill_amount",
+        "virtual_payment.bill_refund_amount",
         "chores.run_seconds",
     ] {
         assert!(report.contains(&format!("\n  {place}: ")), "{place} is missing in:\n{report}");

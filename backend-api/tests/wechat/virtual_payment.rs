@@ -1,30 +1,37 @@
 //! Virtual payment: what is sent is what is signed, and each code says what to do.
 
 use std::io::Write as _;
+use std::slice;
 use std::time::Duration;
 
 use backend_api::domain::OpenId;
 use backend_api::wechat::bill::{BillFault, FileError};
 use backend_api::wechat::xpay::{
     BillColumns, BillError, BillOptions, BillRow, DeliveredBy, Environment, Options, OrderStatus, Purchase,
-    RefundOrder, Unit, Virtual, VirtualError, What, pay_signature, user_signature,
+    RefundColumns, RefundOrder, Unit, Virtual, VirtualError, What, pay_signature, user_signature,
 };
+use backend_api::wechat::{Options as PlatformOptions, Platform, TransportError};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use jiff::civil::date;
+use reqwest::Url;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::stub::{Answer, Seen, Stub, fail, say};
 
 fn seller(stub: &Stub) -> Virtual {
+    seller_of(stub.client())
+}
+
+fn seller_of(platform: Platform) -> Virtual {
     let options = Options {
         offer_id: "1450593228".to_owned(),
         app_key: "app-key".into(),
         environment: Environment::Sandbox,
         bills: None,
     };
-    Virtual::new(stub.client(), options)
+    Virtual::new(platform, options)
 }
 
 /// Checks the signature of a call over the bytes that came, and gives its body.
@@ -160,16 +167,23 @@ async fn each_code_of_virtual_payment_says_what_to_do() {
     }
 }
 
-fn columns(amount: &str, unit: Unit) -> BillOptions {
+/// Of a file that has every column.
+fn columns(unit: Unit) -> BillOptions {
     let text = str::to_owned;
-    let (order, amount, fee) = (text("order"), text(amount), text("fee"));
-    let (refund, refund_amount) = (text("refund"), text("back"));
+    let (order, amount, fee) = (text("order"), text("price"), Some(text("fee")));
+    let refund = Some(RefundColumns { number: text("refund"), amount: text("back") });
     BillOptions {
-        columns: BillColumns { order, amount, fee, refund, refund_amount, unit },
+        columns: BillColumns { order, amount, fee, refund, unit },
         timeout: Duration::from_secs(5),
         max_bytes: 4_096,
         max_rows: 10,
     }
+}
+
+/// Of a file that has neither fees nor refunds.
+fn few_columns(unit: Unit) -> BillOptions {
+    let all = columns(unit);
+    BillOptions { columns: BillColumns { fee: None, refund: None, ..all.columns }, ..all }
 }
 
 /// Offers a file as the bill of a day, and reads it.
@@ -200,24 +214,31 @@ async fn a_bill_is_read_by_its_columns_whether_it_is_packed_and_whatever_its_uni
     let payment = BillRow { order_id: "PM1".to_owned(), total_fen: 990, fee_milli_fen: 9_000, refund: None };
     let refund = BillRow { fee_milli_fen: -9_000, refund: Some(("RF1".to_owned(), 980)), ..payment.clone() };
     let in_fen = "\u{feff}name,order,price,fee,refund,back\r\n`a, b,`PM1,`990,`9,`,`0\r\n`a,`PM1,`990,`-9,`RF1,`980\r\n";
-    let fen = columns("price", Unit::Fen);
+    let fen = columns(Unit::Fen);
     let rows = [payment.clone(), refund];
     assert_eq!(read(in_fen.as_bytes(), &fen).await.unwrap(), rows);
     assert_eq!(read(&packed(in_fen), &fen).await.unwrap(), rows);
-    let in_yuan = "order,price,fee\n\"PM1\",9.90,0.09";
-    let yuan = columns("price", Unit::Yuan);
-    assert_eq!(read(in_yuan.as_bytes(), &yuan).await.unwrap(), [payment]);
+    let in_yuan = "order,price,fee,refund,back\n\"PM1\",9.90,0.09,,";
+    assert_eq!(read(in_yuan.as_bytes(), &columns(Unit::Yuan)).await.unwrap(), slice::from_ref(&payment));
+    let free = BillRow { fee_milli_fen: 0, ..payment };
+    assert_eq!(read(b"order,price\nPM1,9.90\n", &few_columns(Unit::Yuan)).await.unwrap(), [free]);
     assert_eq!(read(b"order,price\r\n", &fen).await.unwrap(), [], "a day without business");
 }
 
 #[tokio::test]
 async fn what_is_no_bill_is_an_error_not_a_guess() {
-    let fen = columns("price", Unit::Fen);
+    let fen = columns(Unit::Fen);
+    let column = |name: &str| BillFault::Column(name.to_owned());
     let cases = [
-        ("order,amount\n`PM1,`990\n".to_owned(), BillFault::Column("price".to_owned())),
-        ("order,price\n`PM1,`9.90\n".to_owned(), BillFault::Amount("price".to_owned())),
-        ("order,price\nPM1,9,90\n".to_owned(), BillFault::Line),
-        (String::new(), BillFault::Incomplete),
+        ("number,price,fee,refund,back\n`PM1,`990,`9,`,`0\n", column("order")),
+        ("order,amount,fee,refund,back\n`PM1,`990,`9,`,`0\n", column("price")),
+        ("order,price,charge,refund,back\n`PM1,`990,`9,`,`0\n", column("fee")),
+        ("order,price,fee,return,back\n`PM1,`990,`9,`RF1,`980\n", column("refund")),
+        ("order,price,fee,refund,gone\n`PM1,`990,`9,`,`0\n", column("back")),
+        ("order,price,fee,refund,back\n`PM1,`9.90,`9,`,`0\n", BillFault::Amount("price".to_owned())),
+        ("order,price,fee,refund,back\n`PM1,`990,`,`,`0\n", BillFault::Amount("fee".to_owned())),
+        ("order,price,fee,refund,back\nPM1,9,90,9,,0\n", BillFault::Line),
+        ("", BillFault::Incomplete),
     ];
     for (file, expected) in cases {
         match read(file.as_bytes(), &fen).await.unwrap_err() {
@@ -225,6 +246,11 @@ async fn what_is_no_bill_is_an_error_not_a_guess() {
             other => panic!("{expected}: {other}"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_bill_that_is_cut_off_or_endless_is_an_error() {
+    let fen = few_columns(Unit::Fen);
     let long = format!("order,price\n{}", "PM1,1\n".repeat(1_000));
     let error = read(&packed(&long), &fen).await.unwrap_err();
     assert!(matches!(error, BillError::File(FileError::TooLong { limit: 4_096 })), "{error}");
@@ -239,7 +265,24 @@ async fn what_is_no_bill_is_an_error_not_a_guess() {
 async fn a_bill_without_an_address_is_still_being_made() {
     for answer in [json!({ "errcode": 0, "url": "" }), json!({ "errcode": 268490011 })] {
         let stub = Stub::platform(move |_| say(answer.clone())).await;
-        let asked = seller(&stub).bill(date(2026, 11, 21), &columns("price", Unit::Fen), |_| {}).await;
+        let asked = seller(&stub).bill(date(2026, 11, 21), &columns(Unit::Fen), |_| {}).await;
         assert!(matches!(asked, Err(BillError::Call(VirtualError::NotReady))), "{asked:?}");
     }
+}
+
+/// Inside the container calls go over plain HTTP through the side-car, while the platform itself is known by TLS.
+#[tokio::test]
+async fn a_bill_is_not_fetched_without_tls() {
+    let stub = Stub::platform(|seen| match seen.path.as_str() {
+        "/file" => say(json!({})),
+        _ => say(json!({ "errcode": 0, "url": format!("http://{}/file?sign=1", seen.header("host")) })),
+    })
+    .await;
+    let api_base = Url::parse("https://api.weixin.qq.com").unwrap();
+    let options = PlatformOptions { api_base, container_base: Some(stub.url.clone()), ..stub.options() };
+    let seller = seller_of(Platform::new(options).unwrap());
+    let asked = seller.bill(date(2026, 11, 21), &columns(Unit::Fen), |_| {}).await;
+    assert!(matches!(asked, Err(BillError::Download(TransportError::Insecure))), "{asked:?}");
+    assert_eq!(stub.asked("/xpay/download_bill").len(), 1);
+    assert_eq!(stub.asked("/file").len(), 0);
 }

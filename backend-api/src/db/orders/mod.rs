@@ -11,7 +11,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{Database, Error};
+use super::{Database, Error, Transaction};
 use crate::domain::money::{Credits, Fen, ItemId, Notice, Order, OrderId, OrderState, Prepared, Rail};
 use crate::domain::{Millis, OpenId, UserId};
 use rows::orders::{ActiveModel, Column, Entity, Model};
@@ -137,6 +137,16 @@ impl Database {
 /// The order of that id, as `db` sees it.
 pub(crate) async fn find_order_in(db: &impl ConnectionTrait, id: OrderId) -> Result<Option<Order>, Error> {
     Entity::find_by_id(id.0).one(db).await?.map(read).transpose()
+}
+
+/// The order of that id as it is now, and stays until `tx` ends: other transactions that would move it, or hold it, wait.
+pub(crate) async fn hold_order_in(tx: &Transaction, id: OrderId) -> Result<Option<Order>, Error> {
+    Entity::update_many()
+        .col_expr(Column::State, Expr::col(Column::State))
+        .filter(Column::Id.eq(id.0))
+        .exec(tx)
+        .await?;
+    find_order_in(tx, id).await
 }
 
 /// Whether an order other than `order` was paid by that transaction.

@@ -85,12 +85,17 @@ impl Platform {
         self.exchange(call, &self.inner.options.api_base, None).await
     }
 
-    /// Begins to fetch a file that the platform named. Nothing of ours goes with the request.
+    /// Begins to fetch a file that the platform named: over TLS, unless the platform itself is called without, as a
+    /// stand-in for it is. Nothing of ours goes with the request.
     pub(in crate::wechat) async fn fetch(
         &self,
         url: Url,
         within: Duration,
     ) -> Result<Response, TransportError> {
+        let is_stand_in = self.inner.options.api_base.scheme() == "http";
+        if url.scheme() != "https" && !is_stand_in {
+            return Err(TransportError::Insecure);
+        }
         let transport = &self.inner.transport;
         let response = transport.open(transport.request(Method::GET, url).timeout(within)).await?;
         match response.status() {

@@ -19,21 +19,29 @@ pub enum Unit {
     Yuan,
 }
 
-/// How the file is written. The defaults of the settings are an assumption.
+/// How the file is written. The defaults of the settings are an assumption; a column that is named here and not there
+/// makes the file no bill.
 #[derive(Debug, Clone)]
 pub struct BillColumns {
     /// Our number of the order.
     pub order: String,
     /// Its price.
     pub amount: String,
-    /// What the platform keeps, where there is such a column; negative when it gives back.
-    pub fee: String,
-    /// Our number of a refund, where there is such a column and the row is one.
-    pub refund: String,
-    /// What went back; needed beside the column of refunds.
-    pub refund_amount: String,
+    /// What the platform keeps, negative when it gives back; `None`: the file does not say, and it counts as nothing.
+    pub fee: Option<String>,
+    /// What tells a refund; `None`: the file has none, and every row is a payment.
+    pub refund: Option<RefundColumns>,
     /// What all amounts are counted in.
     pub unit: Unit,
+}
+
+/// How a refund is written; both are empty or 0 in the row of a payment.
+#[derive(Debug, Clone)]
+pub struct RefundColumns {
+    /// Our number of it.
+    pub number: String,
+    /// What went back.
+    pub amount: String,
 }
 
 /// How bills are read, and within which bounds.
@@ -64,20 +72,26 @@ pub struct BillRow {
 
 impl BillRow {
     fn read(row: &Row<'_>, columns: &BillColumns) -> Result<Self, BillFault> {
-        let refund = match row.has(&columns.refund) {
-            true => row.optional(&columns.refund)?,
-            false => None,
+        let order_id = row.text(&columns.order)?.to_owned();
+        let total_fen = columns.unit.fen(row, &columns.amount)?;
+        let fee_milli_fen = match &columns.fee {
+            Some(fee) => columns.unit.milli_fen(row, fee)?,
+            None => 0,
         };
-        let refund = match refund {
-            Some(number) => Some((number, columns.unit.fen(row, &columns.refund_amount)?)),
+        let refund = match &columns.refund {
+            Some(refund) => refund.read(row, columns.unit)?,
             None => None,
         };
-        let fee_milli_fen = match row.has(&columns.fee) {
-            true => columns.unit.milli_fen(row, &columns.fee)?,
-            false => 0,
-        };
-        let total_fen = columns.unit.fen(row, &columns.amount)?;
-        Ok(Self { order_id: row.text(&columns.order)?.to_owned(), total_fen, fee_milli_fen, refund })
+        Ok(Self { order_id, total_fen, fee_milli_fen, refund })
+    }
+}
+
+impl RefundColumns {
+    /// The number and the fen of a refund; `None`: the row is a payment.
+    fn read(&self, row: &Row<'_>, unit: Unit) -> Result<Option<(String, i64)>, BillFault> {
+        row.text(&self.amount)?; // of a payment, too, the column has to be there
+        let Some(number) = row.optional(&self.number)? else { return Ok(None) };
+        Ok(Some((number, unit.fen(row, &self.amount)?)))
     }
 }
 
@@ -106,7 +120,7 @@ pub enum BillError {
     /// It could not be asked for, or is still being made ([`VirtualError::NotReady`]).
     #[error(transparent)]
     Call(#[from] VirtualError),
-    /// It could not be downloaded whole: ask again for a new address.
+    /// It could not be downloaded whole, or its address is none to download from: ask again for a new one.
     #[error("the bill could not be downloaded")]
     Download(#[from] TransportError),
     /// What came is no bill.
@@ -116,7 +130,8 @@ pub enum BillError {
 
 impl Virtual {
     /// Gives every payment and refund of `date` (a day in Beijing) to `take`; says how many there were. The file carries
-    /// no signature and no sum: that it comes over TLS from where the platform's own answer says is all there is.
+    /// no signature and no sum: that it comes over TLS from where the platform's own answer says is all there is, so an
+    /// address without TLS is refused.
     ///
     /// # Errors
     /// See [`BillError`]; only `Ok` makes the rows count.

@@ -10,7 +10,7 @@ use std::fmt;
 
 use secrecy::SecretString;
 
-pub use bill::{BillColumns, BillError, BillOptions, BillRow, Unit};
+pub use bill::{BillColumns, BillError, BillOptions, BillRow, RefundColumns, Unit};
 pub use calls::{Balance, DeliveredBy, OrderStatus, RefundOrder, VirtualOrder};
 pub use error::VirtualError;
 pub use sign::{Purchase, SignedPurchase, What, pay_signature, user_signature};

@@ -136,17 +136,36 @@ async fn virtual_payments_bill_of_a_day_is_held_against_the_books(engine: Engine
 
 #[tokio::test]
 async fn a_bill_whose_columns_are_called_otherwise_is_told_as_useless_until_the_settings_say_how() {
-    let market = Market::with(Engine::Sqlite, |_| {
-        "[virtual_payment]\nbill_amount = \"订单金额(元)\"\nbill_unit = \"yuan\"\n".to_owned()
-    })
-    .await;
+    for names in [
+        "bill_amount = \"订单金额(元)\"\nbill_unit = \"yuan\"",
+        "bill_fee = \"技术服务费(分)\"",
+        "bill_refund = \"退款单号\"",
+        "bill_refund_amount = \"退款(分)\"",
+    ] {
+        let market = Market::with(Engine::Sqlite, |_| format!("[virtual_payment]\n{names}\n")).await;
+        let admin = market.admin().await;
+        let state = state_of_a_days_bill(&admin).await;
+        assert_eq!(state, "unusable", "{names}");
+        assert_eq!(fen(&admin, "receivable_virtual").await, 990, "nothing is settled by a guess: {names}");
+    }
+}
+
+#[tokio::test]
+async fn a_bill_without_fees_and_refunds_is_read_where_the_settings_say_so() {
+    let settings = "[virtual_payment]\nbill_fee = \"\"\nbill_refund = \"\"\n";
+    let market = Market::with(Engine::Sqlite, |_| settings.to_owned()).await;
     let admin = market.admin().await;
-    let day = day_of(&admin, &bought(&admin, "credits_100").await).await;
-    market.sim.advance(Duration::from_secs(36 * 3600));
-    check(&market, "virtual", &day).await; // has it made
-    check(&market, "virtual", &day).await;
-    assert_eq!(bill(&admin, "virtual", &day).await.0["state"], "unusable");
-    assert_eq!(fen(&admin, "receivable_virtual").await, 990, "nothing is settled by a guess");
+    assert_eq!(state_of_a_days_bill(&admin).await, "checked");
+    assert_eq!((fen(&admin, "cash_virtual").await, fen(&admin, "fees_virtual").await), (990, 0));
+}
+
+/// Buys credits, and has the bill of that day made and checked.
+async fn state_of_a_days_bill(admin: &Customer<'_>) -> Value {
+    let day = day_of(admin, &bought(admin, "credits_100").await).await;
+    admin.market.sim.advance(Duration::from_secs(36 * 3600));
+    check(admin.market, "virtual", &day).await; // has it made
+    check(admin.market, "virtual", &day).await;
+    bill(admin, "virtual", &day).await.0["state"].take()
 }
 
 #[tokio::test]

@@ -11,5 +11,6 @@ mod market_stories;
 mod orders;
 mod painter;
 mod reconciliation;
+mod refund_races;
 mod refunds;
 mod seals;

@@ -20,11 +20,12 @@ on_every_engine!(
     money_that_the_platform_gave_back_by_itself_takes_the_credits,
     a_refund_of_another_amount_is_not_believed,
     a_service_is_refunded_in_parts_up_to_its_price,
+    a_name_without_an_amount_means_all_that_was_left,
     a_part_that_the_platform_refuses_may_be_wanted_again,
     credits_are_refunded_as_a_whole,
 );
 
-fn request(order: &Order, by: UserId) -> RefundRequest {
+pub fn request(order: &Order, by: UserId) -> RefundRequest {
     let reason = "退款".to_owned();
     RefundRequest { order: order.id, amount: None, key: None, reason, even_if_spent: false, by }
 }
@@ -159,11 +160,11 @@ async fn a_refund_of_another_amount_is_not_believed(engine: Engine) {
     till.audit().await;
 }
 
-fn part(order: &Order, key: &str, fen: i64) -> RefundRequest {
+pub fn part(order: &Order, key: &str, fen: i64) -> RefundRequest {
     RefundRequest { amount: Fen::new(fen), key: Some(key.to_owned()), ..request(order, user()) }
 }
 
-fn part_word(state: RefundState, fen: i64) -> RefundSighting {
+pub fn part_word(state: RefundState, fen: i64) -> RefundSighting {
     RefundSighting { state, amount: Fen::new(fen) }
 }
 
@@ -207,6 +208,29 @@ async fn a_service_is_refunded_in_parts_up_to_its_price(engine: Engine) {
     assert_eq!(till.orders.refund(&request(&order, user())).await.unwrap().id, rest.id);
     let nothing = till.orders.refund(&part(&order, "fourth", 1)).await;
     assert!(matches!(nothing, Err(RequestError::TooLarge { left: Fen::ZERO })), "{nothing:?}");
+    till.audit().await;
+}
+
+async fn a_name_without_an_amount_means_all_that_was_left(engine: Engine) {
+    let till = till(engine).await;
+    let order = till.paid_lesson(user()).await;
+    let all = |key: &str| RefundRequest { amount: None, ..part(&order, key, 1) };
+    let first = till.orders.refund(&part(&order, "first", 200)).await.unwrap();
+    let whole = till.orders.refund(&all("first")).await;
+    assert!(matches!(whole, Err(RequestError::KeyReused)), "a part is not all: {whole:?}");
+    till.orders.refund_told(first.id, part_word(RefundState::Succeeded, 200)).await.unwrap();
+    let whole = till.orders.refund(&all("first")).await;
+    assert!(matches!(whole, Err(RequestError::KeyReused)), "nor when it is done: {whole:?}");
+
+    let rest = till.orders.refund(&all("rest")).await.unwrap();
+    assert_eq!(rest.amount.get(), PRICE - 200);
+    assert_eq!(till.orders.refund(&all("rest")).await.unwrap().id, rest.id);
+    till.orders.refund_told(rest.id, part_word(RefundState::Succeeded, PRICE - 200)).await.unwrap();
+    assert_eq!(till.orders.refund(&all("rest")).await.unwrap().id, rest.id);
+    assert_eq!(till.orders.refund(&part(&order, "rest", PRICE - 200)).await.unwrap().id, rest.id);
+    let first = till.orders.refund(&all("first")).await;
+    assert!(matches!(first, Err(RequestError::KeyReused)), "{first:?}");
+    assert_eq!(till.sum("refunds").await, PRICE);
     till.audit().await;
 }
 
