@@ -74,6 +74,7 @@ fn photos(source: &mut Source<'_>) -> PhotoOptions {
         max_pixels: source.get("generation.max_photo_pixels", "", parse::pixels).unwrap_or(16_777_216),
         per_day: source.get("generation.photos_per_day", "", parse::count).unwrap_or(20).into(),
         keep_for: Duration::from_secs(days * 86_400),
+        upload_for: seconds(source, "generation.photo_upload_seconds", 300),
     }
 }
 

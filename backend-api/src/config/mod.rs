@@ -156,6 +156,14 @@ impl Config {
         if photos.is_some_and(|most| most > config.http.max_body_bytes) {
             source.problem("generation.max_photo_bytes", "has to be at most http.max_body_bytes");
         }
+        // An upload ends with the request that it came by, and what is on the wire then may still arrive.
+        let upload = config.generation.as_ref().map(|options| options.photos.upload_for);
+        if upload.is_some_and(|longest| longest <= config.http.request_timeout) {
+            source.problem(
+                "generation.photo_upload_seconds",
+                "has to be more than http.request_timeout_seconds",
+            );
+        }
         if config.money.chores.run_for >= config.http.request_timeout {
             source.problem("chores.run_seconds", "has to be less than http.request_timeout_seconds");
         }

@@ -13,6 +13,15 @@ use row::{Column, Entity, Model};
 /// What stands before a gateway's name of a file that has to go.
 pub(crate) const ASSET: &str = "asset:";
 
+/// Files that photos leave behind.
+#[derive(Debug, Default)]
+pub(crate) struct Remains {
+    /// They are where they were sent.
+    pub(crate) here: Vec<String>,
+    /// They may still be on their way: one that was removed too early would come and stay.
+    pub(crate) coming: Vec<String>,
+}
+
 mod row {
     use sea_orm::entity::prelude::*;
 
@@ -177,36 +186,45 @@ pub(crate) async fn photos_since_in(
 }
 
 /// Takes a photo away from its owner; gives what has to go, nothing when that was done before.
-pub(crate) async fn delete_photo_in(transaction: &Transaction, id: PhotoId) -> Result<Vec<String>, Error> {
-    let Some(row) = Entity::find_by_id(id.0).one(transaction).await? else { return Ok(Vec::new()) };
-    let deleted = Entity::update_many()
+pub(crate) async fn delete_photo_in(transaction: &Transaction, id: PhotoId) -> Result<Remains, Error> {
+    // Locked, or one that is noted as kept meanwhile would leave a file that nobody names.
+    let rows = Entity::find_by_id(id.0).lock_exclusive().all(transaction).await?;
+    Entity::update_many()
         .col_expr(Column::State, Expr::value(PhotoState::Deleted.as_str()))
         .col_expr(Column::FileId, Expr::value(None::<String>))
         .col_expr(Column::AssetId, Expr::value(None::<String>))
         .filter(Column::Id.eq(id.0))
-        .filter(Column::State.ne(PhotoState::Deleted.as_str()))
         .exec(transaction)
         .await?;
-    Ok(if deleted.rows_affected > 0 { traces_of(row).collect() } else { Vec::new() })
+    Ok(Remains::of(rows))
 }
 
 /// Removes the row of a photo; gives what has to go, nothing when somebody else has removed it.
-pub(crate) async fn forget_photo_in(transaction: &Transaction, id: PhotoId) -> Result<Vec<String>, Error> {
-    let Some(row) = Entity::find_by_id(id.0).one(transaction).await? else { return Ok(Vec::new()) };
-    let forgotten = Entity::delete_by_id(id.0).exec(transaction).await?;
-    Ok(if forgotten.rows_affected > 0 { traces_of(row).collect() } else { Vec::new() })
+pub(crate) async fn forget_photo_in(transaction: &Transaction, id: PhotoId) -> Result<Remains, Error> {
+    let rows = Entity::find_by_id(id.0).lock_exclusive().all(transaction).await?;
+    Entity::delete_by_id(id.0).exec(transaction).await?;
+    Ok(Remains::of(rows))
 }
 
 /// Removes every row of the user's photos; gives what has to go.
-pub(crate) async fn erase_photos_in(transaction: &Transaction, user: UserId) -> Result<Vec<String>, Error> {
-    let rows = Entity::find().filter(Column::UserId.eq(user.0)).all(transaction).await?;
+pub(crate) async fn erase_photos_in(transaction: &Transaction, user: UserId) -> Result<Remains, Error> {
+    let rows = Entity::find().filter(Column::UserId.eq(user.0)).lock_exclusive().all(transaction).await?;
     Entity::delete_many().filter(Column::UserId.eq(user.0)).exec(transaction).await?;
-    Ok(rows.into_iter().flat_map(traces_of).collect())
+    Ok(Remains::of(rows))
 }
 
-/// Its bytes in the bucket, and those at the gateway.
-fn traces_of(row: Model) -> impl Iterator<Item = String> {
-    row.file_id.into_iter().chain(row.asset_id.map(|id| format!("{ASSET}{id}")))
+impl Remains {
+    /// Their bytes in the bucket, and those at the gateway.
+    fn of(rows: Vec<Model>) -> Self {
+        let mut remains = Self::default();
+        for row in rows {
+            let is_coming = row.state == PhotoState::Storing.as_str();
+            let place = if is_coming { &mut remains.coming } else { &mut remains.here };
+            place.extend(row.file_id);
+            place.extend(row.asset_id.map(|id| format!("{ASSET}{id}")));
+        }
+        remains
+    }
 }
 
 fn row(photo: &Photo) -> Model {

@@ -80,8 +80,8 @@ impl Erasable for Photos {
         transaction: &'a Transaction,
     ) -> BoxFuture<'a, Result<(), LeaveError>> {
         Box::pin(async move {
-            let files = erase_photos_in(transaction, user).await?;
-            Ok(rows::doom_files_in(transaction, &files, now()).await?)
+            let remains = erase_photos_in(transaction, user).await?;
+            Ok(self.0.doom_photos_in(transaction, remains).await?)
         })
     }
 }

@@ -65,7 +65,7 @@ impl Generation {
         let photo = self.keep(draft).await?;
         info!(photo = %photo.id, "photo given");
         match (photo.state, openid) {
-            (PhotoState::Checking, Some(openid)) => self.ask_about_photo(photo, &openid).await,
+            (PhotoState::Checking, Some(openid)) => Ok(self.ask_about_kept_photo(photo, &openid).await),
             _ => Ok(photo),
         }
     }
@@ -108,8 +108,8 @@ impl Generation {
         database
             .retry(|| async {
                 let transaction = database.begin().await?;
-                let files = delete_photo_in(&transaction, id).await?;
-                doom_files_in(&transaction, &files, now()).await?;
+                let remains = delete_photo_in(&transaction, id).await?;
+                self.doom_photos_in(&transaction, remains).await?;
                 database.commit(transaction).await
             })
             .await?;
@@ -209,7 +209,8 @@ impl Generation {
         Ok(database.commit(transaction).await?)
     }
 
-    /// Sends the bytes where they have to be. One that is cut off here stays as it is, until its time is over.
+    /// Sends the bytes where they have to be. One that is cut off here stays as it is, until its time is over; what it
+    /// may have sent by then is noted with its end ([`Self::doom_photos_in`]), not here.
     async fn keep(&self, draft: Draft) -> Result<Photo, PhotoError> {
         let Draft { photo, file, bytes, ticket } = draft;
         let content_type = file.kind.content_type();
@@ -243,26 +244,32 @@ impl Generation {
         Ok(judged)
     }
 
-    /// Notes that what was sent has to go again. It may be noted already.
+    /// Notes that what was sent has come and has to go again, now.
     async fn give_up(&self, names: impl IntoIterator<Item = Option<String>>) -> Result<(), db::Error> {
+        let names: Vec<_> = names.into_iter().flatten().collect();
         let database = &self.inner.database;
-        for name in names.into_iter().flatten() {
-            let given_up = database.retry(|| async {
+        database
+            .retry(|| async {
                 let transaction = database.begin().await?;
-                doom_files_in(&transaction, std::slice::from_ref(&name), now()).await?;
+                doom_files_in(&transaction, &names, now()).await?;
                 database.commit(transaction).await
-            });
-            match given_up.await {
-                Ok(()) | Err(db::Error::Duplicate(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+            })
+            .await
     }
 
     /// A check that was asked for before this should have ended.
     fn checks_overdue(&self) -> Millis {
         now() - millis(self.inner.options.recheck_after)
+    }
+
+    /// Has a photo checked that was just kept. Whatever comes in between is told by a later look at it: whoever gave it
+    /// would give it again.
+    async fn ask_about_kept_photo(&self, photo: Photo, openid: &OpenId) -> Photo {
+        let id = photo.id;
+        self.ask_about_photo(photo.clone(), openid).await.unwrap_or_else(|error| {
+            warn!(photo = %id, error = %chain(&error), "photo is checked when it is looked at");
+            photo
+        })
     }
 
     /// Has a photo checked, unless somebody does. When that cannot be asked for now, a later look at it asks.

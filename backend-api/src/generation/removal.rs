@@ -5,10 +5,10 @@ use tracing::{error, warn};
 
 use super::Generation;
 use super::chores::Done;
-use crate::clock::now;
+use crate::clock::{millis, now};
 use crate::db::artworks::doom_files_in;
-use crate::db::photos::{ASSET, forget_photo_in};
-use crate::db::{self, Database};
+use crate::db::photos::{ASSET, Remains, forget_photo_in};
+use crate::db::{self, Database, Transaction};
 use crate::domain::Millis;
 use crate::error_chain::chain;
 use crate::gateway_client::AssetGone;
@@ -26,8 +26,9 @@ impl Generation {
             done.more |= names.len() >= MAX_FILES;
             let (assets, files): (Vec<_>, Vec<_>) =
                 names.into_iter().partition(|name| name.starts_with(ASSET));
-            self.remove_from_bucket(database, files, done).await?;
-            self.remove_from_gateway(database, assets, done).await
+            let claim = Claim { database, until };
+            self.remove_from_bucket(claim, files, done).await?;
+            self.remove_from_gateway(claim, assets, done).await
         };
         if let Err(error) = removed.await {
             error!(error = %chain(&error), "background step failed");
@@ -41,22 +42,34 @@ impl Generation {
         done.more |= ended.len() >= MAX_FILES;
         for photo in ended {
             let transaction = database.begin().await?;
-            let files = forget_photo_in(&transaction, photo.id).await?;
-            doom_files_in(&transaction, &files, now()).await?;
+            let remains = forget_photo_in(&transaction, photo.id).await?;
+            self.doom_photos_in(&transaction, remains).await?;
             database.commit(transaction).await?;
         }
         Ok(())
     }
 
+    /// Notes what photos leave behind. What may still come to the bucket is left until it has come or never will: nobody
+    /// may be there then to say so.
+    pub(super) async fn doom_photos_in(
+        &self,
+        transaction: &Transaction,
+        remains: Remains,
+    ) -> Result<(), db::Error> {
+        let come_by = now() + millis(self.inner.options.photos.upload_for);
+        doom_files_in(transaction, &remains.here, now()).await?;
+        doom_files_in(transaction, &remains.coming, come_by).await
+    }
+
     async fn remove_from_bucket(
         &self,
-        database: &Database,
+        claim: Claim<'_>,
         files: Vec<String>,
         done: &mut Done,
     ) -> Result<(), db::Error> {
         let Some(wechat) = self.inner.wechat.as_ref().filter(|_| !files.is_empty()) else { return Ok(()) };
         match wechat.delete_files(&files).await {
-            Ok(()) => forgotten(database, &files, done).await,
+            Ok(()) => claim.forget(&files, done).await,
             Err(error) => {
                 warn!(error = %chain(&error), "files are removed later");
                 done.later += 1;
@@ -67,13 +80,13 @@ impl Generation {
 
     async fn remove_from_gateway(
         &self,
-        database: &Database,
+        claim: Claim<'_>,
         assets: Vec<String>,
         done: &mut Done,
     ) -> Result<(), db::Error> {
         for name in assets {
             match self.inner.gateway.delete_asset(name.trim_start_matches(ASSET)).await {
-                Ok(AssetGone::Yes) => forgotten(database, &[name], done).await?,
+                Ok(AssetGone::Yes) => claim.forget(&[name], done).await?,
                 Ok(AssetGone::InUse) => done.later += 1,
                 Err(error) => {
                     warn!(error = %chain(&error), "photos are removed later");
@@ -86,8 +99,18 @@ impl Generation {
     }
 }
 
-async fn forgotten(database: &Database, names: &[String], done: &mut Done) -> Result<(), db::Error> {
-    database.forget_doomed_files(names).await?;
-    done.files += u64::try_from(names.len()).unwrap_or(0);
-    Ok(())
+/// What was taken on to be removed, until when.
+#[derive(Clone, Copy)]
+struct Claim<'a> {
+    database: &'a Database,
+    until: Millis,
+}
+
+impl Claim<'_> {
+    /// They were removed.
+    async fn forget(self, names: &[String], done: &mut Done) -> Result<(), db::Error> {
+        self.database.forget_doomed_files(names, self.until).await?;
+        done.files += u64::try_from(names.len()).unwrap_or(0);
+        Ok(())
+    }
 }

@@ -57,6 +57,8 @@ pub struct PhotoOptions {
     pub per_day: u64,
     /// Then they are forgotten; six days at most, since the gateway keeps a file for a week.
     pub keep_for: Duration,
+    /// Bytes that were sent to the bucket lie there within this or never will; longer than any request lasts.
+    pub upload_for: Duration,
 }
 
 /// What one template costs.

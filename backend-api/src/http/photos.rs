@@ -77,9 +77,10 @@ struct Photos {
 /// Gives a picture, as it is in its file. It is known by its bytes, whatever its media type says.
 #[utoipa::path(post, path = "/photos", tag = "generation",
     request_body(content((PhotoBytes = "image/jpeg"), (PhotoBytes = "image/png"))), responses(
-    (status = 201, description = "Kept, and being checked.", body = PhotoView),
+    (status = 201, description = "Kept, and being checked; read it until it is `ready`: what its check wants of you is \
+        told there.", body = PhotoView),
     (status = 404, description = "It was deleted while it came."),
-    (status = 409, description = "`login_again`: call `wx.login` and log in, then repeat."),
+    (status = 409, description = "`login_again`: nothing was kept; call `wx.login` and log in, then repeat."),
     (status = 413, description = "`too_large`."),
     (status = 422, description = "`photo_unfit`: it is no picture that is taken, or has too many pixels."),
     (status = 429, description = "`too_many_photos` in a day."),
@@ -107,7 +108,8 @@ async fn list(State(state): State<AppState>, caller: Caller) -> Result<Json<Phot
     params(("id" = uuid::Uuid, Path, description = "Which.")), responses(
     (status = 200, description = "The photo.", body = PhotoView),
     (status = 404, description = "There is no such photo, or it is not yours."),
-    (status = 409, description = "`login_again`: its check has to be asked for anew, and you have to be here for that.")))]
+    (status = 409, description = "`login_again`: it is kept, but its check has to be asked for, and you have to be here \
+        for that: call `wx.login` and log in, then read it again.")))]
 async fn read(
     State(state): State<AppState>,
     caller: Caller,

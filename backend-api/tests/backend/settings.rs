@@ -121,6 +121,19 @@ fn a_wait_that_cannot_end_before_the_request_does_is_refused() {
 }
 
 #[test]
+fn an_upload_that_is_given_up_before_its_request_ends_is_refused() {
+    let file = |seconds: u32| {
+        format!(
+            "[generation]\ncheck_text = false\ncheck_pictures = false\nphoto_upload_seconds = {seconds}\n\
+             [generation.templates.portrait]\ncredits = 3"
+        )
+    };
+    let report = Config::resolve(&file(15), &unset).unwrap_err().to_string();
+    assert!(report.contains("generation.photo_upload_seconds"), "{report}");
+    Config::resolve(&file(16), &unset).unwrap();
+}
+
+#[test]
 fn secrets_do_not_show_in_debug_output() {
     let env = |name: &str| {
         [

@@ -1,7 +1,7 @@
 //! Files that have to go: they lie outside the database, so they are noted in the transaction that gives them up, and
 //! removed later.
 
-use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
@@ -10,19 +10,21 @@ use super::rows::doomed::{ActiveModel, Column, Entity};
 use crate::db::{Database, Error, Transaction};
 use crate::domain::Millis;
 
-/// Notes files that nobody may see any more. Each is named by one artwork and given up once.
+/// Notes files that nobody may see any more, to be removed from then on. Of one that is noted already the time is set
+/// anew, also while somebody removes it: then it is removed once more.
 pub(crate) async fn doom_files_in(
     transaction: &Transaction,
     files: &[String],
-    now: Millis,
+    due_at: Millis,
 ) -> Result<(), Error> {
+    let anew = OnConflict::column(Column::FileId).update_column(Column::DueAt).to_owned();
     for part in files.chunks(200) {
         let rows = part.iter().map(|file| ActiveModel {
             file_id: Set(file.clone()),
-            due_at: Set(now),
+            due_at: Set(due_at),
             tries: Set(0),
         });
-        Entity::insert_many(rows).exec_without_returning(transaction).await?;
+        Entity::insert_many(rows).on_conflict(anew.clone()).exec_without_returning(transaction).await?;
     }
     Ok(())
 }
@@ -64,12 +66,16 @@ impl Database {
         Ok(claimed)
     }
 
-    /// They are gone.
+    /// They are gone, removed under the claim until then. One that was noted anew or claimed by others since stays noted.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn forget_doomed_files(&self, files: &[String]) -> Result<(), Error> {
-        Entity::delete_many().filter(Column::FileId.is_in(files)).exec(&self.connection).await?;
+    pub async fn forget_doomed_files(&self, files: &[String], claimed_until: Millis) -> Result<(), Error> {
+        Entity::delete_many()
+            .filter(Column::FileId.is_in(files))
+            .filter(Column::DueAt.eq(claimed_until))
+            .exec(&self.connection)
+            .await?;
         Ok(())
     }
 }

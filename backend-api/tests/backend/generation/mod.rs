@@ -3,6 +3,7 @@
 mod checks;
 mod deeds;
 mod kit;
+mod late_photos;
 mod live;
 mod making;
 mod photos;

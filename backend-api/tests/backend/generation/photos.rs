@@ -4,7 +4,7 @@ use backend_api::config::Config;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
-use wechat_sim::Verdict;
+use wechat_sim::{Fault, Trouble, Verdict};
 
 use super::kit::{Studio, purse, sees};
 use super::studio_gateway::output;
@@ -20,10 +20,10 @@ on_every_engine!(
     a_photo_is_forgotten_when_its_time_is_over,
 );
 
-const PNG: &[u8] = include_bytes!("../../../../tests/fixtures/pictures/bits.png");
+pub const PNG: &[u8] = include_bytes!("../../../../tests/fixtures/pictures/bits.png");
 const JPEG: &[u8] = include_bytes!("../../../../tests/fixtures/pictures/grey.jpg");
 
-async fn gives(customer: &Customer<'_>, bytes: &[u8]) -> (u16, Value) {
+pub async fn gives(customer: &Customer<'_>, bytes: &[u8]) -> (u16, Value) {
     answer(customer.ask(Method::POST, "/photos").body(bytes.to_vec()).send().await.unwrap()).await
 }
 
@@ -52,7 +52,7 @@ async fn wants_of(customer: &Customer<'_>, photo: &str) -> (u16, Value) {
     customer.post("/artworks", json!({"template": "portrait", "inputs": inputs})).await
 }
 
-async fn delete(customer: &Customer<'_>, path: &str) -> u16 {
+pub async fn delete(customer: &Customer<'_>, path: &str) -> u16 {
     customer.ask(Method::DELETE, path).send().await.unwrap().status().as_u16()
 }
 
@@ -173,6 +173,33 @@ async fn a_photo_that_is_not_checked_yet_is_used_for_nothing() {
         photo_is(&customer, &id, "checking").await;
     }
     assert_eq!(checks(), 2, "a check whose end nobody told is asked for again, once");
+}
+
+#[tokio::test]
+async fn a_photo_whose_giver_has_to_come_again_is_kept_once_and_checked_at_a_later_look() {
+    let studio = Studio::on(Engine::Sqlite).await;
+    let customer = studio.customer(1).await;
+    for (kept, errcode) in [(1, 61010), (2, 43104)] {
+        let refuse_checks = || {
+            let matching = "/wxa/media_check_async".to_owned();
+            studio.market.sim.fault(Fault { matching, times: 1, trouble: Trouble::Wx { errcode } });
+        };
+        refuse_checks();
+        let (status, photo) = gives(&customer, PNG).await;
+        assert_eq!((status, &photo["state"]), (201, &json!("checking")), "{photo}");
+        let id = photo["id"].as_str().unwrap();
+
+        refuse_checks();
+        studio.market.execute("UPDATE photos SET asked_at = 1").await;
+        let (status, body) = customer.get(&format!("/photos/{id}")).await;
+        assert_eq!((status, code(&body)), (409, "login_again"));
+
+        studio.market.execute("UPDATE photos SET asked_at = 1").await;
+        photo_is(&customer, id, "ready").await;
+        let (_, listed) = customer.get("/photos").await;
+        assert_eq!(listed["photos"].as_array().unwrap().len(), kept, "{listed}");
+        assert_eq!((studio.market.sim.cos().keys().len(), studio.gateway.assets().len()), (kept, kept));
+    }
 }
 
 #[tokio::test]

@@ -17,11 +17,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
+use tokio::sync::oneshot;
 
 pub(crate) use grants::FormTicket;
 pub(crate) use signature::encode;
@@ -46,6 +47,8 @@ pub enum Fault {
     LoseAnswer,
     /// It is never read to its end.
     Stall,
+    /// It is read, and carried out and answered at [`Cos::let_in`], even if nobody waits for the answer any more.
+    Late,
     /// What arrives is not what was sent.
     Corrupt,
 }
@@ -79,6 +82,8 @@ struct Bucket {
     uploads: BTreeMap<String, parts::Upload>,
     /// Of matching requests, the next goes wrong so.
     faults: VecDeque<(String, Fault)>,
+    /// Requests that wait to be let in, and where their answers go.
+    late: Vec<(Request, oneshot::Sender<Response>)>,
     seen: Vec<String>,
     token: Option<String>,
     grants: grants::Grants,
@@ -176,6 +181,20 @@ impl Cos {
         self.state().faults.push_back((matching.to_owned(), fault));
     }
 
+    /// Requests that are [`Fault::Late`] and wait.
+    pub fn late(&self) -> usize {
+        self.state().late.len()
+    }
+
+    /// Carries out what is [`Fault::Late`].
+    pub async fn let_in(&self) {
+        let late = std::mem::take(&mut self.state().late);
+        for (request, reply) in late {
+            let answer = carry_out(self, request, false).await;
+            let _ = reply.send(answer.unwrap_or_else(IntoResponse::into_response)); // its sender may have hung up
+        }
+    }
+
     /// An object by its whole key.
     pub fn object(&self, key: &str) -> Option<Object> {
         self.state().objects.get(key).cloned()
@@ -226,6 +245,7 @@ async fn serve(State(cos): State<Cos>, request: Request) -> Response {
             };
         }
         Some(Fault::Stall) => std::future::pending::<()>().await,
+        Some(Fault::Late) => return wait_to_be_let_in(&cos, request).await,
         _ => {}
     }
     let answer = carry_out(&cos, request, fault == Some(Fault::Corrupt)).await;
@@ -235,6 +255,14 @@ async fn serve(State(cos): State<Cos>, request: Request) -> Response {
         return ([("content-length", "9")], Body::from_stream(broken)).into_response();
     }
     answer.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn wait_to_be_let_in(cos: &Cos, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, usize::MAX).await else { return StatusCode::BAD_REQUEST.into_response() };
+    let (reply, answer) = oneshot::channel();
+    cos.state().late.push((Request::from_parts(head, Body::from(body)), reply));
+    answer.await.unwrap_or_else(|_| StatusCode::SERVICE_UNAVAILABLE.into_response())
 }
 
 fn line(method: &Method, path: &str, query: &str) -> String {
