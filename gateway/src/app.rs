@@ -34,7 +34,8 @@ const FRESH_KEYS: Duration = Duration::from_secs(2);
 const CONFIGURATION: &str = "configuration";
 /// How soon a changed certificate counts.
 const FRESH_CERTIFICATES: Duration = Duration::from_secs(5);
-/// Files of the web editor that may be fetched from an instance at once.
+/// Files of the web editor that may be fetched from an instance at once, to be kept; those that go by count as requests
+/// that are passed on.
 const EDITOR_FETCHES: usize = 16;
 /// How long open requests may take once the engine has ended.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
@@ -359,6 +360,7 @@ fn http_state(
             max_megapixels: file.workflow.max_megapixels,
             max_steps: file.workflow.max_steps,
             request_timeout: Duration::from_secs(file.http.request_timeout_seconds),
+            answer_idle_timeout: Duration::from_secs(file.http.idle_seconds),
             default_deadline: Duration::from_secs(file.retention.deadline_seconds),
             feed_wait: Duration::from_secs(file.http.feed_wait_seconds),
             pictures: file.pictures.clone(),

@@ -222,7 +222,8 @@ section! {
         trusted_proxies: Vec<Network> = Vec::new(),
         /// Open connections.
         max_connections: usize = 20_000,
-        /// Longest silence of a connection, and longest time for the head of a request, seconds.
+        /// Longest silence of a connection, of a reader of what an instance answers, and longest time for the head of a
+        /// request, seconds.
         idle_seconds: u64 = 75,
     }
 }

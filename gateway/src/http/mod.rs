@@ -21,6 +21,7 @@ mod openapi;
 mod ops;
 mod private;
 mod quota;
+mod reader;
 mod respond;
 mod routes;
 mod state;

@@ -91,6 +91,8 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// How long an upload may pause.
     pub upload_idle_timeout: Duration,
+    /// How long a reader may take nothing of an answer that an instance gives.
+    pub answer_idle_timeout: Duration,
     /// Total deadline of a job that asks for none.
     pub default_deadline: Duration,
     /// Longest wait of a request for events.
@@ -116,6 +118,7 @@ impl Default for Limits {
             max_meta_bytes: 16 << 10,
             request_timeout: Duration::from_secs(30),
             upload_idle_timeout: Duration::from_secs(30),
+            answer_idle_timeout: Duration::from_secs(75),
             default_deadline: Duration::from_secs(24 * 3600),
             feed_wait: Duration::from_secs(60),
             max_uploads_per_key: 64,

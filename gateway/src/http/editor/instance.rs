@@ -9,18 +9,21 @@ use axum::http::header::{self, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use moka::sync::Cache;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::super::error::{ApiError, ErrorKind};
+use super::super::native::ForwardPermit;
+use super::super::reader;
 use super::super::state::Shared;
 use super::{describe, is_known, kind};
 use crate::engine::forwards::{Answer, ForwardError, Patience};
 use crate::link::message::{ForwardHead, ForwardRequest, InstanceName};
+use crate::tenant::Caller;
 
-/// Largest file that is kept, bytes; larger ones go by.
+/// Largest file that is kept, bytes; larger ones go by, and count as requests that are passed on for as long as they do.
 const MAX_KEPT_BYTES: u64 = 8 << 20;
 /// Files that are fetched at once; more wait.
 const FETCHES: usize = 8;
@@ -51,12 +54,19 @@ struct Kept {
     seen: Instant,
 }
 
+/// A file as it was fetched.
+enum Fetched {
+    Kept(Arc<Kept>),
+    /// Too large to be kept; its body is still to come.
+    Large(Box<Answer>),
+}
+
 /// A file that was found.
 pub(super) enum Found {
     /// It is here.
     Here { bytes: Bytes, etag: HeaderValue },
     /// It is on its way, too large to be kept.
-    Passing(Box<Answer>),
+    Passing { answer: Box<Answer>, permit: ForwardPermit },
 }
 
 impl Remote {
@@ -72,16 +82,19 @@ impl Remote {
     }
 
     /// A file of the editor's.
-    pub(super) async fn file(&self, app: &Shared, path: &str) -> Result<Found, ApiError> {
+    ///
+    /// # Errors
+    /// When there is none, its instance does not answer, or too many large ones go by.
+    pub(super) async fn file(&self, app: &Shared, path: &str, caller: &Caller) -> Result<Found, ApiError> {
         let fresh = if path.starts_with("/assets/") { FRESH_ASSET } else { FRESH };
-        self.find(app, path, fresh).await?.ok_or_else(ApiError::not_found)
+        self.find(app, path, fresh, Some(caller)).await?.ok_or_else(ApiError::not_found)
     }
 
     /// What the instance tells of itself, JSON text; `None` where it does not.
     pub(super) async fn fact(&self, app: &Shared, path: &str) -> Option<Bytes> {
-        match self.find(app, path, FRESH).await {
+        match self.find(app, path, FRESH, None).await {
             Ok(Some(Found::Here { bytes, .. })) => Some(bytes),
-            Ok(Some(Found::Passing(_)) | None) => None,
+            Ok(Some(Found::Passing { .. }) | None) => None,
             Err(error) => {
                 tracing::debug!(path, code = error.code(), "the editor's instance does not tell");
                 None
@@ -89,7 +102,14 @@ impl Remote {
         }
     }
 
-    async fn find(&self, app: &Shared, path: &str, fresh: Duration) -> Result<Option<Found>, ApiError> {
+    /// A file; one that is too large to be kept is found for a caller only.
+    async fn find(
+        &self,
+        app: &Shared,
+        path: &str,
+        fresh: Duration,
+        caller: Option<&Caller>,
+    ) -> Result<Option<Found>, ApiError> {
         let (instance, is_up) = self.instance(app).ok_or_else(no_instance)?;
         let key = (instance, path.to_owned());
         let is_fresh = |kept: &Arc<Kept>| !is_up || kept.seen.elapsed() < fresh;
@@ -103,7 +123,12 @@ impl Remote {
             return Ok(Some(kept.found()));
         }
         match self.fetch(app, &key, kept.as_deref()).await {
-            Ok(found) => Ok(found),
+            Ok(None) => Ok(None),
+            Ok(Some(Fetched::Kept(kept))) => Ok(Some(kept.found())),
+            Ok(Some(Fetched::Large(answer))) => {
+                let permit = caller.map(|caller| app.forwarding.enter(caller)).transpose()?;
+                Ok(permit.map(|permit| Found::Passing { answer, permit }))
+            }
             // It went away just now: what was there an instant ago is better than nothing.
             Err(_) if kept.is_some() => Ok(kept.map(|kept| kept.found())),
             Err(error) => {
@@ -129,7 +154,7 @@ impl Remote {
         app: &Shared,
         key: &Key,
         kept: Option<&Kept>,
-    ) -> Result<Option<Found>, ForwardError> {
+    ) -> Result<Option<Fetched>, ForwardError> {
         let (instance, path) = key;
         let validator = kept.and_then(|kept| kept.validator.clone());
         let request = ForwardRequest {
@@ -146,17 +171,17 @@ impl Remote {
             (304, Some(kept)) => {
                 let kept = Arc::new(Kept { seen: Instant::now(), ..kept.clone() });
                 self.kept.insert(key.clone(), kept.clone());
-                Ok(Some(kept.found()))
+                Ok(Some(Fetched::Kept(kept)))
             }
             (200, _) => self.keep(key, answer).await.map(Some),
             _ => Ok(None),
         }
     }
 
-    async fn keep(&self, key: &Key, mut answer: Answer) -> Result<Found, ForwardError> {
+    async fn keep(&self, key: &Key, mut answer: Answer) -> Result<Fetched, ForwardError> {
         let length = answer.head.header("content-length").and_then(|length| length.parse::<u64>().ok());
         if length.is_none_or(|length| length > MAX_KEPT_BYTES) {
-            return Ok(Found::Passing(Box::new(answer)));
+            return Ok(Fetched::Large(Box::new(answer)));
         }
         let validator = validator(&answer.head);
         let mut bytes = Vec::new();
@@ -168,7 +193,7 @@ impl Remote {
         let etag = HeaderValue::from_str(&etag).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
         let kept = Arc::new(Kept { bytes: bytes.into(), etag, validator, seen: Instant::now() });
         self.kept.insert(key.clone(), kept.clone());
-        Ok(kept.found())
+        Ok(Fetched::Kept(kept))
     }
 }
 
@@ -191,7 +216,7 @@ impl Kept {
 
 impl Found {
     /// As it is sent.
-    pub(super) fn answer(self, path: &str, head: &Parts) -> Result<Response, ApiError> {
+    pub(super) fn answer(self, app: &Shared, path: &str, head: &Parts) -> Result<Response, ApiError> {
         let content_type =
             if path == "/" { Some("text/html; charset=utf-8") } else { kind::content_type(path) };
         let content_type = content_type.ok_or_else(ApiError::not_found)?;
@@ -207,10 +232,10 @@ impl Found {
                 describe(response.headers_mut(), path, content_type, Some(&etag));
                 response
             }
-            Self::Passing(answer) => {
+            Self::Passing { answer, permit } => {
                 let length =
                     answer.head.header("content-length").and_then(|length| length.parse::<u64>().ok());
-                let body = if is_head { Body::empty() } else { Body::from_stream(answer.into_stream()) };
+                let body = if is_head { Body::empty() } else { passing(app, *answer, permit) };
                 let mut response = Response::new(body);
                 if let Some(length) = length {
                     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -220,4 +245,13 @@ impl Found {
             }
         })
     }
+}
+
+/// The body of a file that goes by; it holds its permit as long as it flows.
+fn passing(app: &Shared, answer: Answer, permit: ForwardPermit) -> Body {
+    let bytes = answer.into_stream().map(move |bytes| {
+        let _held = &permit;
+        bytes
+    });
+    reader::body(bytes, reader::Patience { reader: app.limits.answer_idle_timeout, source: PATIENCE })
 }

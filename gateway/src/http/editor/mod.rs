@@ -21,6 +21,7 @@ use super::state::{App, Shared};
 use super::{credentials, door, observe};
 use crate::link::message::InstanceName;
 use crate::store::Scope;
+use crate::tenant::Caller;
 
 const INDEX: &str = "/index.html";
 
@@ -65,7 +66,7 @@ pub(super) async fn home(app: &Shared, request: Request) -> Response {
         }
         Source::Instance(remote) => {
             match door::admit(app, Scope::Read, &head.headers, &head.extensions).await {
-                Ok(_) => from_instance(app, remote, "/", &head).await,
+                Ok(caller) => from_instance(app, remote, "/", &head, &caller).await,
                 Err(refusal) if refusal.kind() == ErrorKind::Unauthorized => to_login(),
                 Err(refusal) => refusal.into_response(),
             }
@@ -97,7 +98,7 @@ pub(super) async fn file(app: App, request: Request) -> Response {
                 return observe::unknown_route().await.into_response();
             }
             match door::admit(&app, Scope::Read, &head.headers, &head.extensions).await {
-                Ok(_) => from_instance(&app, remote, path, &head).await,
+                Ok(caller) => from_instance(&app, remote, path, &head, &caller).await,
                 Err(refusal) => refusal.into_response(),
             }
         }
@@ -108,10 +109,10 @@ fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-async fn from_instance(app: &Shared, remote: &Remote, path: &str, head: &Parts) -> Response {
-    let found = tokio::time::timeout(app.limits.request_timeout, remote.file(app, path)).await;
+async fn from_instance(app: &Shared, remote: &Remote, path: &str, head: &Parts, caller: &Caller) -> Response {
+    let found = tokio::time::timeout(app.limits.request_timeout, remote.file(app, path, caller)).await;
     let found = found.unwrap_or_else(|_| Err(ApiError::timed_out()));
-    found.and_then(|file| file.answer(path, head)).unwrap_or_else(IntoResponse::into_response)
+    found.and_then(|file| file.answer(app, path, head)).unwrap_or_else(IntoResponse::into_response)
 }
 
 /// What the instance that the editor comes from tells of what is installed there (JSON); `otherwise`, where the editor

@@ -32,8 +32,8 @@ use super::state::App;
 use crate::store::Scope;
 
 pub use desk::Desk;
-pub(super) use forward::Forwarding;
 pub(crate) use forward::headers::may_pass;
+pub(super) use forward::{Forwarding, Permit as ForwardPermit};
 pub(super) use nodes::Nodes;
 
 /// First parts of the paths of this face, bare and under `/api`.

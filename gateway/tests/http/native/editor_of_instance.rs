@@ -4,6 +4,7 @@ use gateway::store::Scope;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
+use super::slow_reader;
 use crate::world::{World, until};
 
 /// A gateway whose editor comes from its only instance, or from any of several.
@@ -49,6 +50,41 @@ async fn page_scripts_and_custom_nodes_come_from_the_instance_and_are_kept() {
     assert_eq!(head.headers()["content-length"], "6");
     let large = world.get("/assets/large.js").await;
     assert_eq!(large.bytes().await.unwrap().len(), 9 << 20, "what is too large to keep goes by");
+}
+
+#[tokio::test]
+async fn large_files_under_way_are_bounded_as_other_requests_that_are_passed_on() {
+    let world = world(1, "max_forwards = 2\nmax_forwards_per_key = 1\n").await;
+    let mut keys = Vec::new();
+    for tenant in ["one", "two", "three"] {
+        keys.push(world.key(tenant, Scope::Read).await);
+    }
+    let reader = slow_reader();
+    let ask = async |path: &str, key: &str| {
+        reader.get(format!("{}{path}", world.base)).bearer_auth(key).send().await.unwrap()
+    };
+    let unread = ask("/assets/large.js", &keys[0]).await;
+    assert_eq!(unread.status(), StatusCode::OK);
+    let second = ask("/assets/large.js", &keys[0]).await;
+    assert_eq!(
+        (second.status(), &second.headers()["retry-after"]),
+        (StatusCode::TOO_MANY_REQUESTS, &"1".parse().unwrap())
+    );
+    let also_unread = ask("/assets/large.js", &keys[1]).await;
+    assert_eq!(also_unread.status(), StatusCode::OK);
+    assert_eq!(ask("/assets/large.js", &keys[2]).await.status(), StatusCode::TOO_MANY_REQUESTS, "of all");
+    for key in &keys {
+        assert_eq!(
+            ask("/assets/app.js", key).await.status(),
+            StatusCode::OK,
+            "small ones have room of their own"
+        );
+    }
+    drop(unread);
+    until("there is room again", || async {
+        (ask("/assets/large.js", &keys[0]).await.status() == StatusCode::OK).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

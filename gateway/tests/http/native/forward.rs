@@ -9,6 +9,7 @@ use gateway::store::Scope;
 use reqwest::{Body, Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::slow_reader;
 use crate::walk;
 use crate::world::{World, picture, slow_picture, until};
 
@@ -265,6 +266,34 @@ async fn requests_of_one_key_at_once_are_bounded_and_others_have_room() {
     endless(&world, 1).await;
     until("there is room again", || async { (open(&two).await.status() == StatusCode::OK).then_some(()) })
         .await;
+}
+
+#[tokio::test]
+async fn a_reader_that_stays_and_takes_nothing_gives_its_place_back() {
+    let world = World::with(
+        vec![comfyui_sim::Config::default()],
+        &format!(
+            "[http]\nrequest_timeout_seconds = 2\nidle_seconds = 3\n[native]\nmax_forwards_per_key = 1\n{RULE}"
+        ),
+    )
+    .await;
+    world.usable().await;
+    let key = world.key("team", Scope::Submit).await;
+    let reader = slow_reader();
+    let ask = async |path: &str| {
+        reader.get(format!("{}{path}", world.base)).bearer_auth(&key).send().await.unwrap()
+    };
+    let unread = ask("/sim_node/bytes?bytes=100000000").await;
+    assert_eq!(unread.status(), StatusCode::OK);
+    assert_eq!(code(ask("/sim_node/echo").await, StatusCode::TOO_MANY_REQUESTS).await, "too_many_forwards");
+    // What is asked meanwhile keeps the connection from standing still.
+    until("there is room again", || async {
+        (ask("/sim_node/echo").await.status() == StatusCode::OK).then_some(())
+    })
+    .await;
+    until("nothing is under way", || async { (world.app.engine().forwards().count() == 0).then_some(()) })
+        .await;
+    assert!(unread.bytes().await.is_err(), "an answer that was cut does not look complete");
 }
 
 #[tokio::test]

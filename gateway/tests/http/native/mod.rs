@@ -148,6 +148,15 @@ impl World {
     }
 }
 
+/// A client that keeps its one connection alive (HTTP/2), and takes 64 KiB of an answer that it does not read.
+pub fn slow_reader() -> reqwest::Client {
+    reqwest::Client::builder()
+        .http2_prior_knowledge()
+        .http2_initial_stream_window_size(64 << 10)
+        .build()
+        .unwrap()
+}
+
 /// An instance that takes its time for nodes that sample.
 pub fn paced() -> comfyui_sim::Config {
     let pace = comfyui_sim::Pace { step: Duration::from_millis(20), ..comfyui_sim::Pace::instant() };

@@ -44,17 +44,20 @@ const FROM_INSTANCE: [HeaderName; 14] = [
     header::VARY,
 ];
 
-/// Headers that never pass, even where a rule names them.
-const NEVER: [&str; 26] = [
+/// Headers that never pass, even where a rule names them: credentials, where somebody comes from (the address of a page may
+/// hold a key), what is between neighbours only.
+const NEVER: [&str; 34] = [
     "accept-charset",
     "alt-svc",
     "authorization",
+    "cf-connecting-ip",
     "clear-site-data",
     "connection",
     "content-length",
     "content-security-policy",
     "cookie",
     "expect",
+    "fastly-client-ip",
     "forwarded",
     "host",
     "keep-alive",
@@ -63,6 +66,7 @@ const NEVER: [&str; 26] = [
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
+    "referer",
     "refresh",
     "service-worker-allowed",
     "set-cookie",
@@ -70,8 +74,13 @@ const NEVER: [&str; 26] = [
     "te",
     "trailer",
     "transfer-encoding",
+    "true-client-ip",
     "upgrade",
+    "via",
     "www-authenticate",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-real-ip",
 ];
 
 /// Whether a rule may let a header pass.
@@ -133,10 +142,12 @@ pub(super) fn from_instance(given: &[(String, String)], further: &[HeaderName]) 
     headers
 }
 
-/// Whether a redirection stays on this server: addresses of instances are nobody's business.
+/// Whether a redirection stays on this server: addresses of instances are nobody's business. Browsers leave out what is
+/// not printed before they read an address, and take a back-slash for a slash.
 fn is_within(location: &HeaderValue) -> bool {
     let bytes = location.as_bytes();
-    bytes.starts_with(b"/") && !bytes.starts_with(b"//") && !bytes.contains(&b'\\')
+    let is_plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'\\';
+    bytes.starts_with(b"/") && !bytes.starts_with(b"//") && bytes.iter().all(is_plain)
 }
 
 #[cfg(test)]
@@ -197,7 +208,32 @@ mod tests {
         assert_eq!(picture.get("content-disposition"), None);
         assert_eq!(picture["cache-control"], "private, no-cache");
         assert_eq!(picture["location"], "/my_node/b");
-        assert_eq!(answered(&[("location", "//evil.example/")]).get("location"), None);
+    }
+
+    #[test]
+    fn a_redirection_stays_on_this_server_however_a_browser_reads_it() {
+        for within in ["/", "/my_node/b?c=%09#d", "/a//b"] {
+            assert_eq!(answered(&[("location", within)])["location"], within);
+        }
+        for without in [
+            "//evil.example/",
+            "/\t/evil.example/",
+            "/\t\\evil.example/",
+            "/\\evil.example/",
+            "/ /evil.example/",
+            "/my node",
+            "\t//evil.example/",
+            "https://evil.example/",
+            "my_node",
+        ] {
+            assert_eq!(answered(&[("location", without)]).get("location"), None, "{without:?}");
+        }
+        for byte in (0..=0x20).chain([0x7f]) {
+            // Whatever the library lets into a value.
+            if let Ok(value) = HeaderValue::from_bytes(&[b'/', byte, b'/', b'a']) {
+                assert!(!is_within(&value), "{byte:#x}");
+            }
+        }
     }
 
     #[test]
@@ -206,6 +242,10 @@ mod tests {
             ["Authorization", "cookie", "Set-Cookie", "host", "x-forwarded-for", "a b", "sec-fetch-site"]
         {
             assert!(!may_pass(never), "{never}");
+        }
+        for where_from in ["Referer", "X-Real-IP", "True-Client-IP", "Via", "CF-Connecting-IP", "x-client-ip"]
+        {
+            assert!(!may_pass(where_from), "{where_from}");
         }
         assert!(may_pass("X-My-Node"));
     }

@@ -1,5 +1,5 @@
 //! Jobs that go where requests of their client went: a custom node that reads in a job what a request put into the memory of
-//! its server finds it there.
+//! its server finds it there. Who holds what is known since this process began: see [`super::home`].
 
 use std::sync::Arc;
 

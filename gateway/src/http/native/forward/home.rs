@@ -1,6 +1,8 @@
 //! Which instance a client's requests go to: what a custom node keeps in memory is where it was put. The one where the
-//! client was last, by a request or because a job of its began to run there; else one by the client's name, the same on
-//! every gateway and after every start.
+//! client was last, by a request or because a job of its began to run there; else one by the client's name. Only that last
+//! choice is the same on every gateway and after every start: where a client was, and which instance holds something that
+//! its jobs need, is remembered by this process alone and forgotten with it. A job that comes after a start, before any
+//! request of its client, has no holder and runs anywhere.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -25,6 +25,7 @@ use uuid::Uuid;
 use self::rules::{Rule, Rules};
 use super::super::error::{ApiError, AsItIs, ErrorKind};
 use super::super::quota;
+use super::super::reader;
 use super::super::routes::{Need, Routes};
 use super::super::state::{App, Shared, StreamPermit, Streams};
 use crate::config;
@@ -63,7 +64,10 @@ impl Forwarding {
     }
 
     /// Room for one more request.
-    fn enter(&self, caller: &Caller) -> Result<Permit, ApiError> {
+    ///
+    /// # Errors
+    /// 429 where this key, or all together, have as many as they may.
+    pub(in super::super) fn enter(&self, caller: &Caller) -> Result<Permit, ApiError> {
         let busy = |message: &'static str| {
             ApiError::new(ErrorKind::Busy, "too_many_forwards", message).retry_after(RETRY_AFTER_SECONDS)
         };
@@ -77,7 +81,7 @@ impl Forwarding {
 
 /// The right to one request.
 #[derive(Debug)]
-struct Permit {
+pub(in super::super) struct Permit {
     _own: StreamPermit,
     _all: OwnedSemaphorePermit,
 }
@@ -189,7 +193,10 @@ fn respond(
             told.outcome = Passed::Answered;
             Body::empty()
         }
-        _ => Body::from_stream(flow(answer, told, permit)),
+        _ => {
+            let patience = reader::Patience { reader: app.limits.answer_idle_timeout, source: rule.timeout };
+            reader::body(flow(answer, told, permit), patience)
+        }
     });
     *response.status_mut() = status;
     *response.headers_mut() = headers;
