@@ -42,23 +42,48 @@ pub struct Sound {
 #[must_use]
 pub fn sound_without(graph: &Graph, outputs: &[String], faulty: &[String]) -> Sound {
     let id = |at: usize| graph.nodes[at].id.clone();
-    let mut sound = Sound::default();
-    let mut needed_by_sound = vec![false; graph.nodes.len()];
-    for output in (0..graph.nodes.len()).filter(|&at| outputs.contains(&graph.nodes[at].id)) {
-        let needed = reach(graph.nodes.len(), &[output], |at| graph.plan.feeding(at).collect());
-        let is_faulty = |at: &usize| needed[*at] && faulty.contains(&graph.nodes[*at].id);
-        let faults: Vec<usize> = (0..needed.len()).filter(is_faulty).collect();
-        for &fault in &faults {
-            let broken = sound.broken_by.entry(id(fault)).or_default();
-            if broken.len() < MAX_DEPENDENT_OUTPUTS {
-                broken.push(id(output));
+    let marked = |ids: &[String]| graph.nodes.iter().map(|node| ids.contains(&node.id)).collect::<Vec<_>>();
+    let is_output = marked(outputs);
+    let outputs: Vec<usize> = (0..is_output.len()).filter(|&at| is_output[at]).collect();
+    let left = Left::without(graph, &outputs, &marked(faulty));
+    let needed = executed(graph, &left.outputs);
+    let broken_by = left.broken_by.into_iter().enumerate().filter(|(_, broken)| !broken.is_empty());
+    Sound {
+        outputs: left.outputs.into_iter().map(id).collect(),
+        nodes: (0..needed.len()).filter(|&at| needed[at]).map(id).collect(),
+        broken_by: broken_by.map(|(at, broken)| (id(at), broken.into_iter().map(id).collect())).collect(),
+    }
+}
+
+/// What faulty nodes leave of outputs, as places in the graph.
+pub(super) struct Left {
+    /// Outputs that depend on no faulty node.
+    pub(super) outputs: Vec<usize>,
+    /// The outputs that each node breaks, at most [`MAX_DEPENDENT_OUTPUTS`] of them.
+    pub(super) broken_by: Vec<Vec<usize>>,
+}
+
+impl Left {
+    pub(super) fn without(graph: &Graph, outputs: &[usize], faulty: &[bool]) -> Self {
+        let mut left = Self { outputs: Vec::new(), broken_by: vec![Vec::new(); graph.nodes.len()] };
+        for &output in outputs {
+            let needed = executed(graph, &[output]);
+            let mut faults = (0..needed.len()).filter(|&at| needed[at] && faulty[at]).peekable();
+            if faults.peek().is_none() {
+                left.outputs.push(output);
+            }
+            for fault in faults {
+                let broken = &mut left.broken_by[fault];
+                if broken.len() < MAX_DEPENDENT_OUTPUTS {
+                    broken.push(output);
+                }
             }
         }
-        if faults.is_empty() {
-            sound.outputs.push(id(output));
-            needed_by_sound.iter_mut().zip(needed).for_each(|(all, one)| *all |= one);
-        }
+        left
     }
-    sound.nodes = (0..graph.nodes.len()).filter(|&at| needed_by_sound[at]).map(id).collect();
-    sound
+}
+
+/// Which nodes run for these outputs: ComfyUI follows every link then, also those of inputs that the class does not know.
+pub(super) fn executed(graph: &Graph, outputs: &[usize]) -> Vec<bool> {
+    reach(graph.nodes.len(), outputs, |at| graph.plan.feeding(at).collect())
 }

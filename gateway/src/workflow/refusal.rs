@@ -7,7 +7,7 @@ use scheduler::Part;
 use super::catalogue::{Catalogue, Kind};
 use super::graph::{Graph, NodeInput};
 use super::problems::{MISSING_CLASS, NO_SINGLE_INSTANCE, NOT_IN_LIST, Refused};
-use super::{models, parts, python, references, trial};
+use super::{models, outputs, parts, python, references, trial};
 
 /// Most contested needs that are searched for a conflicting pair.
 const MAX_CONTESTED: usize = 64;
@@ -81,9 +81,9 @@ fn needs(graph: &Graph, fleet: &[&Catalogue]) -> Vec<Need> {
 /// What the outputs depend on; a node is an output if any catalogue says so.
 fn needed(graph: &Graph, fleet: &[&Catalogue]) -> Vec<bool> {
     let is_output = |class: &str| fleet.iter().filter_map(|it| it.class(class)).any(|it| it.output_node);
-    let outputs: Vec<usize> =
+    let ends: Vec<usize> =
         (0..graph.nodes.len()).filter(|&at| is_output(&graph.nodes[at].class_type)).collect();
-    trial::reach(graph.nodes.len(), &outputs, |at| graph.plan.feeding(at).collect())
+    outputs::executed(graph, &ends)
 }
 
 /// Whether any catalogue has a closed list of choices there.

@@ -9,9 +9,8 @@ use super::catalogue::{Catalogue, Class, Kind};
 use super::check::{Source, Subject};
 use super::graph::{Graph, NodeInput};
 use super::models::{self, Model};
-use super::problems::{
-    MAX_DEPENDENT_OUTPUTS, MISSING_CLASS, NO_OUTPUTS, NodeProblem, OUTPUTS_FAILED, Refused,
-};
+use super::outputs::{Left, executed};
+use super::problems::{MISSING_CLASS, NO_OUTPUTS, NodeProblem, OUTPUTS_FAILED, Refused};
 use super::references::{self, Found};
 use super::{Judged, exact, parts, python, shape};
 
@@ -79,7 +78,7 @@ impl<'a> Trial<'a> {
     /// # Errors
     /// Some output does not validate.
     pub(super) fn conclude(&self, shared: &[String]) -> Result<Judged, Refused> {
-        let executed = self.executed(&self.outputs);
+        let executed = executed(self.graph, &self.outputs);
         let found = self.references(&executed, shared);
         let mut problems = found.problems.clone();
         let validated = self.validated(&self.outputs);
@@ -106,11 +105,6 @@ impl<'a> Trial<'a> {
             None => Source::Missing,
         };
         subject.check(source, found);
-    }
-
-    /// Which nodes run: ComfyUI follows every link then, also those of inputs that the class does not know.
-    fn executed(&self, outputs: &[usize]) -> Vec<bool> {
-        reach(self.classes.len(), outputs, |at| self.graph.plan.feeding(at).collect())
     }
 
     /// Which nodes ComfyUI validates: it follows the links of inputs that the class knows.
@@ -160,29 +154,15 @@ impl<'a> Trial<'a> {
         for (at, _) in &problems {
             faulty[*at] = true;
         }
-        let mut broken_by = vec![Vec::new(); self.classes.len()];
-        let mut sound = Vec::new();
-        for &output in &self.outputs {
-            let needed = self.executed(&[output]);
-            let mut faults = (0..needed.len()).filter(|&at| needed[at] && faulty[at]).peekable();
-            if faults.peek().is_none() {
-                sound.push(output);
-            }
-            for fault in faults {
-                let broken: &mut Vec<usize> = &mut broken_by[fault];
-                if broken.len() < MAX_DEPENDENT_OUTPUTS {
-                    broken.push(output);
-                }
-            }
-        }
+        let left = Left::without(self.graph, &self.outputs, &faulty);
         let (nodes, problems): (Vec<usize>, Vec<NodeProblem>) = problems.into_iter().unzip();
         let mut refused = refuse(OUTPUTS_FAILED, problems);
         for (problem, at) in refused.problems.iter_mut().zip(nodes) {
             problem.dependent_outputs =
-                broken_by[at].iter().map(|&output| self.graph.nodes[output].id.clone()).collect();
+                left.broken_by[at].iter().map(|&output| self.graph.nodes[output].id.clone()).collect();
         }
-        if !sound.is_empty() {
-            let executed = self.executed(&sound);
+        if !left.outputs.is_empty() {
+            let executed = executed(self.graph, &left.outputs);
             let found = self.references(&executed, shared);
             refused.in_part = Some(Box::new(self.judged(&executed, found)));
         }
